@@ -1,0 +1,1 @@
+//! What users write: the custom resources, their conditions, durations and rules. No I/O.

@@ -1,0 +1,1 @@
+//! Certificate → private key, CertificateRequest, Secret.

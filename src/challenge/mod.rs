@@ -1,0 +1,1 @@
+//! The ACME Challenge resource.

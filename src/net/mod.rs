@@ -1,0 +1,1 @@
+//! The HTTP client and DNS look-ups.

@@ -1,0 +1,1 @@
+//! The ACME Order resource.

@@ -1,0 +1,1 @@
+//! Keys, requests, certificates and chains. No I/O.

@@ -1,0 +1,1 @@
+//! CertificateRequest: approve, hand to the issuer, report.

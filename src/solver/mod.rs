@@ -1,0 +1,1 @@
+//! Ways of proving control of a name: HTTP-01 and DNS-01.

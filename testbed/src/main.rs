@@ -1,0 +1,3 @@
+//! The test bed.
+
+fn main() {}
