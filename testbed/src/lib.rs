@@ -2,14 +2,24 @@
 //!
 //! One line per room, from the outside in.
 
+pub mod acme;
+pub mod apply;
 pub mod authority;
 pub mod bed;
+pub mod chart;
 pub mod cluster;
+pub mod dns;
 pub mod folder;
+pub mod follow;
 pub mod home;
+pub mod ingress;
+pub mod namespace;
+pub mod operator;
 pub mod process;
 pub mod progress;
+pub mod stage;
 pub mod tools;
+pub mod verify;
 pub mod web;
 
 pub use self::bed::{Bed, BedOptions};
