@@ -1,1 +1,18 @@
 //! The kit over kube: guarded watches and caches, the reconcile driver, writes, leader, health.
+
+pub mod cache;
+pub mod client;
+pub mod clock;
+pub mod driver;
+pub mod error;
+pub mod key;
+pub mod queue;
+pub mod watch;
+pub mod write;
+
+pub use cache::{Cache, Facts, Meta};
+pub use clock::Clock;
+pub use driver::{Class, Driver, Next, ReconcileError, Reconciler};
+pub use error::RequestError;
+pub use key::ObjectKey;
+pub use queue::Queue;
