@@ -1,1 +1,2 @@
 //! The ACME Challenge resource.
+pub mod slots;

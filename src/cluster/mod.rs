@@ -6,6 +6,7 @@ pub mod clock;
 pub mod driver;
 pub mod error;
 pub mod key;
+pub mod pace;
 pub mod queue;
 pub mod watch;
 pub mod write;
