@@ -39,35 +39,12 @@ pub use super::usage::KeyUsage;
     selectable = ".spec.issuerRef.group",
     selectable = ".spec.issuerRef.kind",
     selectable = ".spec.issuerRef.name",
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type == "Ready")].status"#
-    ),
-    printcolumn(name = "Secret", type_ = "string", json_path = ".spec.secretName"),
-    printcolumn(
-        name = "Issuer",
-        type_ = "string",
-        json_path = ".spec.issuerRef.name",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Status",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type == "Ready")].message"#,
-        priority = 1
-    ),
-    printcolumn(
-        name = "Expiration",
-        type_ = "string",
-        json_path = ".status.notAfter",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type == \"Ready\")].status"}"#,
+    printcolumn = r#"{"name": "Secret", "type": "string", "jsonPath": ".spec.secretName"}"#,
+    printcolumn = r#"{"name": "Issuer", "type": "string", "jsonPath": ".spec.issuerRef.name", "priority": 1}"#,
+    printcolumn = r#"{"name": "Status", "type": "string", "jsonPath": ".status.conditions[?(@.type == \"Ready\")].message", "priority": 1}"#,
+    printcolumn = r#"{"name": "Expiration", "type": "string", "jsonPath": ".status.notAfter", "priority": 1}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateSpec {

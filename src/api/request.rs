@@ -31,34 +31,13 @@ use super::usage::KeyUsage;
     selectable = ".spec.issuerRef.group",
     selectable = ".spec.issuerRef.kind",
     selectable = ".spec.issuerRef.name",
-    printcolumn(
-        name = "Approved",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type == "Approved")].status"#
-    ),
-    printcolumn(
-        name = "Denied",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type == "Denied")].status"#
-    ),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type == "Ready")].status"#
-    ),
-    printcolumn(name = "Issuer", type_ = "string", json_path = ".spec.issuerRef.name"),
-    printcolumn(name = "Requester", type_ = "string", json_path = ".spec.username"),
-    printcolumn(
-        name = "Status",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type == "Ready")].message"#,
-        priority = 1
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn = r#"{"name": "Approved", "type": "string", "jsonPath": ".status.conditions[?(@.type == \"Approved\")].status"}"#,
+    printcolumn = r#"{"name": "Denied", "type": "string", "jsonPath": ".status.conditions[?(@.type == \"Denied\")].status"}"#,
+    printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type == \"Ready\")].status"}"#,
+    printcolumn = r#"{"name": "Issuer", "type": "string", "jsonPath": ".spec.issuerRef.name"}"#,
+    printcolumn = r#"{"name": "Requester", "type": "string", "jsonPath": ".spec.username"}"#,
+    printcolumn = r#"{"name": "Status", "type": "string", "jsonPath": ".status.conditions[?(@.type == \"Ready\")].message", "priority": 1}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateRequestSpec {
