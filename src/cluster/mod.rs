@@ -6,6 +6,8 @@ pub mod clock;
 pub mod driver;
 pub mod error;
 pub mod key;
+pub mod leader;
+pub mod lease;
 pub mod queue;
 pub mod watch;
 pub mod write;
