@@ -5,10 +5,13 @@ pub mod client;
 pub mod clock;
 pub mod driver;
 pub mod error;
+pub mod health;
 pub mod key;
 pub mod leader;
 pub mod lease;
 pub mod queue;
+pub mod serve;
+pub mod signal;
 pub mod watch;
 pub mod write;
 
