@@ -9,6 +9,7 @@ pub mod health;
 pub mod key;
 pub mod leader;
 pub mod lease;
+pub mod name;
 pub mod pace;
 pub mod queue;
 pub mod serve;
