@@ -9,6 +9,7 @@ pub mod health;
 pub mod key;
 pub mod leader;
 pub mod lease;
+pub mod metrics;
 pub mod queue;
 pub mod serve;
 pub mod signal;
