@@ -7,6 +7,7 @@ pub mod driver;
 pub mod error;
 pub mod health;
 pub mod key;
+pub mod pace;
 pub mod leader;
 pub mod lease;
 pub mod metrics;
