@@ -11,6 +11,7 @@ pub mod leader;
 pub mod lease;
 pub mod name;
 pub mod pace;
+pub mod metrics;
 pub mod queue;
 pub mod serve;
 pub mod signal;
