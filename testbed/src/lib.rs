@@ -23,3 +23,5 @@ pub mod verify;
 pub mod web;
 
 pub use self::bed::{Bed, BedOptions};
+
+pub mod dns;
