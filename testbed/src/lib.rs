@@ -1,6 +1,6 @@
 //! A real cluster in a folder, for the demo, the tests and the benchmarks of certwright.
 //!
-//! One line per room, from the outside in.
+//! Tests begin at [`stage`] and [`bed`]; `demo` and `bench` are two more users of the same.
 
 pub mod acme;
 pub mod apply;
@@ -23,5 +23,3 @@ pub mod verify;
 pub mod web;
 
 pub use self::bed::{Bed, BedOptions};
-
-pub mod dns;

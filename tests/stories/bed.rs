@@ -32,7 +32,7 @@ pub(crate) async fn everything_answers(bed: &Bed) -> Result<()> {
     until(
         "a default ServiceAccount",
         Duration::from_secs(20),
-        async || Ok(drop(accounts.get("default").await?)),
+        async || accounts.get("default").await.map(drop).map_err(Into::into),
     )
     .await?;
 
