@@ -470,7 +470,7 @@ mod tests {
             })
         };
         let table = [
-            (None, None, false, pending("\"\"")),
+            (None, None, false, pending("\"pending\"")),
             (Some(State::Pending), None, false, pending("\"pending\"")),
             (
                 Some(State::Pending),
