@@ -5,9 +5,16 @@ pub mod client;
 pub mod clock;
 pub mod driver;
 pub mod error;
+pub mod health;
 pub mod key;
+pub mod leader;
+pub mod lease;
+pub mod name;
 pub mod pace;
+pub mod metrics;
 pub mod queue;
+pub mod serve;
+pub mod signal;
 pub mod watch;
 pub mod write;
 
