@@ -37,12 +37,41 @@ impl IssuerRef {
         self.group_or_default() == names::GROUP
     }
 
+    /// Which object is meant, when an object in `namespace` names it.
+    pub fn address(&self, namespace: &str) -> IssuerAddress {
+        let kind = self.kind_or_default();
+        let namespace = if kind == names::CLUSTER_ISSUER_KIND {
+            ""
+        } else {
+            namespace
+        };
+        IssuerAddress {
+            group: self.group_or_default().to_owned(),
+            kind: kind.to_owned(),
+            namespace: namespace.to_owned(),
+            name: self.name.clone(),
+        }
+    }
+
     /// Whether both name the same issuer, written out or by default.
     pub fn same(&self, other: &Self) -> bool {
         self.name == other.name
             && self.kind_or_default() == other.kind_or_default()
             && self.group_or_default() == other.group_or_default()
     }
+}
+
+/// One issuer, fully named.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct IssuerAddress {
+    /// API group.
+    pub group: String,
+    /// Kind.
+    pub kind: String,
+    /// Namespace; empty for a ClusterIssuer.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
 }
 
 /// One entry of a Secret.

@@ -5,6 +5,7 @@ use crate::{
         challenge::{Challenge, ChallengeSpec, ChallengeStatus, ChallengeType},
         names::finalizer,
         order::State,
+        reference::IssuerAddress,
     },
     cluster::{Facts, Meta},
 };
@@ -31,8 +32,8 @@ pub enum ChallengeIndex {
     Token(String),
     /// By the name to prove, of HTTP-01 challenges that are not over: hosts the responder serves.
     Host(String),
-    /// By the issuer: kind, namespace ("" for a ClusterIssuer) and name.
-    Issuer(String, String, String),
+    /// By the issuer, of those that are not over.
+    Issuer(IssuerAddress),
 }
 
 impl Facts for ChallengeFacts {
@@ -40,7 +41,11 @@ impl Facts for ChallengeFacts {
     type Index = ChallengeIndex;
 
     fn reduce(challenge: Challenge) -> Self {
-        let Challenge { metadata, spec, status } = challenge;
+        let Challenge {
+            metadata,
+            spec,
+            status,
+        } = challenge;
         Self {
             meta: Meta::of(&metadata),
             finalizers: metadata.finalizers.unwrap_or_default(),
@@ -54,17 +59,24 @@ impl Facts for ChallengeFacts {
     }
 
     fn indexes(&self) -> Vec<ChallengeIndex> {
-        let mut indexes: Vec<ChallengeIndex> =
-            self.meta.controller.iter().cloned().map(ChallengeIndex::Owner).collect();
+        let mut indexes: Vec<ChallengeIndex> = self
+            .meta
+            .controller
+            .iter()
+            .cloned()
+            .map(ChallengeIndex::Owner)
+            .collect();
         if self.is_final() {
             return indexes;
         }
         if self.spec.type_ == ChallengeType::Http01 {
             indexes.push(ChallengeIndex::Token(self.spec.token.clone()));
-            indexes.push(ChallengeIndex::Host(self.spec.dns_name.to_ascii_lowercase()));
+            indexes.push(ChallengeIndex::Host(
+                self.spec.dns_name.to_ascii_lowercase(),
+            ));
         }
-        let (kind, namespace, name) = self.spec.issuer_ref.locate(&self.meta.key.namespace);
-        indexes.push(ChallengeIndex::Issuer(kind, namespace, name));
+        let issuer = self.spec.issuer_ref.address(&self.meta.key.namespace);
+        indexes.push(ChallengeIndex::Issuer(issuer));
         indexes
     }
 }
@@ -105,18 +117,29 @@ impl ChallengeFacts {
             ChallengeType::Http01 => "HTTP-01",
             ChallengeType::Dns01 => "DNS-01",
         };
-        let prefix = if self.spec.wildcard == Some(true) { "*." } else { "" };
+        let prefix = if self.spec.wildcard == Some(true) {
+            "*."
+        } else {
+            ""
+        };
         format!("{type_} of {prefix}{}", self.spec.dns_name)
     }
 
     /// Why it failed, in one line.
     pub fn failure(&self) -> String {
-        let reason = self.status.reason.as_deref().unwrap_or("no reason was given");
+        let reason = self
+            .status
+            .reason
+            .as_deref()
+            .unwrap_or("no reason was given");
         format!("{}: {reason}", self.title())
     }
 }
 
 /// Whether a finalizer is the one of challenges, by either of its names.
 pub fn is_ours(finalizer_name: &str) -> bool {
-    matches!(finalizer_name, finalizer::CHALLENGE | finalizer::CHALLENGE_LEGACY)
+    matches!(
+        finalizer_name,
+        finalizer::CHALLENGE | finalizer::CHALLENGE_LEGACY
+    )
 }

@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{
-    api::order::State,
-    challenge::facts::ChallengeFacts,
-};
+use crate::{api::order::State, challenge::facts::ChallengeFacts};
 
 /// The next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,9 +24,17 @@ pub fn plan(challenge: &ChallengeFacts) -> Step {
     let presented = challenge.status.presented == Some(true);
     if challenge.meta.deleting || challenge.is_final() {
         // A finalizer without the mark: a crash may have come between the two.
-        return if presented || challenge.is_guarded() { Step::CleanUp } else { Step::Done };
+        return if presented || challenge.is_guarded() {
+            Step::CleanUp
+        } else {
+            Step::Done
+        };
     }
-    if presented { Step::Validate } else { Step::Present }
+    if presented {
+        Step::Validate
+    } else {
+        Step::Present
+    }
 }
 
 /// What this process knows of a challenge besides what is stored.
@@ -76,8 +81,14 @@ pub fn validation(
     {
         return Validation::GiveUp(expires);
     }
-    let Some(wait) = wait else { return Validation::SelfCheck };
-    let since = challenge.status.presented_at.as_ref().map_or(now, |at| at.0);
+    let Some(wait) = wait else {
+        return Validation::SelfCheck;
+    };
+    let since = challenge
+        .status
+        .presented_at
+        .as_ref()
+        .map_or(now, |at| at.0);
     let waited = Duration::try_from(since.duration_until(now)).unwrap_or_default();
     match wait.checked_sub(waited) {
         None | Some(Duration::ZERO) => Validation::Accept,
@@ -103,7 +114,11 @@ pub const SUCCESS: &str = "Successfully authorized domain";
 /// moments is seldom more than the world catching up.
 pub fn tells(challenge: &ChallengeFacts, now: Timestamp) -> bool {
     const GRACE: SignedDuration = SignedDuration::from_secs(2);
-    challenge.status.presented_at.as_ref().is_none_or(|at| at.0.duration_until(now) >= GRACE)
+    challenge
+        .status
+        .presented_at
+        .as_ref()
+        .is_none_or(|at| at.0.duration_until(now) >= GRACE)
 }
 
 /// The reason to store for a failed check, if it differs enough from the `stored` one: the wait
@@ -157,11 +172,27 @@ mod tests {
         let table = [
             (json!({}), json!({}), Step::Present),
             (guarded.clone(), json!({"state": "pending"}), Step::Present),
-            (guarded.clone(), json!({"state": "pending", "presented": true}), Step::Validate),
-            (guarded.clone(), json!({"state": "valid", "presented": true}), Step::CleanUp),
-            (guarded, json!({"state": "invalid", "presented": false}), Step::CleanUp),
+            (
+                guarded.clone(),
+                json!({"state": "pending", "presented": true}),
+                Step::Validate,
+            ),
+            (
+                guarded.clone(),
+                json!({"state": "valid", "presented": true}),
+                Step::CleanUp,
+            ),
+            (
+                guarded,
+                json!({"state": "invalid", "presented": false}),
+                Step::CleanUp,
+            ),
             (legacy, json!({"state": "valid"}), Step::CleanUp),
-            (foreign, json!({"state": "valid", "presented": false}), Step::Done),
+            (
+                foreign,
+                json!({"state": "valid", "presented": false}),
+                Step::Done,
+            ),
             (json!({}), json!({"state": "errored"}), Step::Done),
             (deleting, json!({"state": "pending"}), Step::CleanUp),
         ];
@@ -179,12 +210,25 @@ mod tests {
             json!({"presented": true, "presentedAt": "2026-01-01T11:59:50Z"}),
         );
         let at = |seconds: i64| now.checked_add(SignedDuration::from_secs(seconds)).unwrap();
-        let read = Progress { read: true, ..Progress::default() };
-        let until = |seconds| Progress { expires: Some(at(seconds)), ..read };
+        let read = Progress {
+            read: true,
+            ..Progress::default()
+        };
+        let until = |seconds| Progress {
+            expires: Some(at(seconds)),
+            ..read
+        };
         let secs = |seconds| Some(Duration::from_secs(seconds));
         let table = [
             (Progress::default(), None, Validation::Read),
-            (Progress { accepted: true, ..read }, None, Validation::Read),
+            (
+                Progress {
+                    accepted: true,
+                    ..read
+                },
+                None,
+                Validation::Read,
+            ),
             (read, None, Validation::SelfCheck),
             (until(3600), None, Validation::SelfCheck),
             (until(59), None, Validation::GiveUp(at(59))),
@@ -194,7 +238,11 @@ mod tests {
             (read, secs(0), Validation::Accept),
         ];
         for (progress, wait, expected) in table {
-            assert_eq!(validation(&challenge, progress, wait, now), expected, "{progress:?}");
+            assert_eq!(
+                validation(&challenge, progress, wait, now),
+                expected,
+                "{progress:?}"
+            );
         }
     }
 
@@ -202,7 +250,13 @@ mod tests {
     fn a_reason_is_written_when_it_says_something_new() {
         let longest = Duration::from_secs(10);
         let reason = |stored: Option<&str>, seen, wait| {
-            waiting_reason(stored, "HTTP-01", seen, Duration::from_millis(wait), longest)
+            waiting_reason(
+                stored,
+                "HTTP-01",
+                seen,
+                Duration::from_millis(wait),
+                longest,
+            )
         };
         let first = reason(None, "answered 404", 1300).unwrap();
         assert_eq!(

@@ -83,7 +83,9 @@ impl Slots {
     fn take_turn(&mut self) -> Option<ObjectKey> {
         loop {
             let group = self.turns.pop_front()?;
-            let Some(line) = self.waiting.get_mut(&group) else { continue };
+            let Some(line) = self.waiting.get_mut(&group) else {
+                continue;
+            };
             let next = line.pop_front();
             if line.is_empty() {
                 self.waiting.remove(&group);
@@ -108,7 +110,10 @@ mod tests {
     }
 
     fn group(namespace: &str) -> Group {
-        Group { namespace: namespace.into(), issuer: "Issuer/a".into() }
+        Group {
+            namespace: namespace.into(),
+            issuer: "Issuer/a".into(),
+        }
     }
 
     #[test]
@@ -149,6 +154,9 @@ mod tests {
         assert!(slots.release(&key("b")).is_empty());
         assert_eq!(slots.release(&key("a")), [key("c")]);
         assert!(slots.release(&key("c")).is_empty());
-        assert!(slots.acquire(&key("d"), group("x")), "the line is empty again");
+        assert!(
+            slots.acquire(&key("d"), group("x")),
+            "the line is empty again"
+        );
     }
 }

@@ -21,7 +21,11 @@ pub struct Pace {
 impl Pace {
     /// Delays from `first` to `most`.
     pub fn new(first: Duration, most: Duration) -> Self {
-        Self { first, most, delays: Mutex::default() }
+        Self {
+            first,
+            most,
+            delays: Mutex::default(),
+        }
     }
 
     /// How long to wait this time.
@@ -35,7 +39,10 @@ impl Pace {
 
     /// Start quickly again: there was progress, or the object is gone.
     pub fn reset(&self, key: &ObjectKey) {
-        self.delays.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.delays
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key);
     }
 }
 

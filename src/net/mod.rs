@@ -1,1 +1,3 @@
 //! The HTTP client and DNS look-ups.
+
+pub mod dns;

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use k8s_openapi::ByteString;
 
 use crate::{
-    api::order::{Order, OrderSpec, OrderStatus},
+    api::{
+        order::{Order, OrderSpec, OrderStatus},
+        reference::IssuerAddress,
+    },
     cluster::{Facts, Meta},
 };
 
@@ -31,8 +34,8 @@ pub struct OrderFacts {
 pub enum OrderIndex {
     /// By the uid of the controller owner.
     Owner(String),
-    /// By the issuer: kind, namespace ("" for a ClusterIssuer) and name.
-    Issuer(String, String, String),
+    /// By the issuer, of those that are not over.
+    Issuer(IssuerAddress),
 }
 
 impl Facts for OrderFacts {
@@ -40,9 +43,16 @@ impl Facts for OrderFacts {
     type Index = OrderIndex;
 
     fn reduce(order: Order) -> Self {
-        let Order { metadata, mut spec, status } = order;
+        let Order {
+            metadata,
+            mut spec,
+            status,
+        } = order;
         let mut status = status.unwrap_or_default();
-        let has_certificate = status.certificate.take().is_some_and(|pem| !pem.0.is_empty());
+        let has_certificate = status
+            .certificate
+            .take()
+            .is_some_and(|pem| !pem.0.is_empty());
         if status.state.is_some_and(|state| state.is_failure()) || has_certificate {
             spec.request = ByteString(Vec::new());
         }
@@ -61,12 +71,17 @@ impl Facts for OrderFacts {
     }
 
     fn indexes(&self) -> Vec<OrderIndex> {
-        let mut indexes: Vec<OrderIndex> =
-            self.meta.controller.iter().cloned().map(OrderIndex::Owner).collect();
+        let mut indexes: Vec<OrderIndex> = self
+            .meta
+            .controller
+            .iter()
+            .cloned()
+            .map(OrderIndex::Owner)
+            .collect();
         // Only what still has something to do cares for its issuer.
         if !self.is_over() {
-            let (kind, namespace, name) = self.spec.issuer_ref.locate(&self.meta.key.namespace);
-            indexes.push(OrderIndex::Issuer(kind, namespace, name));
+            let issuer = self.spec.issuer_ref.address(&self.meta.key.namespace);
+            indexes.push(OrderIndex::Issuer(issuer));
         }
         indexes
     }

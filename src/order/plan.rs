@@ -75,13 +75,21 @@ pub struct NewChallenge {
 
 /// Decide the next step.
 pub fn plan(situation: Situation<'_>) -> Step {
-    let Situation { order, challenges, solvers: _ } = situation;
+    let Situation {
+        order,
+        challenges,
+        solvers: _,
+    } = situation;
     let status = &order.status;
     let state = status.state;
     if state.is_some_and(State::is_failure) {
         // What failed stays, to be looked at; what still runs has lost its purpose.
         return Step::Over(
-            challenges.iter().filter(|challenge| !challenge.is_final()).map(identity).collect(),
+            challenges
+                .iter()
+                .filter(|challenge| !challenge.is_final())
+                .map(identity)
+                .collect(),
         );
     }
     if order.has_certificate {
@@ -90,7 +98,12 @@ pub fn plan(situation: Situation<'_>) -> Step {
     if status.url.as_deref().unwrap_or_default().is_empty() {
         return Step::Place;
     }
-    if status.finalize_url.as_deref().unwrap_or_default().is_empty() {
+    if status
+        .finalize_url
+        .as_deref()
+        .unwrap_or_default()
+        .is_empty()
+    {
         return Step::Read;
     }
     if state == Some(State::Valid) {
@@ -104,15 +117,20 @@ pub fn plan(situation: Situation<'_>) -> Step {
 }
 
 fn solve(situation: Situation<'_>, authorizations: &[Authorization]) -> Step {
-    let Situation { order, challenges, solvers } = situation;
+    let Situation {
+        order,
+        challenges,
+        solvers,
+    } = situation;
     let mut wanted = BTreeMap::new();
     for authorization in authorizations {
         if authorization.initial_state == Some(State::Valid) {
             continue;
         }
         // A challenge that was made stands, whatever the issuer's solvers have become since.
-        if let Some(known) =
-            challenges.iter().find(|challenge| challenge.spec.authorization_url == authorization.url)
+        if let Some(known) = challenges
+            .iter()
+            .find(|challenge| challenge.spec.authorization_url == authorization.url)
         {
             wanted.insert(known.meta.key.name.to_string(), None);
             continue;
@@ -135,7 +153,9 @@ fn solve(situation: Situation<'_>, authorizations: &[Authorization]) -> Step {
         return Step::Solve { create, delete };
     }
     if let Some(failed) = challenges.iter().find(|challenge| challenge.has_failed()) {
-        return Step::Advance { failed: Some(failed.failure()) };
+        return Step::Advance {
+            failed: Some(failed.failure()),
+        };
     }
     if challenges.iter().all(|challenge| challenge.is_final()) {
         return Step::Advance { failed: None };
@@ -144,12 +164,24 @@ fn solve(situation: Situation<'_>, authorizations: &[Authorization]) -> Step {
 }
 
 fn is_unread(authorization: &Authorization) -> bool {
-    authorization.identifier.as_deref().unwrap_or_default().is_empty()
+    authorization
+        .identifier
+        .as_deref()
+        .unwrap_or_default()
+        .is_empty()
         || (authorization.initial_state != Some(State::Valid)
-            && authorization.challenges.as_deref().unwrap_or_default().is_empty())
+            && authorization
+                .challenges
+                .as_deref()
+                .unwrap_or_default()
+                .is_empty())
 }
 
-fn new_challenge(order: &OrderFacts, authorization: &Authorization, choice: Choice) -> NewChallenge {
+fn new_challenge(
+    order: &OrderFacts,
+    authorization: &Authorization,
+    choice: Choice,
+) -> NewChallenge {
     let cause = [
         order.meta.uid.as_str(),
         authorization.url.as_str(),
@@ -157,7 +189,11 @@ fn new_challenge(order: &OrderFacts, authorization: &Authorization, choice: Choi
     ]
     .join("\n");
     let hash = digest(&SHA256, cause.as_bytes());
-    let number = hash.as_ref().iter().take(4).fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
+    let number = hash
+        .as_ref()
+        .iter()
+        .take(4)
+        .fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
     NewChallenge {
         name: format!("{}-{number}", order.meta.key.name),
         authorization_url: authorization.url.clone(),
@@ -233,24 +269,46 @@ mod tests {
     }
 
     fn step(order: &OrderFacts, challenges: &[Arc<ChallengeFacts>]) -> Step {
-        plan(Situation { order, challenges, solvers: &solvers() })
+        plan(Situation {
+            order,
+            challenges,
+            solvers: &solvers(),
+        })
     }
 
     #[test]
     fn the_states_before_the_challenges() {
         assert_eq!(step(&order(json!(null)), &[]), Step::Place);
-        assert_eq!(step(&order(json!({"url": "https://ca/o"})), &[]), Step::Read);
-        assert_eq!(step(&placed(json!([{"url": "https://ca/a"}])), &[]), Step::ReadAuthorizations);
+        assert_eq!(
+            step(&order(json!({"url": "https://ca/o"})), &[]),
+            Step::Read
+        );
+        assert_eq!(
+            step(&placed(json!([{"url": "https://ca/a"}])), &[]),
+            Step::ReadAuthorizations
+        );
     }
 
     #[test]
     fn a_challenge_per_authorization_that_is_not_valid_yet() {
-        let order = placed(json!([authorization("a", "pending"), authorization("b", "valid")]));
-        let Step::Solve { create, delete } = step(&order, &[]) else { panic!("must solve") };
+        let order = placed(json!([
+            authorization("a", "pending"),
+            authorization("b", "valid")
+        ]));
+        let Step::Solve { create, delete } = step(&order, &[]) else {
+            panic!("must solve")
+        };
         assert_eq!((create.len(), delete.len()), (1, 0));
         assert_eq!(create[0].authorization_url, "a");
         let again = step(&order, &[]);
-        assert_eq!(again, Step::Solve { create: create.clone(), delete }, "same name each time");
+        assert_eq!(
+            again,
+            Step::Solve {
+                create: create.clone(),
+                delete
+            },
+            "same name each time"
+        );
         let made = challenge(&create[0].name, "a", json!({"state": "pending"}));
         assert_eq!(step(&order, &[made]), Step::AwaitChallenges);
     }
@@ -259,7 +317,11 @@ mod tests {
     fn a_challenge_that_stands_is_not_made_again_when_solvers_change() {
         let order = placed(json!([authorization("a", "pending")]));
         let made = challenge("old-name", "a", json!({"state": "pending"}));
-        let step = plan(Situation { order: &order, challenges: &[made], solvers: &[] });
+        let step = plan(Situation {
+            order: &order,
+            challenges: &[made],
+            solvers: &[],
+        });
         assert_eq!(step, Step::AwaitChallenges);
     }
 
@@ -268,19 +330,37 @@ mod tests {
         let order = placed(json!([authorization("b", "valid")]));
         let made = challenge("left", "a", json!({}));
         let expected = vec![(ObjectKey::new("ns", "left"), "uid-left".to_owned())];
-        assert_eq!(step(&order, &[made]), Step::Solve { create: vec![], delete: expected });
+        assert_eq!(
+            step(&order, &[made]),
+            Step::Solve {
+                create: vec![],
+                delete: expected
+            }
+        );
     }
 
     #[test]
     fn the_outcome_of_the_challenges_moves_the_order_on() {
-        let order = placed(json!([authorization("a", "pending"), authorization("b", "pending")]));
+        let order = placed(json!([
+            authorization("a", "pending"),
+            authorization("b", "pending")
+        ]));
         let valid = challenge("1", "a", json!({"state": "valid"}));
         let waiting = challenge("2", "b", json!({"state": "pending"}));
         let done = challenge("2", "b", json!({"state": "valid"}));
         let broken = challenge("2", "b", json!({"state": "invalid", "reason": "404"}));
-        assert_eq!(step(&order, &[valid.clone(), waiting]), Step::AwaitChallenges);
-        assert_eq!(step(&order, &[valid.clone(), done]), Step::Advance { failed: None });
-        let Step::Advance { failed: Some(reason) } = step(&order, &[valid, broken]) else {
+        assert_eq!(
+            step(&order, &[valid.clone(), waiting]),
+            Step::AwaitChallenges
+        );
+        assert_eq!(
+            step(&order, &[valid.clone(), done]),
+            Step::Advance { failed: None }
+        );
+        let Step::Advance {
+            failed: Some(reason),
+        } = step(&order, &[valid, broken])
+        else {
             panic!("must advance")
         };
         assert_eq!(reason, "HTTP-01 of example.com: 404");
@@ -295,8 +375,15 @@ mod tests {
     #[test]
     fn without_a_solver_the_order_waits_and_says_so() {
         let order = placed(json!([authorization("a", "pending")]));
-        let step = plan(Situation { order: &order, challenges: &[], solvers: &[] });
-        assert!(matches!(step, Step::NoSolver(SelectError::NoSolver { .. })), "{step:?}");
+        let step = plan(Situation {
+            order: &order,
+            challenges: &[],
+            solvers: &[],
+        });
+        assert!(
+            matches!(step, Step::NoSolver(SelectError::NoSolver { .. })),
+            "{step:?}"
+        );
     }
 
     #[test]
@@ -309,7 +396,10 @@ mod tests {
         assert_eq!(step(&invalid, &all), Step::Over(vec![identity("1")]));
         let certificate = ByteString(b"pem".to_vec());
         let valid = order(json!({"url": "u", "state": "valid", "certificate": certificate}));
-        assert_eq!(step(&valid, &all), Step::Over(vec![identity("1"), identity("2")]));
+        assert_eq!(
+            step(&valid, &all),
+            Step::Over(vec![identity("1"), identity("2")])
+        );
         let unfetched = order(json!({"url": "u", "finalizeURL": "f", "state": "valid"}));
         assert_eq!(step(&unfetched, &all), Step::Advance { failed: None });
     }

@@ -25,11 +25,15 @@ pub struct Choice {
 pub enum SelectError {
     /// More than one override annotation.
     #[error(
-        "only one of the annotations {} may be set: {0} are",
-        [annotation::HTTP01_OVERRIDE_INGRESS_NAME, annotation::HTTP01_OVERRIDE_INGRESS_CLASS,
-         annotation::HTTP01_OVERRIDE_INGRESS_CLASS_NAME].join(", ")
+        "{count} of the annotations {name}, {class} and {class_name} are set: set one at the most",
+        name = annotation::HTTP01_OVERRIDE_INGRESS_NAME,
+        class = annotation::HTTP01_OVERRIDE_INGRESS_CLASS,
+        class_name = annotation::HTTP01_OVERRIDE_INGRESS_CLASS_NAME
     )]
-    Overrides(usize),
+    Overrides {
+        /// How many are set.
+        count: usize,
+    },
     /// No solver matches.
     #[error(
         "no solver of the issuer is for {name} and one of the challenges that the server offers \
@@ -70,16 +74,30 @@ pub fn choose(
     let offered = authorization.challenges.as_deref().unwrap_or_default();
     let mut best: Option<(Rank, Choice)> = None;
     for solver in solvers {
-        let Some((type_, offered)) = answers(solver, offered) else { continue };
-        let Some(rank) = rank(solver.selector.as_ref(), &name, labels) else { continue };
+        let Some((type_, offered)) = answers(solver, offered) else {
+            continue;
+        };
+        let Some(rank) = rank(solver.selector.as_ref(), &name, labels) else {
+            continue;
+        };
         if best.as_ref().is_none_or(|(known, _)| rank > *known) {
-            let choice = Choice { solver: solver.clone(), type_, offered: offered.clone() };
+            let choice = Choice {
+                solver: solver.clone(),
+                type_,
+                offered: offered.clone(),
+            };
             best = Some((rank, choice));
         }
     }
     let Some((_, mut choice)) = best else {
-        let types: Vec<&str> = offered.iter().map(|challenge| challenge.type_.as_str()).collect();
-        return Err(SelectError::NoSolver { name, offered: types.join(", ") });
+        let types: Vec<&str> = offered
+            .iter()
+            .map(|challenge| challenge.type_.as_str())
+            .collect();
+        return Err(SelectError::NoSolver {
+            name,
+            offered: types.join(", "),
+        });
     };
     override_ingress(&mut choice.solver, annotations)?;
     Ok(choice)
@@ -91,7 +109,9 @@ fn answers<'a>(
     offered: &'a [OfferedChallenge],
 ) -> Option<(ChallengeType, &'a OfferedChallenge)> {
     let find = |wanted: &str| {
-        offered.iter().find(|challenge| challenge.type_ == wanted && !challenge.token.is_empty())
+        offered
+            .iter()
+            .find(|challenge| challenge.type_ == wanted && !challenge.token.is_empty())
     };
     let http01 = solver.http01.as_ref().and_then(|_| find("http-01"));
     let dns01 = solver.dns01.as_ref().and_then(|_| find("dns-01"));
@@ -106,10 +126,25 @@ fn rank(
     name: &str,
     labels: &BTreeMap<String, String>,
 ) -> Option<Rank> {
-    let Some(SolverSelector { dns_names, dns_zones, match_labels }) = selector else {
-        return Some(Rank { has_selector: false, names_it: false, zone_segments: 0, labels: 0 });
+    let Some(SolverSelector {
+        dns_names,
+        dns_zones,
+        match_labels,
+    }) = selector
+    else {
+        return Some(Rank {
+            has_selector: false,
+            names_it: false,
+            zone_segments: 0,
+            labels: 0,
+        });
     };
-    let mut rank = Rank { has_selector: true, names_it: false, zone_segments: 0, labels: 0 };
+    let mut rank = Rank {
+        has_selector: true,
+        names_it: false,
+        zone_segments: 0,
+        labels: 0,
+    };
     if let Some(names) = dns_names.as_deref().filter(|names| !names.is_empty()) {
         if !names.iter().any(|candidate| candidate == name) {
             return None;
@@ -117,10 +152,16 @@ fn rank(
         rank.names_it = true;
     }
     if let Some(zones) = dns_zones.as_deref().filter(|zones| !zones.is_empty()) {
-        rank.zone_segments = zones.iter().filter_map(|zone| segments_in(name, zone)).max()?;
+        rank.zone_segments = zones
+            .iter()
+            .filter_map(|zone| segments_in(name, zone))
+            .max()?;
     }
     if let Some(wanted) = match_labels.as_ref().filter(|wanted| !wanted.is_empty()) {
-        if wanted.iter().any(|(key, value)| labels.get(key) != Some(value)) {
+        if wanted
+            .iter()
+            .any(|(key, value)| labels.get(key) != Some(value))
+        {
             return None;
         }
         rank.labels = wanted.len();
@@ -132,7 +173,10 @@ fn rank(
 fn segments_in(name: &str, zone: &str) -> Option<usize> {
     let name = name.trim_end_matches('.').to_ascii_lowercase();
     let zone = zone.trim_end_matches('.').to_ascii_lowercase();
-    let inside = name == zone || name.strip_suffix(&zone).is_some_and(|rest| rest.ends_with('.'));
+    let inside = name == zone
+        || name
+            .strip_suffix(&zone)
+            .is_some_and(|rest| rest.ends_with('.'));
     inside.then(|| zone.split('.').count())
 }
 
@@ -141,12 +185,24 @@ fn override_ingress(
     solver: &mut Solver,
     annotations: &BTreeMap<String, String>,
 ) -> Result<(), SelectError> {
-    let given = |key: &str| annotations.get(key).filter(|value| !value.is_empty()).cloned();
+    let given = |key: &str| {
+        annotations
+            .get(key)
+            .filter(|value| !value.is_empty())
+            .cloned()
+    };
     let name = given(annotation::HTTP01_OVERRIDE_INGRESS_NAME);
     let class = given(annotation::HTTP01_OVERRIDE_INGRESS_CLASS);
     let ingress_class_name = given(annotation::HTTP01_OVERRIDE_INGRESS_CLASS_NAME);
-    let set = [&name, &class, &ingress_class_name].iter().filter(|value| value.is_some()).count();
-    let Some(ingress) = solver.http01.as_mut().and_then(|http01| http01.ingress.as_mut()) else {
+    let set = [&name, &class, &ingress_class_name]
+        .iter()
+        .filter(|value| value.is_some())
+        .count();
+    let Some(ingress) = solver
+        .http01
+        .as_mut()
+        .and_then(|http01| http01.ingress.as_mut())
+    else {
         return Ok(());
     };
     match set {
@@ -157,7 +213,7 @@ fn override_ingress(
             ingress.ingress_class_name = ingress_class_name;
             Ok(())
         }
-        several => Err(SelectError::Overrides(several)),
+        count => Err(SelectError::Overrides { count }),
     }
 }
 
@@ -194,8 +250,14 @@ mod tests {
     }
 
     fn class_of(choice: &Choice) -> String {
-        let ingress = choice.solver.http01.as_ref().and_then(|http01| http01.ingress.as_ref());
-        ingress.and_then(|ingress| ingress.ingress_class_name.clone()).unwrap_or_default()
+        let ingress = choice
+            .solver
+            .http01
+            .as_ref()
+            .and_then(|http01| http01.ingress.as_ref());
+        ingress
+            .and_then(|ingress| ingress.ingress_class_name.clone())
+            .unwrap_or_default()
     }
 
     #[test]
@@ -206,7 +268,10 @@ mod tests {
             http("zone", json!({"dnsZones": ["example.com"]})),
             http("subzone", json!({"dnsZones": ["org", "b.example.com"]})),
             http("labels", json!({"matchLabels": {"team": "a"}})),
-            http("zone-and-labels", json!({"dnsZones": ["example.com"], "matchLabels": {"team": "a"}})),
+            http(
+                "zone-and-labels",
+                json!({"dnsZones": ["example.com"], "matchLabels": {"team": "a"}})
+            ),
             http("name", json!({"dnsNames": ["www.example.com"]})),
             http("name-again", json!({"dnsNames": ["www.example.com"]})),
         ]);
@@ -237,10 +302,16 @@ mod tests {
         let none = BTreeMap::new();
         let wild = authorization("example.com", true, &["dns-01", "dns-persist-01"]);
         let choice = choose(&all, &wild, &none, &none).unwrap();
-        assert_eq!((choice.type_, choice.offered.url), (ChallengeType::Dns01, "https://ca/dns-01".into()));
+        assert_eq!(
+            (choice.type_, choice.offered.url),
+            (ChallengeType::Dns01, "https://ca/dns-01".into())
+        );
         let odd = authorization("example.com", false, &["tls-alpn-01"]);
         let error = choose(&all, &odd, &none, &none).unwrap_err().to_string();
-        assert!(error.contains("example.com") && error.contains("tls-alpn-01"), "{error}");
+        assert!(
+            error.contains("example.com") && error.contains("tls-alpn-01"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -263,13 +334,30 @@ mod tests {
         let all = solvers(json!([{"http01": {"ingress": {"class": "nginx"}}}]));
         let none = BTreeMap::new();
         let name = authorization("example.com", false, &["http-01"]);
-        let one: BTreeMap<String, String> =
-            [(annotation::HTTP01_OVERRIDE_INGRESS_NAME.to_owned(), "web".to_owned())].into();
-        let ingress =
-            choose(&all, &name, &none, &one).unwrap().solver.http01.unwrap().ingress.unwrap();
-        assert_eq!((ingress.name.as_deref(), ingress.class), (Some("web"), None));
+        let one: BTreeMap<String, String> = [(
+            annotation::HTTP01_OVERRIDE_INGRESS_NAME.to_owned(),
+            "web".to_owned(),
+        )]
+        .into();
+        let ingress = choose(&all, &name, &none, &one)
+            .unwrap()
+            .solver
+            .http01
+            .unwrap()
+            .ingress
+            .unwrap();
+        assert_eq!(
+            (ingress.name.as_deref(), ingress.class),
+            (Some("web"), None)
+        );
         let mut two = one.clone();
-        two.insert(annotation::HTTP01_OVERRIDE_INGRESS_CLASS.to_owned(), "traefik".to_owned());
-        assert_eq!(choose(&all, &name, &none, &two), Err(SelectError::Overrides(2)));
+        two.insert(
+            annotation::HTTP01_OVERRIDE_INGRESS_CLASS.to_owned(),
+            "traefik".to_owned(),
+        );
+        assert_eq!(
+            choose(&all, &name, &none, &two),
+            Err(SelectError::Overrides { count: 2 })
+        );
     }
 }

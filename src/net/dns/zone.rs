@@ -1,0 +1,140 @@
+//! Which zone is a name in, which servers speak for the zone, and where do aliases lead?
+
+use std::net::IpAddr;
+
+use futures::future::join_all;
+use hickory_proto::{
+    op::ResponseCode,
+    rr::{Name, RecordType},
+};
+
+use super::{Answer, Client, Error, Nameserver, mnemonic, resolve, shown};
+
+/// Longer chains of aliases are treated as loops: resolvers give up much earlier.
+const MAX_ALIASES: usize = 16;
+/// At most so many servers of one zone are asked: no zone in use has more than thirteen.
+const MAX_SERVERS: usize = 16;
+/// At most so many addresses of one server are asked.
+const MAX_ADDRESSES: usize = 8;
+
+/// A server of a zone, by the name its NS record gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authority {
+    /// The target of the NS record.
+    pub name: Name,
+    /// All its addresses; empty if none was found.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl Client {
+    /// The zone that `name` is in: the nearest name at or above it that has an SOA record.
+    ///
+    /// # Errors
+    /// When the nameservers do not answer, or there is no zone but the root.
+    pub async fn find_zone(&self, servers: &[Nameserver], name: &Name) -> Result<Name, Error> {
+        let mut at = name.clone();
+        while !at.is_root() {
+            let answer = self.lookup(servers, &at, RecordType::SOA).await?;
+            match zone_in(&answer) {
+                Some(zone) if zone.is_root() => break,
+                Some(zone) => return Ok(zone.to_lowercase()),
+                None => at = at.base_name(),
+            }
+        }
+        Err(Error::NoZone {
+            name: Box::new(name.clone()),
+        })
+    }
+
+    /// The name that `name` finally is an alias of; itself if it is none.
+    ///
+    /// # Errors
+    /// When the nameservers do not answer, or the aliases loop.
+    pub async fn follow_cname(&self, servers: &[Nameserver], name: &Name) -> Result<Name, Error> {
+        let mut chain = vec![name.clone()];
+        let mut at = name.clone();
+        loop {
+            let answer = self.lookup(servers, &at, RecordType::CNAME).await?;
+            let Some(next) = answer.alias_of(&at) else {
+                return Ok(at);
+            };
+            let looped = chain.contains(next) || chain.len() > MAX_ALIASES;
+            chain.push(next.clone());
+            if looped {
+                let names: Vec<String> = chain.iter().map(shown).collect();
+                return Err(Error::CnameLoop {
+                    chain: names.join(" -> "),
+                });
+            }
+            at = next.clone();
+        }
+    }
+
+    /// The servers of `zone` and their addresses.
+    ///
+    /// # Errors
+    /// When the nameservers do not answer, or name none.
+    pub async fn authorities(
+        &self,
+        servers: &[Nameserver],
+        zone: &Name,
+    ) -> Result<Vec<Authority>, Error> {
+        let answer = self.lookup(servers, zone, RecordType::NS).await?;
+        let mut names = answer.servers_of(zone);
+        names.sort();
+        names.dedup();
+        names.truncate(MAX_SERVERS);
+        if names.is_empty() {
+            return Err(Error::NoAuthority {
+                zone: Box::new(zone.clone()),
+                problem: match answer.code {
+                    ResponseCode::NoError => format!("{} knows no NS record", answer.server),
+                    code => format!("{} answered {} for NS", answer.server, mnemonic(code)),
+                },
+            });
+        }
+        let found = names.into_iter().map(|name| async {
+            let addresses = self.host_addresses(servers, &name).await;
+            Authority { name, addresses }
+        });
+        Ok(join_all(found).await)
+    }
+
+    /// All addresses of a server, asked of the same nameservers that named it; of the system where
+    /// they know none (they may serve nothing but the zone).
+    async fn host_addresses(&self, servers: &[Nameserver], host: &Name) -> Vec<IpAddr> {
+        let (v4, v6) = tokio::join!(
+            self.lookup(servers, host, RecordType::A),
+            self.lookup(servers, host, RecordType::AAAA)
+        );
+        let mut found: Vec<IpAddr> = [v4, v6]
+            .into_iter()
+            .flatten()
+            .flat_map(|answer| answer.addresses())
+            .collect();
+        if found.is_empty()
+            && let Ok(addresses) = resolve(&shown(host), 0, self.timing.total).await
+        {
+            found = addresses.iter().map(std::net::SocketAddr::ip).collect();
+        }
+        found.sort();
+        found.dedup();
+        found.truncate(MAX_ADDRESSES);
+        found
+    }
+
+    /// The port that the servers of zones listen on.
+    pub fn authority_port(&self) -> u16 {
+        self.authority_port
+    }
+}
+
+/// The zone that the answer to an SOA question gives away, if any; otherwise the name above is to be
+/// asked.
+fn zone_in(answer: &Answer) -> Option<&Name> {
+    // An alias is never the top of a zone, and an SOA beside it is of the zone that it leads to.
+    if answer.alias_of(&answer.question.name).is_some() {
+        return None;
+    }
+    answer.zone().or_else(|| answer.referral())
+}

@@ -1,0 +1,256 @@
+//! Can the world see a challenge's value yet?
+
+use std::net::{IpAddr, SocketAddr};
+
+use futures::future::join_all;
+use hickory_proto::op::ResponseCode;
+
+use crate::net::dns::{
+    self, Answer, Authority, Client, Name, Nameserver, Question, RecordType, mnemonic, shown,
+};
+
+/// At most so many servers are named in the text of an outcome.
+const MAX_SHOWN: usize = 3;
+
+/// From where a challenge's record is looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum View {
+    /// As the CA does: every server of the zone, which is found through these nameservers.
+    Authoritative(Vec<Nameserver>),
+    /// Through these nameservers alone.
+    Recursive(Vec<Nameserver>),
+}
+
+impl View {
+    /// The view that the settings ask for: nameservers of the solver
+    /// (`dns01.nameservers`) come before those of the operator (`--dns01-recursive-nameservers`),
+    /// these before the system's. The solver's own, and `recursive_only`
+    /// (`--dns01-recursive-nameservers-only`), leave the zone's servers alone.
+    pub fn choose(
+        of_solver: &[Nameserver],
+        of_operator: &[Nameserver],
+        recursive_only: bool,
+        of_system: &[Nameserver],
+    ) -> Self {
+        if !of_solver.is_empty() {
+            return Self::Recursive(of_solver.to_vec());
+        }
+        let nameservers = if of_operator.is_empty() {
+            of_system
+        } else {
+            of_operator
+        };
+        if recursive_only {
+            Self::Recursive(nameservers.to_vec())
+        } else {
+            Self::Authoritative(nameservers.to_vec())
+        }
+    }
+
+    /// The nameservers through which aliases and zones are found.
+    pub fn nameservers(&self) -> &[Nameserver] {
+        match self {
+            Self::Authoritative(nameservers) | Self::Recursive(nameservers) => nameservers,
+        }
+    }
+}
+
+/// What a check found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every server that was asked has the value.
+    Ready,
+    /// Not yet.
+    NotYet {
+        /// Which server said what, e.g.
+        /// `ns1.example.com (192.0.2.1) answered NXDOMAIN for _acme-challenge.www.example.com`.
+        seen: String,
+    },
+}
+
+/// Looks whether `value` is among the TXT values of `name`, following aliases.
+pub async fn check(client: &Client, view: &View, name: &Name, value: &str) -> Outcome {
+    match observe(client, view, name).await {
+        Ok((target, observations)) => judge(&target, &observations, value),
+        Err(error) => Outcome::NotYet {
+            seen: error.to_string(),
+        },
+    }
+}
+
+/// What one address of one server showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Observation {
+    /// The server's name, or the nameserver as configured.
+    server: String,
+    /// Its address, where it is not the name.
+    address: Option<IpAddr>,
+    seen: Seen,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Seen {
+    /// NOERROR, with these values.
+    Values(Vec<Vec<u8>>),
+    /// Another response code.
+    Code(ResponseCode),
+    /// The server does not speak for the zone, though an NS record says so.
+    Referral,
+    /// No usable answer.
+    Failed(String),
+    /// There is no way from here to such an address.
+    NoRoute,
+    /// The server's name has no address.
+    NoAddress,
+}
+
+async fn observe(
+    client: &Client,
+    view: &View,
+    name: &Name,
+) -> Result<(Name, Vec<Observation>), dns::Error> {
+    let nameservers = view.nameservers();
+    let target = client.follow_cname(nameservers, name).await?;
+    let observations = match view {
+        View::Recursive(_) => {
+            let question = question(&target, true);
+            join_all(nameservers.iter().map(|nameserver| async {
+                Observation {
+                    server: nameserver.to_string(),
+                    address: None,
+                    seen: seen(client.ask(nameserver, &question).await),
+                }
+            }))
+            .await
+        }
+        View::Authoritative(_) => {
+            let zone = client.find_zone(nameservers, &target).await?;
+            let authorities = client.authorities(nameservers, &zone).await?;
+            ask_all(client, &authorities, &question(&target, false)).await
+        }
+    };
+    Ok((target, observations))
+}
+
+fn question(name: &Name, recursion: bool) -> Question {
+    Question {
+        name: name.clone(),
+        kind: RecordType::TXT,
+        recursion,
+    }
+}
+
+async fn ask_all(
+    client: &Client,
+    authorities: &[Authority],
+    question: &Question,
+) -> Vec<Observation> {
+    let all = authorities
+        .iter()
+        .flat_map(|Authority { name, addresses }| {
+            let known = addresses.iter().copied().map(Some);
+            let unknown = addresses.is_empty().then_some(None);
+            known.chain(unknown).map(move |address| (name, address))
+        });
+    join_all(all.map(|(name, address)| async move {
+        Observation {
+            server: shown(name),
+            address,
+            seen: match address {
+                None => Seen::NoAddress,
+                Some(address) => {
+                    let socket = SocketAddr::new(address, client.authority_port());
+                    seen(client.ask(&Nameserver::Address(socket), question).await)
+                }
+            },
+        }
+    }))
+    .await
+}
+
+fn seen(answer: Result<Answer, dns::Error>) -> Seen {
+    match answer {
+        Ok(answer) if answer.referral().is_some() => Seen::Referral,
+        Ok(answer) if answer.code == ResponseCode::NoError => Seen::Values(answer.texts()),
+        Ok(answer) => Seen::Code(answer.code),
+        Err(dns::Error::Exchange { failure, .. }) if failure.is_no_route() => Seen::NoRoute,
+        Err(dns::Error::Exchange { failure, .. }) => Seen::Failed(failure.to_string()),
+        Err(error) => Seen::Failed(error.to_string()),
+    }
+}
+
+/// Whether every server has the value. A server counts as asked once one of its addresses answers:
+/// the others may not be reachable from here (IPv6 in a cluster without it), which says nothing
+/// about what the CA sees. All that answer must have the value.
+fn judge(name: &Name, observations: &[Observation], value: &str) -> Outcome {
+    let answered = |server: &str| {
+        observations
+            .iter()
+            .any(|other| other.server == server && other.seen.is_answer())
+    };
+    let any_answer = observations.iter().any(|other| other.seen.is_answer());
+    let missing: Vec<String> = observations
+        .iter()
+        .filter(|observation| match &observation.seen {
+            Seen::Values(values) => !values.iter().any(|text| text == value.as_bytes()),
+            Seen::Code(_) | Seen::Referral => true,
+            Seen::Failed(_) => !answered(&observation.server),
+            // Another server stands for one that cannot be reached in principle.
+            Seen::NoRoute => !any_answer,
+            Seen::NoAddress => true,
+        })
+        .map(|observation| describe(name, observation))
+        .collect();
+    if missing.is_empty() && any_answer {
+        return Outcome::Ready;
+    }
+    let mut seen = missing
+        .iter()
+        .take(MAX_SHOWN)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join("; ");
+    if missing.len() > MAX_SHOWN {
+        seen = format!("{seen}; and {} more", missing.len() - MAX_SHOWN);
+    }
+    if seen.is_empty() {
+        seen = format!("no nameserver was asked for {}", shown(name));
+    }
+    Outcome::NotYet { seen }
+}
+
+impl Seen {
+    fn is_answer(&self) -> bool {
+        match self {
+            Self::Values(_) | Self::Code(_) | Self::Referral => true,
+            Self::Failed(_) | Self::NoRoute | Self::NoAddress => false,
+        }
+    }
+}
+
+fn describe(name: &Name, observation: &Observation) -> String {
+    let Observation {
+        server,
+        address,
+        seen,
+    } = observation;
+    let server = match address {
+        Some(address) => format!("{server} ({address})"),
+        None => server.clone(),
+    };
+    let name = shown(name);
+    match seen {
+        Seen::Values(values) => match values.len() {
+            0 => format!("{server} answered without a TXT record for {name}"),
+            1 => format!("{server} answered with another TXT value for {name}"),
+            more => format!("{server} answered with {more} other TXT values for {name}"),
+        },
+        Seen::Code(code) => format!("{server} answered {} for {name}", mnemonic(*code)),
+        Seen::Referral => {
+            format!("{server} does not serve the zone of {name}, though an NS record names it")
+        }
+        Seen::Failed(failure) => format!("{server}: {failure} (asked for TXT of {name})"),
+        Seen::NoRoute => format!("{server} cannot be reached from here: no route to its address"),
+        Seen::NoAddress => format!("{server}, a server of the zone of {name}, has no address"),
+    }
+}
