@@ -24,10 +24,21 @@ fn main() -> ExitCode {
 /// Stories that share the operator first, those that are alone last: the operator is started again
 /// between one kind and the other.
 fn stories(stage: &Stage) -> Vec<Trial> {
-    vec![Trial::test(
-        "bed::everything_answers",
-        story(stage.without_operator(bed::everything_answers)),
-    )]
+    vec![
+        Trial::test(
+            "bed::routes",
+            story(stage.without_operator(bed::the_ingress_controller_routes)),
+        ),
+        Trial::test(
+            "bed::acme",
+            story(stage.without_operator(bed::the_acme_server_answers)),
+        ),
+        // Alone, since it takes the API server away for a moment.
+        Trial::test(
+            "bed::control_plane",
+            story(stage.alone(bed::the_control_plane_works)),
+        ),
+    ]
 }
 
 /// An error of a story with all its causes.
