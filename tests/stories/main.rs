@@ -13,7 +13,9 @@ use testbed::stage::Stage;
 mod bed;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // Stories wait more than they work.
+    arguments.test_threads.get_or_insert(8);
     let binary = env!("CARGO_BIN_EXE_certwright").into();
     let stage = Stage::new(Some(binary)).unwrap();
     let conclusion = libtest_mimic::run(&arguments, stories(&stage));
