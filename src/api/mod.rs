@@ -1,9 +1,11 @@
 //! What do users write, and what do they read back? The resources, without any I/O.
 
 pub mod acme;
+pub mod additions;
 pub mod certificate;
 pub mod challenge;
 pub mod condition;
+pub mod crd;
 pub mod dns01;
 pub mod duration;
 pub mod http01;
@@ -17,6 +19,7 @@ pub mod reason;
 pub mod reference;
 pub mod renewal;
 pub mod request;
+pub mod rules;
 mod schema;
 pub mod secret_text;
 pub mod subject;

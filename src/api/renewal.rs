@@ -39,6 +39,6 @@ pub struct RenewalWindow {
     #[schemars(length(min = 1))]
     pub timezone: Option<String>,
     /// How long the window stays open, for instance 2h30m.
-    #[schemars(regex(pattern = r"^([0-9]+(\\.[0-9]+)?(s|m|h))+$"))]
+    #[schemars(regex(pattern = r"^([0-9]+(\.[0-9]+)?(s|m|h))+$"))]
     pub window_duration: Duration,
 }

@@ -8,7 +8,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::{
-    api::coordination::v1::{Lease, LeaseSpec},
+    api::coordination::v1::Lease,
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
 };
 use kube::{Api, Client, api::PostParams};
@@ -326,7 +326,7 @@ impl Elector {
                 warn!(%error, "lease not given back, it expires by itself");
             }
             Err(_) => {
-                warn!(lease = %self.key, "lease not given back in time, it expires by itself")
+                warn!(lease = %self.key, "lease not given back in time, it expires by itself");
             }
         }
     }
@@ -367,7 +367,7 @@ fn held_by(lease: Option<&Lease>, identity: &str, timing: &Timing, clock: &Clock
 }
 
 fn record(lease: &Lease) -> Record {
-    Record::new(lease.spec.clone().unwrap_or_else(LeaseSpec::default))
+    Record::new(lease.spec.clone().unwrap_or_default())
 }
 
 fn holder(lease: Option<&Lease>) -> &str {

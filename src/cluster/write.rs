@@ -94,6 +94,14 @@ pub async fn apply<K: Kind>(api: &Api<K>, manager: &str, object: &K) -> Result<K
     .map_err(|source| RequestError::new::<K>("apply", &key, source))
 }
 
+/// Replace `object`, only if it still has the resource version it was read with.
+pub async fn replace<K: Kind>(api: &Api<K>, object: &K) -> Result<K, RequestError> {
+    let key = ObjectKey::of(object.meta());
+    api.replace(&key.name, &PostParams::default(), object)
+        .await
+        .map_err(|source| RequestError::new::<K>("update", &key, source))
+}
+
 /// Change `key` by a merge patch.
 pub async fn merge<K: Kind>(
     api: &Api<K>,

@@ -6,7 +6,7 @@ use k8s_openapi::ByteString;
 
 use crate::{
     api::{
-        order::{Order, OrderSpec, OrderStatus},
+        order::{Order, OrderSpec, OrderStatus, State},
         reference::IssuerAddress,
     },
     cluster::{Facts, Meta},
@@ -53,7 +53,7 @@ impl Facts for OrderFacts {
             .certificate
             .take()
             .is_some_and(|pem| !pem.0.is_empty());
-        if status.state.is_some_and(|state| state.is_failure()) || has_certificate {
+        if status.state.is_some_and(State::is_failure) || has_certificate {
             spec.request = ByteString(Vec::new());
         }
         Self {
@@ -90,6 +90,6 @@ impl Facts for OrderFacts {
 impl OrderFacts {
     /// Whether the order ended, well or not, and nothing is left to fetch.
     pub fn is_over(&self) -> bool {
-        self.status.state.is_some_and(|state| state.is_failure()) || self.has_certificate
+        self.status.state.is_some_and(State::is_failure) || self.has_certificate
     }
 }

@@ -2,15 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use aws_lc_rs::digest::{SHA256, digest};
-
 use crate::{
     api::{
         acme::Solver,
         order::{Authorization, State},
     },
     challenge::facts::ChallengeFacts,
-    cluster::ObjectKey,
+    cluster::{ObjectKey, name::number_of},
     order::{
         facts::OrderFacts,
         selector::{Choice, SelectError, choose},
@@ -182,18 +180,7 @@ fn new_challenge(
     authorization: &Authorization,
     choice: Choice,
 ) -> NewChallenge {
-    let cause = [
-        order.meta.uid.as_str(),
-        authorization.url.as_str(),
-        choice.offered.url.as_str(),
-    ]
-    .join("\n");
-    let hash = digest(&SHA256, cause.as_bytes());
-    let number = hash
-        .as_ref()
-        .iter()
-        .take(4)
-        .fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
+    let number = number_of(&[&order.meta.uid, &authorization.url, &choice.offered.url]);
     NewChallenge {
         name: format!("{}-{number}", order.meta.key.name),
         authorization_url: authorization.url.clone(),

@@ -13,3 +13,5 @@ pub mod tools;
 pub mod web;
 
 pub use self::bed::{Bed, BedOptions};
+
+pub mod dns;

@@ -12,12 +12,23 @@ The name in labels. It always contains "certwright": see certwright.fullname.
 {{- end -}}
 
 {{/*
+helm upgrade --reuse-values keeps the defaults of the old chart, so that those of this one are missing: say
+so, rather than fail on the first of them. Here, since every object asks for its name first.
+*/}}
+{{- define "certwright.checkValues" -}}
+{{- if not (and .Values.solver .Values.policies .Values.readinessProbe) -}}
+{{- fail "The defaults of this chart are missing from the values. helm upgrade --reuse-values does that: it keeps the defaults of the old chart. Use --reset-then-reuse-values." -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
 The name of the Deployment and the start of every other name: the release's, and always with
 "certwright" in it. An upgrade of a cert-manager release must never meet an object of cert-manager's
 under the same name: the selector of a Deployment cannot be changed, and the rollback would fail too.
 53 characters leave room for suffixes in the 63 of a Service.
 */}}
 {{- define "certwright.fullname" -}}
+{{- include "certwright.checkValues" . -}}
 {{- $name := default .Release.Name .Values.fullnameOverride -}}
 {{- if not (contains "certwright" $name) -}}
 {{- $name = printf "%s-certwright" ($name | trunc 42 | trimSuffix "-") -}}
