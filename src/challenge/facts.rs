@@ -1,5 +1,7 @@
 //! What is kept of a Challenge: all of it, there are only ever a few.
 
+use jiff::Timestamp;
+
 use crate::{
     api::{
         challenge::{Challenge, ChallengeSpec, ChallengeStatus, ChallengeType},
@@ -15,6 +17,8 @@ use crate::{
 pub struct ChallengeFacts {
     /// Name and versions.
     pub meta: Meta,
+    /// `metadata.deletionTimestamp`.
+    pub deleted_at: Option<Timestamp>,
     /// `metadata.finalizers`.
     pub finalizers: Vec<String>,
     /// What is to be proven, and how.
@@ -48,6 +52,7 @@ impl Facts for ChallengeFacts {
         } = challenge;
         Self {
             meta: Meta::of(&metadata),
+            deleted_at: metadata.deletion_timestamp.as_ref().map(|at| at.0),
             finalizers: metadata.finalizers.unwrap_or_default(),
             spec,
             status: status.unwrap_or_default(),

@@ -1,6 +1,7 @@
 //! One file per kind of issuer.
 
 pub mod ca;
+pub mod error;
 pub mod facts;
 pub mod kind;
 pub mod order_name;

@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use instant_acme::{AuthorizationStatus, CertificateIdentifier, Identifier, OrderStatus as AtCa};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use k8s_openapi::{
     ByteString, api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
