@@ -138,3 +138,97 @@ fn zone_in(answer: &Answer) -> Option<&Name> {
     }
     answer.zone().or_else(|| answer.referral())
 }
+
+#[cfg(test)]
+mod tests {
+    use hickory_proto::rr::{
+        RData, Record,
+        rdata::{CNAME, NS, SOA},
+    };
+
+    use super::*;
+    use crate::net::dns::Question;
+
+    fn name(text: &str) -> Name {
+        Name::from_ascii(text).unwrap()
+    }
+
+    fn soa(owner: &str) -> Record {
+        let data = SOA::new(name("ns."), name("h."), 1, 2, 3, 4, 5);
+        Record::from_rdata(name(owner), 60, RData::SOA(data))
+    }
+
+    fn ns(owner: &str) -> Record {
+        Record::from_rdata(name(owner), 60, RData::NS(NS(name("ns."))))
+    }
+
+    fn alias(owner: &str) -> Record {
+        Record::from_rdata(name(owner), 60, RData::CNAME(CNAME(name("x.example.org."))))
+    }
+
+    #[test]
+    fn an_answer_gives_the_zone_away_or_sends_upwards() {
+        const AT: &str = "www.example.com.";
+        for (what, authoritative, answers, authorities, zone) in [
+            ("the top of a zone", true, vec![soa(AT)], vec![], Some(AT)),
+            (
+                "no such name",
+                false,
+                vec![],
+                vec![soa("example.com.")],
+                Some("example.com."),
+            ),
+            (
+                "an alias to another zone",
+                false,
+                vec![alias(AT)],
+                vec![soa("example.org.")],
+                None,
+            ),
+            (
+                "an alias within",
+                false,
+                vec![alias(AT)],
+                vec![soa("example.com.")],
+                None,
+            ),
+            (
+                "a stranger's SOA",
+                false,
+                vec![],
+                vec![soa("example.org.")],
+                None,
+            ),
+            (
+                "an SOA from below",
+                false,
+                vec![],
+                vec![soa("a.www.example.com.")],
+                None,
+            ),
+            (
+                "a referral",
+                false,
+                vec![],
+                vec![ns("example.com.")],
+                Some("example.com."),
+            ),
+            ("a referral to the root", false, vec![], vec![ns(".")], None),
+            ("nothing", true, vec![], vec![ns("example.com.")], None),
+        ] {
+            let answer = Answer {
+                server: String::new(),
+                question: Question {
+                    name: name(AT),
+                    kind: RecordType::SOA,
+                    recursion: true,
+                },
+                code: ResponseCode::NoError,
+                authoritative,
+                answers,
+                authorities,
+            };
+            assert_eq!(zone_in(&answer), zone.map(name).as_ref(), "{what}");
+        }
+    }
+}
