@@ -1,1 +1,26 @@
 //! The kit over kube: guarded watches and caches, the reconcile driver, writes, leader, health.
+
+pub mod cache;
+pub mod client;
+pub mod clock;
+pub mod driver;
+pub mod error;
+pub mod health;
+pub mod key;
+pub mod leader;
+pub mod lease;
+pub mod metrics;
+pub mod name;
+pub mod pace;
+pub mod queue;
+pub mod serve;
+pub mod signal;
+pub mod watch;
+pub mod write;
+
+pub use cache::{Cache, Facts, Meta};
+pub use clock::Clock;
+pub use driver::{Class, Driver, Next, ReconcileError, Reconciler};
+pub use error::RequestError;
+pub use key::ObjectKey;
+pub use queue::Queue;

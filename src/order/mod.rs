@@ -1,1 +1,5 @@
-//! The ACME Order resource.
+//! The ACME Order resource: places the order at the CA, has its challenges solved, finalizes it.
+
+pub mod facts;
+pub mod plan;
+pub mod selector;

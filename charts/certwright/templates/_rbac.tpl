@@ -1,0 +1,186 @@
+{{/*
+Who may do what, as plain rules; rbac.yaml and rbac-users.yaml make objects of them. The operator has one
+ClusterRole per controller, named and cut as cert-manager's, with only what certwright does.
+*/}}
+
+{{- define "certwright.controllerRules" -}}
+issuers:
+  - &readIssuers
+    apiGroups: [cert-manager.io]
+    resources: [issuers, clusterissuers]
+    verbs: [get, list, watch]
+  - apiGroups: [cert-manager.io]
+    resources: [issuers/status]
+    verbs: [patch, update]
+  # Account keys are made once and never changed.
+  - &makeSecrets
+    apiGroups: [""]
+    resources: [secrets]
+    verbs: [get, list, watch, create]
+  - &events
+    apiGroups: ["", events.k8s.io]
+    resources: [events]
+    verbs: [create, patch]
+
+clusterissuers:
+  - *readIssuers
+  - apiGroups: [cert-manager.io]
+    resources: [clusterissuers/status]
+    verbs: [patch, update]
+  - *makeSecrets
+  - *events
+
+certificates:
+  - apiGroups: [cert-manager.io]
+    resources: [certificates]
+    verbs: [get, list, watch]
+  - apiGroups: [cert-manager.io]
+    resources: [certificaterequests]
+    verbs: [get, list, watch, create, delete]
+  - apiGroups: [cert-manager.io]
+    resources: [certificates/status, certificaterequests/status]
+    verbs: [patch, update]
+  # An owner reference that blocks deletion needs this, here and below, where the API server enforces it.
+  - apiGroups: [cert-manager.io]
+    resources: [certificates/finalizers, certificaterequests/finalizers]
+    verbs: [update]
+  - apiGroups: [acme.cert-manager.io]
+    resources: [orders]
+    verbs: [get, list, watch, create, delete]
+  - *readIssuers
+  - apiGroups: [""]
+    resources: [secrets]
+    verbs: [get, list, watch, create, patch, delete]
+  - *events
+
+orders:
+  - apiGroups: [acme.cert-manager.io]
+    resources: [orders]
+    verbs: [get, list, watch]
+  - apiGroups: [acme.cert-manager.io]
+    resources: [orders/status]
+    verbs: [patch, update]
+  - apiGroups: [acme.cert-manager.io]
+    resources: [orders/finalizers]
+    verbs: [update]
+  - apiGroups: [acme.cert-manager.io]
+    resources: [challenges]
+    verbs: [get, list, watch, create, delete]
+  - *readIssuers
+  - &readSecrets
+    apiGroups: [""]
+    resources: [secrets]
+    verbs: [get, list, watch]
+  - *events
+
+challenges:
+  - apiGroups: [acme.cert-manager.io]
+    resources: [challenges]
+    verbs: [get, list, watch, patch, update]
+  - apiGroups: [acme.cert-manager.io]
+    resources: [challenges/status]
+    verbs: [patch, update]
+  - apiGroups: [acme.cert-manager.io]
+    resources: [challenges/finalizers]
+    verbs: [update]
+  - *readIssuers
+  - *readSecrets
+  - apiGroups: [""]
+    resources: [services]
+    verbs: [get, list, watch, create, patch, delete]
+  - apiGroups: [discovery.k8s.io]
+    resources: [endpointslices]
+    verbs: [get, list, watch, create, patch, delete]
+  - apiGroups: [networking.k8s.io]
+    resources: [ingresses]
+    verbs: [get, list, watch, create, update, patch, delete]
+  - *events
+  # OpenShift asks for these to let an Ingress have a host and an EndpointSlice the address of a pod.
+  - apiGroups: [route.openshift.io]
+    resources: [routes/custom-host]
+    verbs: [create]
+  - apiGroups: [discovery.k8s.io]
+    resources: [endpointslices/restricted]
+    verbs: [create]
+
+# An annotated Ingress is only told, by an event, that it is not supported yet.
+ingress-shim:
+  - apiGroups: [networking.k8s.io]
+    resources: [ingresses]
+    verbs: [get, list, watch]
+  - *events
+{{- if not .Values.disableAutoApproval }}
+
+approve:cert-manager-io:
+  - apiGroups: [cert-manager.io]
+    resources: [signers]
+    verbs: [approve]
+    {{- with .Values.approveSignerNames }}
+    resourceNames:
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/*
+Rights in one namespace. A name cannot limit create; list and watch it does limit, where they select the
+object by name.
+*/}}
+{{- define "certwright.localRules" -}}
+leaderelection:
+  namespace: {{ .Values.global.leaderElection.namespace }}
+  rules:
+    - apiGroups: [coordination.k8s.io]
+      resources: [leases]
+      verbs: [create]
+    - apiGroups: [coordination.k8s.io]
+      resources: [leases]
+      resourceNames: [cert-manager-controller]
+      verbs: [get, update, patch]
+
+signers:
+  namespace: {{ include "certwright.namespace" . }}
+  rules:
+    - apiGroups: [""]
+      resources: [configmaps]
+      verbs: [create]
+    - apiGroups: [""]
+      resources: [configmaps]
+      resourceNames: [{{ include "certwright.signersName" . }}]
+      verbs: [get, list, watch, patch, update]
+{{- end -}}
+
+{{/* What people may do: added to the built-in roles under `to`. */}}
+{{- define "certwright.userRules" -}}
+cluster-view:
+  to: [cluster-reader]
+  rules:
+    - apiGroups: [cert-manager.io]
+      resources: [clusterissuers]
+      verbs: [get, list, watch]
+
+view:
+  to: [view, edit, admin, cluster-reader]
+  rules:
+    - apiGroups: [cert-manager.io]
+      resources: [certificates, certificaterequests, issuers]
+      verbs: [get, list, watch]
+    - apiGroups: [acme.cert-manager.io]
+      resources: [challenges, orders]
+      verbs: [get, list, watch]
+
+edit:
+  to: [edit, admin]
+  rules:
+    - apiGroups: [cert-manager.io]
+      resources: [certificates, certificaterequests, issuers]
+      verbs: [create, delete, deletecollection, patch, update]
+    - apiGroups: [cert-manager.io]
+      resources: [certificates/status]
+      verbs: [update]
+    # No create: an Order or Challenge made by hand against a ClusterIssuer could use its credentials.
+    # Deleting one, or patching its finalizer, frees it when it is stuck.
+    - apiGroups: [acme.cert-manager.io]
+      resources: [challenges, orders]
+      verbs: [delete, deletecollection, patch, update]
+{{- end -}}

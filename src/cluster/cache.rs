@@ -1,0 +1,410 @@
+//! What is known of the objects of one kind: facts reduced on arrival, found by name and by index.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    hash::Hash,
+    sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use tokio::sync::watch;
+
+use crate::cluster::key::ObjectKey;
+
+/// How many deleted objects are remembered, so that a late answer does not bring one back.
+const GRAVEYARD: usize = 4096;
+
+/// What decisions need of an object of one kind.
+pub trait Facts: Send + Sync + Sized + 'static {
+    /// The object as the API server sends it.
+    type Object;
+    /// The look-ups this kind is found by besides its name.
+    type Index: Clone + Eq + Hash + Send + Sync;
+
+    /// Keep what decisions need, let the rest go.
+    fn reduce(object: Self::Object) -> Self;
+
+    /// Name and versions.
+    fn meta(&self) -> &Meta;
+
+    /// Under which indexes this object is found.
+    fn indexes(&self) -> Vec<Self::Index>;
+}
+
+/// The metadata every reduced object keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// Namespace and name.
+    pub key: ObjectKey,
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `metadata.resourceVersion`.
+    pub resource_version: String,
+    /// `metadata.generation`, 0 where the kind has none.
+    pub generation: i64,
+    /// `metadata.creationTimestamp`.
+    pub created: Option<Timestamp>,
+    /// Whether `metadata.deletionTimestamp` is set.
+    pub deleting: bool,
+    /// The uid of the controller owner, if any.
+    pub controller: Option<String>,
+}
+
+impl Meta {
+    /// What is kept of `meta`.
+    pub fn of(meta: &ObjectMeta) -> Self {
+        Self {
+            key: ObjectKey::of(meta),
+            uid: meta.uid.clone().unwrap_or_default(),
+            resource_version: meta.resource_version.clone().unwrap_or_default(),
+            generation: meta.generation.unwrap_or_default(),
+            created: meta.creation_timestamp.as_ref().map(|time| time.0),
+            deleting: meta.deletion_timestamp.is_some(),
+            controller: meta
+                .owner_references
+                .iter()
+                .flatten()
+                .find(|owner| owner.controller == Some(true))
+                .map(|owner| owner.uid.clone()),
+        }
+    }
+}
+
+/// A change of one object: what was known before and what is known now.
+pub type Listener<F> = Box<dyn Fn(Option<&Arc<F>>, Option<&Arc<F>>) + Send + Sync>;
+
+/// The objects of one kind. Filled by a watch and by the answers to our own writes.
+pub struct Cache<F: Facts> {
+    state: RwLock<State<F>>,
+    listeners: OnceLock<Vec<Listener<F>>>,
+    synced: watch::Sender<bool>,
+}
+
+struct State<F: Facts> {
+    objects: HashMap<ObjectKey, Arc<F>>,
+    indexes: HashMap<F::Index, BTreeSet<ObjectKey>>,
+    buried: HashSet<String>,
+    burials: VecDeque<String>,
+    /// While a list is under way: what it has named so far.
+    listed: Option<HashSet<ObjectKey>>,
+}
+
+impl<F: Facts> Default for Cache<F> {
+    fn default() -> Self {
+        Self {
+            state: RwLock::new(State {
+                objects: HashMap::new(),
+                indexes: HashMap::new(),
+                buried: HashSet::new(),
+                burials: VecDeque::new(),
+                listed: None,
+            }),
+            listeners: OnceLock::new(),
+            synced: watch::Sender::new(false),
+        }
+    }
+}
+
+impl<F: Facts> Cache<F> {
+    /// Tell `listeners` of every change. To be called once, before the watch starts; a second
+    /// call is refused with `false`.
+    pub fn listen(&self, listeners: Vec<Listener<F>>) -> bool {
+        self.listeners.set(listeners).is_ok()
+    }
+
+    /// The object of that name.
+    pub fn get(&self, key: &ObjectKey) -> Option<Arc<F>> {
+        self.read().objects.get(key).cloned()
+    }
+
+    /// The objects under `index`, in order of their names.
+    pub fn find(&self, index: &F::Index) -> Vec<Arc<F>> {
+        let state = self.read();
+        let Some(keys) = state.indexes.get(index) else {
+            return Vec::new();
+        };
+        keys.iter()
+            .filter_map(|key| state.objects.get(key).cloned())
+            .collect()
+    }
+
+    /// The names of the objects under `index`, in order.
+    pub fn find_keys(&self, index: &F::Index) -> Vec<ObjectKey> {
+        self.read()
+            .indexes
+            .get(index)
+            .map(|keys| keys.iter().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    /// Call `visit` for every object, in no order. For reports; a reconcile looks up by index.
+    pub fn for_each(&self, mut visit: impl FnMut(&F)) {
+        self.read().objects.values().for_each(|facts| visit(facts));
+    }
+
+    /// How many objects are known.
+    pub fn len(&self) -> usize {
+        self.read().objects.len()
+    }
+
+    /// Whether no object is known.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the first list is complete.
+    pub fn is_synced(&self) -> bool {
+        *self.synced.borrow()
+    }
+
+    /// Wait until the first list is complete.
+    pub async fn synced(&self) {
+        // The sender lives in self, so the only way out is the value.
+        let _ = self.synced.subscribe().wait_for(|synced| *synced).await;
+    }
+
+    /// Take in an object: from the watch, or the answer to our own write. Older versions and
+    /// objects known to be deleted are passed over.
+    pub fn observe(&self, object: F::Object) {
+        self.insert(&Arc::new(F::reduce(object)));
+    }
+
+    /// The object is gone: from the watch, or the answer to our own delete.
+    pub fn forget(&self, key: &ObjectKey, uid: &str) {
+        let removed = {
+            let mut state = self.write();
+            state.bury(uid);
+            match state.objects.get(key) {
+                Some(known) if known.meta().uid == uid => state.remove(key),
+                _ => None,
+            }
+        };
+        if let Some(old) = removed {
+            self.tell(Some(&old), None);
+        }
+    }
+
+    /// The object of that name cannot be read any more, and may come back.
+    pub fn forget_version(&self, key: &ObjectKey) {
+        let removed = self.write().remove(key);
+        if let Some(old) = removed {
+            self.tell(Some(&old), None);
+        }
+    }
+
+    /// A list begins: what it does not name by [`Cache::end_list`] is gone.
+    pub fn begin_list(&self) {
+        self.write().listed = Some(HashSet::new());
+    }
+
+    /// The list is complete.
+    pub fn end_list(&self) {
+        let removed: Vec<Arc<F>> = {
+            let mut state = self.write();
+            let listed = state.listed.take().unwrap_or_default();
+            let gone: Vec<ObjectKey> = state
+                .objects
+                .keys()
+                .filter(|key| !listed.contains(*key))
+                .cloned()
+                .collect();
+            gone.iter().filter_map(|key| state.remove(key)).collect()
+        };
+        for old in &removed {
+            self.tell(Some(old), None);
+        }
+        self.synced.send_replace(true);
+    }
+
+    fn insert(&self, new: &Arc<F>) {
+        let old = {
+            let mut state = self.write();
+            let meta = new.meta();
+            if let Some(listed) = &mut state.listed {
+                listed.insert(meta.key.clone());
+            }
+            if state.buried.contains(&meta.uid) {
+                return;
+            }
+            if let Some(known) = state.objects.get(&meta.key)
+                && known.meta().uid == meta.uid
+                && !is_newer(&meta.resource_version, &known.meta().resource_version)
+            {
+                return;
+            }
+            let old = state.remove(&meta.key);
+            for index in new.indexes() {
+                state
+                    .indexes
+                    .entry(index)
+                    .or_default()
+                    .insert(meta.key.clone());
+            }
+            state.objects.insert(meta.key.clone(), Arc::clone(new));
+            old
+        };
+        self.tell(old.as_ref(), Some(new));
+    }
+
+    fn tell(&self, old: Option<&Arc<F>>, new: Option<&Arc<F>>) {
+        for listener in self.listeners.get().into_iter().flatten() {
+            listener(old, new);
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State<F>> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State<F>> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<F: Facts> State<F> {
+    fn remove(&mut self, key: &ObjectKey) -> Option<Arc<F>> {
+        let old = self.objects.remove(key)?;
+        for index in old.indexes() {
+            if let Some(keys) = self.indexes.get_mut(&index) {
+                keys.remove(key);
+                if keys.is_empty() {
+                    self.indexes.remove(&index);
+                }
+            }
+        }
+        Some(old)
+    }
+
+    fn bury(&mut self, uid: &str) {
+        if uid.is_empty() || !self.buried.insert(uid.to_owned()) {
+            return;
+        }
+        self.burials.push_back(uid.to_owned());
+        if self.burials.len() > GRAVEYARD
+            && let Some(oldest) = self.burials.pop_front()
+        {
+            self.buried.remove(&oldest);
+        }
+    }
+}
+
+/// Whether resource version `new` comes after `known`: a number since the beginning, and by the
+/// API's word since Kubernetes 1.35. What is not a number is taken as newer.
+fn is_newer(new: &str, known: &str) -> bool {
+    match (new.parse::<u64>(), known.parse::<u64>()) {
+        (Ok(new), Ok(known)) => new > known,
+        _ => new != known,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    struct Pet {
+        meta: Meta,
+        owner: String,
+    }
+
+    impl Facts for Pet {
+        type Object = (&'static str, &'static str, &'static str, &'static str);
+        type Index = String;
+
+        fn reduce((name, uid, version, owner): Self::Object) -> Self {
+            Self {
+                meta: Meta {
+                    key: ObjectKey::new("ns", name),
+                    uid: uid.into(),
+                    resource_version: version.into(),
+                    generation: 1,
+                    created: None,
+                    deleting: false,
+                    controller: None,
+                },
+                owner: owner.into(),
+            }
+        }
+
+        fn meta(&self) -> &Meta {
+            &self.meta
+        }
+
+        fn indexes(&self) -> Vec<String> {
+            vec![self.owner.clone()]
+        }
+    }
+
+    fn names(cache: &Cache<Pet>, owner: &str) -> Vec<String> {
+        cache
+            .find(&owner.to_owned())
+            .iter()
+            .map(|pet| pet.meta.key.name.to_string())
+            .collect()
+    }
+
+    #[test]
+    fn indexes_follow_changes() {
+        let cache = Cache::<Pet>::default();
+        cache.observe(("a", "1", "10", "ann"));
+        cache.observe(("b", "2", "11", "ann"));
+        assert_eq!(names(&cache, "ann"), ["a", "b"]);
+        cache.observe(("a", "1", "12", "bob"));
+        assert_eq!(names(&cache, "ann"), ["b"]);
+        assert_eq!(names(&cache, "bob"), ["a"]);
+        cache.forget(&ObjectKey::new("ns", "a"), "1");
+        assert!(names(&cache, "bob").is_empty());
+    }
+
+    #[test]
+    fn older_versions_and_dead_objects_stay_out() {
+        let cache = Cache::<Pet>::default();
+        cache.observe(("a", "1", "10", "ann"));
+        cache.observe(("a", "1", "9", "bob"));
+        assert_eq!(names(&cache, "ann"), ["a"]);
+        cache.forget(&ObjectKey::new("ns", "a"), "1");
+        cache.observe(("a", "1", "11", "ann"));
+        assert!(cache.is_empty());
+        cache.observe(("a", "2", "8", "ann"));
+        assert_eq!(cache.len(), 1);
+    }
+
+    #[test]
+    fn a_delete_of_the_predecessor_leaves_the_successor() {
+        let cache = Cache::<Pet>::default();
+        cache.observe(("a", "2", "20", "ann"));
+        cache.forget(&ObjectKey::new("ns", "a"), "1");
+        assert_eq!(cache.len(), 1);
+    }
+
+    #[test]
+    fn a_list_drops_what_it_does_not_name_and_tells() {
+        let cache = Cache::<Pet>::default();
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let listener = {
+            let told = Arc::clone(&told);
+            move |old: Option<&Arc<Pet>>, new: Option<&Arc<Pet>>| {
+                let name = |pet: Option<&Arc<Pet>>| pet.map(|pet| pet.meta.key.name.to_string());
+                told.lock().unwrap().push((name(old), name(new)));
+            }
+        };
+        assert!(cache.listen(vec![Box::new(listener)]));
+        cache.begin_list();
+        cache.observe(("a", "1", "10", "ann"));
+        cache.observe(("b", "2", "11", "ann"));
+        assert!(!cache.is_synced());
+        cache.end_list();
+        assert!(cache.is_synced());
+        cache.begin_list();
+        cache.observe(("b", "2", "11", "ann"));
+        cache.end_list();
+        let a = Some("a".to_owned());
+        let b = Some("b".to_owned());
+        assert_eq!(
+            *told.lock().unwrap(),
+            [(None, a.clone()), (None, b), (a, None)]
+        );
+    }
+}

@@ -1,0 +1,278 @@
+//! In what state are the certificates, challenges and issuers, as samples read from the caches.
+
+use jiff::Timestamp;
+
+use super::text::{Family, Type};
+
+/// Where the metrics of objects are read when somebody asks for them.
+pub trait Source: Send + Sync {
+    /// Visit every Certificate known.
+    fn certificates(&self, visit: &mut dyn FnMut(&CertificateSample<'_>));
+
+    /// Visit every Challenge known.
+    fn challenges(&self, visit: &mut dyn FnMut(&ChallengeSample<'_>));
+
+    /// Visit every Issuer known.
+    fn issuers(&self, visit: &mut dyn FnMut(&IssuerSample<'_>));
+
+    /// Visit every ClusterIssuer known; its namespace is empty.
+    fn cluster_issuers(&self, visit: &mut dyn FnMut(&IssuerSample<'_>));
+}
+
+/// The status of a Ready condition; one that is absent is unknown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ready {
+    /// `False`.
+    False,
+    /// `True`.
+    True,
+    /// `Unknown`, or there is no such condition.
+    #[default]
+    Unknown,
+}
+
+impl Ready {
+    const ALL: [Self; 3] = [Self::True, Self::False, Self::Unknown];
+
+    /// As in the condition's `status`; anything else is unknown.
+    pub fn of(status: Option<&str>) -> Self {
+        match status {
+            Some("True") => Self::True,
+            Some("False") => Self::False,
+            _ => Self::Unknown,
+        }
+    }
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::False => "False",
+            Self::True => "True",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+/// What is told of a Certificate.
+#[derive(Clone, Copy, Debug)]
+pub struct CertificateSample<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// `spec.issuerRef.name`.
+    pub issuer_name: &'a str,
+    /// `spec.issuerRef.kind` as written, "" when it is not.
+    pub issuer_kind: &'a str,
+    /// `spec.issuerRef.group` as written, "" when it is not.
+    pub issuer_group: &'a str,
+    /// The Ready condition.
+    pub ready: Ready,
+    /// `status.notAfter`.
+    pub not_after: Option<Timestamp>,
+    /// `status.notBefore`.
+    pub not_before: Option<Timestamp>,
+    /// `status.renewalTime`.
+    pub renewal: Option<Timestamp>,
+}
+
+/// What is told of a Challenge.
+#[derive(Clone, Copy, Debug)]
+pub struct ChallengeSample<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// `spec.dnsName`.
+    pub domain: &'a str,
+    /// `spec.type`: `HTTP-01` or `DNS-01`.
+    pub kind: &'a str,
+    /// `status.state`, "" when there is none.
+    pub state: &'a str,
+    /// `status.reason`.
+    pub reason: &'a str,
+    /// `status.processing`.
+    pub processing: bool,
+}
+
+/// What is told of an Issuer or ClusterIssuer.
+#[derive(Clone, Copy, Debug)]
+pub struct IssuerSample<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// The Ready condition.
+    pub ready: Ready,
+}
+
+const CHALLENGE_STATES: [&str; 8] = [
+    "ready",
+    "valid",
+    "errored",
+    "expired",
+    "invalid",
+    "processing",
+    "unknown",
+    "pending",
+];
+
+/// The families of samples, each written in a pass of its own: the format wants a family together,
+/// and one page in memory is smaller than all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Page {
+    CertificateReady,
+    CertificateNotAfter,
+    CertificateNotBefore,
+    CertificateExpiration,
+    CertificateRenewal,
+    Challenge,
+    Issuer,
+    ClusterIssuer,
+}
+
+impl Page {
+    pub(super) const ALL: [Self; 8] = [
+        Self::CertificateReady,
+        Self::CertificateNotAfter,
+        Self::CertificateNotBefore,
+        Self::CertificateExpiration,
+        Self::CertificateRenewal,
+        Self::Challenge,
+        Self::Issuer,
+        Self::ClusterIssuer,
+    ];
+
+    /// The page as text, empty when there are no such objects.
+    pub(super) fn text(self, source: &dyn Source) -> String {
+        let mut text = String::new();
+        match self {
+            Self::CertificateReady => certificates_ready(&mut text, source),
+            Self::CertificateNotAfter => times(
+                &mut text,
+                source,
+                "certmanager_certificate_not_after_timestamp_seconds",
+                "When the certificate ends being valid, in Unix time.",
+                |certificate| certificate.not_after,
+            ),
+            Self::CertificateNotBefore => times(
+                &mut text,
+                source,
+                "certmanager_certificate_not_before_timestamp_seconds",
+                "When the certificate begins being valid, in Unix time.",
+                |certificate| certificate.not_before,
+            ),
+            Self::CertificateExpiration => times(
+                &mut text,
+                source,
+                "certmanager_certificate_expiration_timestamp_seconds",
+                "When the certificate expires, in Unix time.",
+                |certificate| certificate.not_after,
+            ),
+            Self::CertificateRenewal => times(
+                &mut text,
+                source,
+                "certmanager_certificate_renewal_timestamp_seconds",
+                "When the certificate is to be renewed, in Unix time.",
+                |certificate| certificate.renewal,
+            ),
+            Self::Challenge => challenges(&mut text, source),
+            Self::Issuer => {
+                let mut family = ready_family(&mut text, "certmanager_issuer_ready_status");
+                source.issuers(&mut |issuer| {
+                    let labels = [("name", issuer.name), ("namespace", issuer.namespace)];
+                    ready(&mut family, issuer.ready, labels);
+                });
+            }
+            Self::ClusterIssuer => {
+                let mut family = ready_family(&mut text, "certmanager_clusterissuer_ready_status");
+                source.cluster_issuers(&mut |issuer| {
+                    ready(&mut family, issuer.ready, [("name", issuer.name)]);
+                });
+            }
+        }
+        text
+    }
+}
+
+fn certificates_ready(text: &mut String, source: &dyn Source) {
+    let mut family = ready_family(text, "certmanager_certificate_ready_status");
+    source.certificates(&mut |certificate| {
+        ready(
+            &mut family,
+            certificate.ready,
+            certificate_labels(certificate),
+        );
+    });
+}
+
+fn times(
+    text: &mut String,
+    source: &dyn Source,
+    name: &'static str,
+    help: &'static str,
+    time: impl Fn(&CertificateSample<'_>) -> Option<Timestamp>,
+) {
+    let mut family = Family::new(text, name, help, Type::Gauge);
+    source.certificates(&mut |certificate| {
+        let seconds = time(certificate).map_or(0, Timestamp::as_second);
+        family.sample(&certificate_labels(certificate), seconds);
+    });
+}
+
+fn challenges(text: &mut String, source: &dyn Source) {
+    let mut family = Family::new(
+        text,
+        "certmanager_certificate_challenge_status",
+        "Whether the challenge is in that state.",
+        Type::Gauge,
+    );
+    source.challenges(&mut |challenge| {
+        let &ChallengeSample {
+            name,
+            namespace,
+            domain,
+            kind,
+            state,
+            reason,
+            processing,
+        } = challenge;
+        for status in CHALLENGE_STATES {
+            let labels = [
+                ("status", status),
+                ("domain", domain),
+                ("reason", reason),
+                ("processing", if processing { "true" } else { "false" }),
+                ("name", name),
+                ("namespace", namespace),
+                ("type", kind),
+            ];
+            family.sample(&labels, u8::from(status == state));
+        }
+    });
+}
+
+fn ready_family<'a>(text: &'a mut String, name: &'static str) -> Family<'a> {
+    let help = "Whether the Ready condition has that status.";
+    Family::new(text, name, help, Type::Gauge)
+}
+
+/// One sample per status, 1 for the one that holds.
+fn ready<const N: usize>(family: &mut Family<'_>, now: Ready, labels: [(&str, &str); N]) {
+    let mut all = Vec::with_capacity(N + 1);
+    for status in Ready::ALL {
+        all.clear();
+        all.extend(labels);
+        all.push(("condition", status.label()));
+        family.sample(&all, u8::from(status == now));
+    }
+}
+
+fn certificate_labels<'a>(certificate: &CertificateSample<'a>) -> [(&'static str, &'a str); 5] {
+    [
+        ("name", certificate.name),
+        ("namespace", certificate.namespace),
+        ("issuer_name", certificate.issuer_name),
+        ("issuer_kind", certificate.issuer_kind),
+        ("issuer_group", certificate.issuer_group),
+    ]
+}

@@ -1,0 +1,116 @@
+//! How a cache is filled: a watch that no single bad object can stop.
+
+use std::{fmt::Debug, sync::Arc};
+
+use futures::{Stream, StreamExt, TryStreamExt};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{
+    Api, Resource,
+    core::{DeserializeGuard, PartialObjectMeta, error_boundary::InvalidObject},
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event, watcher},
+    },
+};
+use serde::de::DeserializeOwned;
+use tracing::{debug, warn};
+
+use crate::cluster::{
+    cache::{Cache, Facts},
+    key::ObjectKey,
+};
+
+/// Objects per page of a list: bounds the memory of a start, at the price of more requests.
+const PAGE: u32 = 200;
+
+/// What is told about an object that does not decode: kind, metadata, why.
+pub type OnInvalid = Arc<dyn Fn(&str, &ObjectMeta, &str) + Send + Sync>;
+
+/// Watch the objects of `api` into `cache`, for ever. Failures are retried with back-off.
+///
+/// An object that does not decode is reported to `on_invalid` and passed over.
+pub async fn objects<K, F>(
+    api: Api<DeserializeGuard<K>>,
+    selector: Option<&str>,
+    cache: Arc<Cache<F>>,
+    on_invalid: OnInvalid,
+) where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    F: Facts<Object = K>,
+{
+    let events = watcher(api, config(selector)).map_ok(|event| match event {
+        Event::Apply(DeserializeGuard(object)) => Event::Apply(object),
+        Event::Delete(DeserializeGuard(object)) => Event::Delete(object),
+        Event::Init => Event::Init,
+        Event::InitApply(DeserializeGuard(object)) => Event::InitApply(object),
+        Event::InitDone => Event::InitDone,
+    });
+    fill(events, cache, K::kind(&()).as_ref(), on_invalid).await;
+}
+
+/// Watch only the metadata of the objects of `api` into `cache`, for ever.
+pub async fn metadata<K, F>(
+    api: Api<PartialObjectMeta<K>>,
+    selector: Option<&str>,
+    cache: Arc<Cache<F>>,
+) where
+    K: Resource<DynamicType = ()> + Clone + Debug + Send + 'static,
+    F: Facts<Object = PartialObjectMeta<K>>,
+{
+    let events = watcher(api, config(selector)).map_ok(|event| match event {
+        Event::Apply(object) => Event::Apply(Ok(object)),
+        Event::Delete(object) => Event::Delete(Ok(object)),
+        Event::Init => Event::Init,
+        Event::InitApply(object) => Event::InitApply(Ok(object)),
+        Event::InitDone => Event::InitDone,
+    });
+    // Metadata that does not decode fails the whole list: nothing to report one by one.
+    fill(events, cache, K::kind(&()).as_ref(), Arc::new(|_, _, _| ())).await;
+}
+
+fn config(selector: Option<&str>) -> watcher::Config {
+    let config = watcher::Config::default().page_size(PAGE);
+    match selector {
+        Some(selector) => config.labels(selector),
+        None => config,
+    }
+}
+
+async fn fill<F: Facts>(
+    events: impl Stream<Item = watcher::Result<Event<Result<F::Object, InvalidObject>>>> + Send,
+    cache: Arc<Cache<F>>,
+    kind: &str,
+    on_invalid: OnInvalid,
+) where
+    F::Object: Resource<DynamicType = ()>,
+{
+    let mut events = std::pin::pin!(events.default_backoff());
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(Event::Init) => cache.begin_list(),
+            Ok(Event::InitApply(Ok(object)) | Event::Apply(Ok(object))) => cache.observe(object),
+            Ok(Event::InitApply(Err(invalid)) | Event::Apply(Err(invalid))) => {
+                let InvalidObject { error, metadata } = invalid;
+                let object = ObjectKey::of(&metadata);
+                warn!(kind, %object, error, "object does not decode and is passed over");
+                // What was known of it is no longer what stands in the cluster.
+                cache.forget_version(&object);
+                on_invalid(kind, &metadata, &error);
+            }
+            Ok(Event::Delete(Ok(object))) => forget(&cache, object.meta()),
+            Ok(Event::Delete(Err(invalid))) => forget(&cache, &invalid.metadata),
+            Ok(Event::InitDone) => {
+                debug!(kind, objects = cache.len(), "list complete");
+                cache.end_list();
+            }
+            Err(error) => warn!(kind, %error, "watch failed, trying again"),
+        }
+    }
+}
+
+fn forget<F: Facts>(cache: &Cache<F>, meta: &ObjectMeta) {
+    cache.forget(
+        &ObjectKey::of(meta),
+        meta.uid.as_deref().unwrap_or_default(),
+    );
+}

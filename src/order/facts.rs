@@ -1,0 +1,95 @@
+//! What is kept of an Order.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+
+use crate::{
+    api::{
+        order::{Order, OrderSpec, OrderStatus, State},
+        reference::IssuerAddress,
+    },
+    cluster::{Facts, Meta},
+};
+
+/// An Order, without the PEM blobs that nothing decides on.
+#[derive(Clone, Debug)]
+pub struct OrderFacts {
+    /// Name and versions.
+    pub meta: Meta,
+    /// `metadata.labels`: what `matchLabels` of a solver is held against.
+    pub labels: BTreeMap<String, String>,
+    /// `metadata.annotations`: solver overrides.
+    pub annotations: BTreeMap<String, String>,
+    /// The spec; the request is let go once the order ended.
+    pub spec: OrderSpec,
+    /// The status, without the certificate.
+    pub status: OrderStatus,
+    /// Whether `status.certificate` is set.
+    pub has_certificate: bool,
+}
+
+/// How Orders are looked up.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum OrderIndex {
+    /// By the uid of the controller owner.
+    Owner(String),
+    /// By the issuer, of those that are not over.
+    Issuer(IssuerAddress),
+}
+
+impl Facts for OrderFacts {
+    type Object = Order;
+    type Index = OrderIndex;
+
+    fn reduce(order: Order) -> Self {
+        let Order {
+            metadata,
+            mut spec,
+            status,
+        } = order;
+        let mut status = status.unwrap_or_default();
+        let has_certificate = status
+            .certificate
+            .take()
+            .is_some_and(|pem| !pem.0.is_empty());
+        if status.state.is_some_and(State::is_failure) || has_certificate {
+            spec.request = ByteString(Vec::new());
+        }
+        Self {
+            meta: Meta::of(&metadata),
+            labels: metadata.labels.unwrap_or_default(),
+            annotations: metadata.annotations.unwrap_or_default(),
+            spec,
+            status,
+            has_certificate,
+        }
+    }
+
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    fn indexes(&self) -> Vec<OrderIndex> {
+        let mut indexes: Vec<OrderIndex> = self
+            .meta
+            .controller
+            .iter()
+            .cloned()
+            .map(OrderIndex::Owner)
+            .collect();
+        // Only what still has something to do cares for its issuer.
+        if !self.is_over() {
+            let issuer = self.spec.issuer_ref.address(&self.meta.key.namespace);
+            indexes.push(OrderIndex::Issuer(issuer));
+        }
+        indexes
+    }
+}
+
+impl OrderFacts {
+    /// Whether the order ended, well or not, and nothing is left to fetch.
+    pub fn is_over(&self) -> bool {
+        self.status.state.is_some_and(State::is_failure) || self.has_certificate
+    }
+}

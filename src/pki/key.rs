@@ -1,0 +1,454 @@
+//! What is a private key: its parameters, its encodings, how it is made and read?
+
+use std::{fmt, str::FromStr};
+
+use aws_lc_rs::{
+    encoding::AsDer,
+    rsa::KeySize,
+    signature::{
+        ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING,
+        ECDSA_P521_SHA512_ASN1_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair,
+        KeyPair, RsaKeyPair,
+    },
+};
+use pkcs8::{ObjectIdentifier, PrivateKeyInfoRef};
+use x509_parser::{prelude::FromDer, public_key::PublicKey, x509::SubjectPublicKeyInfo};
+use zeroize::Zeroizing;
+
+use super::{
+    Error, PublicKeyHash,
+    pem::{self, Limits},
+};
+
+/// The label of a PKCS#8 block.
+const PKCS8: &str = "PRIVATE KEY";
+/// The label of a PKCS#1 block.
+const PKCS1: &str = "RSA PRIVATE KEY";
+/// The label of a SEC1 block.
+const SEC1: &str = "EC PRIVATE KEY";
+
+const OID_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const OID_EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const OID_ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+
+/// The kind of a private key.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum KeyAlgorithm {
+    /// RSA, 2048 to 8192 bits.
+    #[default]
+    Rsa,
+    /// ECDSA over a NIST curve.
+    Ecdsa,
+    /// Ed25519 (RFC 8032).
+    Ed25519,
+}
+
+impl KeyAlgorithm {
+    /// The name used in Certificates: `RSA`, `ECDSA` or `Ed25519`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rsa => "RSA",
+            Self::Ecdsa => "ECDSA",
+            Self::Ed25519 => "Ed25519",
+        }
+    }
+}
+
+impl fmt::Display for KeyAlgorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for KeyAlgorithm {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "RSA" => Ok(Self::Rsa),
+            "ECDSA" => Ok(Self::Ecdsa),
+            "Ed25519" => Ok(Self::Ed25519),
+            other => Err(Error::KeyParameters(format!(
+                "unknown algorithm {other:?}; use RSA, ECDSA or Ed25519"
+            ))),
+        }
+    }
+}
+
+/// Algorithm and size of a private key, checked against each other.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct KeyParameters {
+    algorithm: KeyAlgorithm,
+    size: u32,
+}
+
+impl KeyParameters {
+    /// Checks the size against the algorithm; `None` or zero means the default (RSA 2048,
+    /// ECDSA 256). Ed25519 has one size, so that any given is ignored.
+    ///
+    /// # Errors
+    /// [`Error::KeyParameters`] names the sizes that are possible.
+    pub fn new(algorithm: KeyAlgorithm, size: Option<i64>) -> Result<Self, Error> {
+        let wanted = size.filter(|size| *size != 0);
+        let size = match (algorithm, wanted) {
+            (KeyAlgorithm::Rsa, None) => 2048,
+            (KeyAlgorithm::Rsa, Some(size @ 2048..=8192)) => size as u32,
+            (KeyAlgorithm::Ecdsa, None) => 256,
+            (KeyAlgorithm::Ecdsa, Some(size @ (256 | 384 | 521))) => size as u32,
+            (KeyAlgorithm::Ed25519, _) => 256,
+            (KeyAlgorithm::Rsa, Some(size)) => {
+                return Err(Error::KeyParameters(format!(
+                    "RSA size {size} is out of range; use 2048 to 8192"
+                )));
+            }
+            (KeyAlgorithm::Ecdsa, Some(size)) => {
+                return Err(Error::KeyParameters(format!(
+                    "ECDSA size {size} is not possible; use 256, 384 or 521"
+                )));
+            }
+        };
+        Ok(Self { algorithm, size })
+    }
+
+    /// The kind of key.
+    pub fn algorithm(self) -> KeyAlgorithm {
+        self.algorithm
+    }
+
+    /// The size of the modulus or of the curve, in bits.
+    pub fn size(self) -> u32 {
+        self.size
+    }
+
+    /// Reads algorithm and size off a public key; `None` if it is of a kind we do not make.
+    pub(super) fn of_public_key(spki: &SubjectPublicKeyInfo<'_>) -> Option<Self> {
+        let (algorithm, size) = match spki.parsed().ok()? {
+            PublicKey::RSA(rsa) => (KeyAlgorithm::Rsa, bit_length(rsa.modulus)),
+            PublicKey::EC(_) => {
+                let curve = spki.algorithm.parameters.as_ref()?.as_oid().ok()?;
+                let size = match curve.to_id_string().as_str() {
+                    "1.2.840.10045.3.1.7" => 256,
+                    "1.3.132.0.34" => 384,
+                    "1.3.132.0.35" => 521,
+                    _ => return None,
+                };
+                (KeyAlgorithm::Ecdsa, size)
+            }
+            _ if spki.algorithm.algorithm.to_id_string() == "1.3.101.112" => {
+                (KeyAlgorithm::Ed25519, 256)
+            }
+            _ => return None,
+        };
+        Some(Self { algorithm, size })
+    }
+}
+
+impl Default for KeyParameters {
+    fn default() -> Self {
+        Self {
+            algorithm: KeyAlgorithm::Rsa,
+            size: 2048,
+        }
+    }
+}
+
+impl fmt::Display for KeyParameters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.algorithm {
+            KeyAlgorithm::Ed25519 => f.write_str("Ed25519"),
+            algorithm => write!(f, "{algorithm} {}", self.size),
+        }
+    }
+}
+
+/// How a private key is written down.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum KeyEncoding {
+    /// PKCS#1 for RSA, SEC1 for ECDSA; Ed25519 has no such form and is written as PKCS#8.
+    #[default]
+    Pkcs1,
+    /// PKCS#8 (RFC 5208) for every algorithm.
+    Pkcs8,
+}
+
+impl FromStr for KeyEncoding {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "PKCS1" => Ok(Self::Pkcs1),
+            "PKCS8" => Ok(Self::Pkcs8),
+            other => Err(Error::KeyParameters(format!(
+                "unknown encoding {other:?}; use PKCS1 or PKCS8"
+            ))),
+        }
+    }
+}
+
+/// A private key, ready to sign. `Debug` shows its parameters and nothing else.
+pub struct PrivateKey {
+    pair: Pair,
+    parameters: KeyParameters,
+}
+
+/// The library's key pairs; each keeps its secret in memory that the library overwrites.
+pub(super) enum Pair {
+    Rsa(RsaKeyPair),
+    Ecdsa(EcdsaKeyPair),
+    Ed25519(Ed25519KeyPair),
+}
+
+impl PrivateKey {
+    /// Makes a new key. This takes CPU time (RSA 4096: seconds), so call it on a blocking thread.
+    ///
+    /// # Errors
+    /// [`Error::KeyParameters`] for an RSA size that the library cannot make (it makes 2048, 3072,
+    /// 4096 and 8192), [`Error::Generate`] when it fails otherwise.
+    pub fn generate(parameters: KeyParameters) -> Result<Self, Error> {
+        let failed = |_| Error::Generate(parameters);
+        let pair = match parameters.algorithm {
+            KeyAlgorithm::Rsa => {
+                let size = match parameters.size {
+                    2048 => KeySize::Rsa2048,
+                    3072 => KeySize::Rsa3072,
+                    4096 => KeySize::Rsa4096,
+                    8192 => KeySize::Rsa8192,
+                    size => {
+                        return Err(Error::KeyParameters(format!(
+                            "RSA keys of {size} bits can be used but not generated; use 2048, \
+                             3072, 4096 or 8192"
+                        )));
+                    }
+                };
+                Pair::Rsa(RsaKeyPair::generate(size).map_err(failed)?)
+            }
+            KeyAlgorithm::Ecdsa => {
+                let curve = curve(parameters.size).ok_or(Error::Generate(parameters))?;
+                Pair::Ecdsa(EcdsaKeyPair::generate(curve).map_err(failed)?)
+            }
+            KeyAlgorithm::Ed25519 => Pair::Ed25519(Ed25519KeyPair::generate().map_err(failed)?),
+        };
+        Ok(Self { pair, parameters })
+    }
+
+    /// Reads the first private key in a PEM text of at most [`Limits::private_key`] bytes:
+    /// PKCS#8, PKCS#1 or SEC1.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`], or [`Error::Key`] saying what was found instead.
+    pub fn from_pem(text: impl AsRef<[u8]>) -> Result<Self, Error> {
+        Self::from_pem_within(text, Limits::default().private_key)
+    }
+
+    /// As [`PrivateKey::from_pem`] with another limit on the size of the text, in bytes.
+    ///
+    /// # Errors
+    /// As [`PrivateKey::from_pem`].
+    pub fn from_pem_within(text: impl AsRef<[u8]>, limit: usize) -> Result<Self, Error> {
+        let blocks = pem::blocks(text.as_ref(), "the private key", limit)?;
+        let Some(block) = blocks
+            .iter()
+            .find(|block| block.label.ends_with("PRIVATE KEY"))
+        else {
+            return Err(Error::Key(match blocks.first() {
+                // Labels are free text and could be anything, the key included.
+                Some(block) if block.label == pem::CERTIFICATE => {
+                    "the PEM block is a certificate".to_owned()
+                }
+                Some(_) => "no PEM block is a private key".to_owned(),
+                None => "it is not PEM".to_owned(),
+            }));
+        };
+        if block.encrypted || block.label == "ENCRYPTED PRIVATE KEY" {
+            return Err(Error::Key(
+                "it is encrypted with a password; store it unencrypted".to_owned(),
+            ));
+        }
+
+        match block.label.as_str() {
+            PKCS8 => Self::from_pkcs8(&block.der),
+            PKCS1 => Self::from_rsa(RsaKeyPair::from_der(&block.der).ok()),
+            SEC1 => Self::from_ec(&block.der),
+            _ => Err(Error::Key(
+                "the PEM label is none of PRIVATE KEY, RSA PRIVATE KEY and EC PRIVATE KEY"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    /// Reads a PKCS#8 key in DER.
+    ///
+    /// # Errors
+    /// [`Error::Key`] if it does not parse or its algorithm is not supported.
+    pub fn from_pkcs8(der: &[u8]) -> Result<Self, Error> {
+        let info = PrivateKeyInfoRef::try_from(der)
+            .map_err(|_| Error::Key("it is not valid PKCS#8".to_owned()))?;
+        match info.algorithm.oid {
+            OID_RSA => Self::from_rsa(RsaKeyPair::from_pkcs8(der).ok()),
+            OID_EC => Self::from_ec(der),
+            OID_ED25519 => {
+                let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der)
+                    .map_err(|_| Error::Key("it is not a valid Ed25519 key".to_owned()))?;
+                Ok(Self {
+                    pair: Pair::Ed25519(pair),
+                    parameters: KeyParameters::new(KeyAlgorithm::Ed25519, None)?,
+                })
+            }
+            oid => Err(Error::Key(format!(
+                "algorithm {oid} is not supported; use RSA, ECDSA or Ed25519"
+            ))),
+        }
+    }
+
+    /// Writes the key as PEM. The text is overwritten when dropped.
+    ///
+    /// # Errors
+    /// [`Error::Key`] if the library cannot serialise the key.
+    pub fn to_pem(&self, encoding: KeyEncoding) -> Result<Zeroizing<String>, Error> {
+        let failed = || Error::Key(format!("{} key cannot be encoded", self.parameters));
+        match (&self.pair, encoding) {
+            (Pair::Rsa(_), KeyEncoding::Pkcs1) => {
+                let der = self.to_pkcs1_der().ok_or_else(failed)??;
+                Ok(pem::encode_secret(PKCS1, &der))
+            }
+            (Pair::Ecdsa(pair), KeyEncoding::Pkcs1) => {
+                let der = pair.private_key().as_der().map_err(|_| failed())?;
+                Ok(pem::encode_secret(SEC1, der.as_ref()))
+            }
+            (Pair::Ed25519(_), KeyEncoding::Pkcs1) | (_, KeyEncoding::Pkcs8) => {
+                Ok(pem::encode_secret(PKCS8, &self.to_pkcs8_der()?))
+            }
+        }
+    }
+
+    /// The key as PKCS#8 in DER.
+    ///
+    /// # Errors
+    /// [`Error::Key`] if the library cannot serialise the key.
+    pub fn to_pkcs8_der(&self) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let failed = |_| Error::Key(format!("{} key cannot be encoded", self.parameters));
+        let der = match &self.pair {
+            Pair::Rsa(pair) => pair.as_der().map_err(failed)?.as_ref().to_vec(),
+            Pair::Ecdsa(pair) => pair.to_pkcs8v1().map_err(failed)?.as_ref().to_vec(),
+            Pair::Ed25519(pair) => pair.to_pkcs8v1().map_err(failed)?.as_ref().to_vec(),
+        };
+        Ok(Zeroizing::new(der))
+    }
+
+    /// The key as PKCS#1 in DER; `None` if it is not RSA.
+    pub fn to_pkcs1_der(&self) -> Option<Result<Zeroizing<Vec<u8>>, Error>> {
+        if self.parameters.algorithm != KeyAlgorithm::Rsa {
+            return None;
+        }
+        Some(self.to_pkcs8_der().and_then(|pkcs8| {
+            let info = PrivateKeyInfoRef::try_from(pkcs8.as_slice())
+                .map_err(|_| Error::Key("RSA key cannot be encoded".to_owned()))?;
+            Ok(Zeroizing::new(info.private_key.as_bytes().to_vec()))
+        }))
+    }
+
+    /// Algorithm and size.
+    pub fn parameters(&self) -> KeyParameters {
+        self.parameters
+    }
+
+    /// Whether the key is of the wanted kind and size.
+    pub fn matches(&self, wanted: KeyParameters) -> bool {
+        self.parameters == wanted
+    }
+
+    /// The public half as SubjectPublicKeyInfo in DER.
+    ///
+    /// # Errors
+    /// [`Error::Key`] if the library cannot serialise the key.
+    pub fn public_key_der(&self) -> Result<Vec<u8>, Error> {
+        let failed = |_| Error::Key("its public half cannot be encoded".to_owned());
+        Ok(match &self.pair {
+            Pair::Rsa(pair) => pair
+                .public_key()
+                .as_der()
+                .map_err(failed)?
+                .as_ref()
+                .to_vec(),
+            Pair::Ecdsa(pair) => pair
+                .public_key()
+                .as_der()
+                .map_err(failed)?
+                .as_ref()
+                .to_vec(),
+            Pair::Ed25519(pair) => pair
+                .public_key()
+                .as_der()
+                .map_err(failed)?
+                .as_ref()
+                .to_vec(),
+        })
+    }
+
+    /// The hash that a certificate or request of this key has too.
+    ///
+    /// # Errors
+    /// As [`PrivateKey::public_key_der`].
+    pub fn public_key_hash(&self) -> Result<PublicKeyHash, Error> {
+        Ok(PublicKeyHash::of(&self.public_key_der()?))
+    }
+
+    pub(super) fn pair(&self) -> &Pair {
+        &self.pair
+    }
+
+    fn from_rsa(pair: Option<RsaKeyPair>) -> Result<Self, Error> {
+        let invalid = || Error::Key("it is not a valid RSA key of 2048 to 8192 bits".to_owned());
+        let pair = pair.ok_or_else(invalid)?;
+        let spki = pair.public_key().as_der().map_err(|_| invalid())?;
+        let (_, spki) = SubjectPublicKeyInfo::from_der(spki.as_ref()).map_err(|_| invalid())?;
+        let parameters = KeyParameters::of_public_key(&spki).ok_or_else(invalid)?;
+        Ok(Self {
+            pair: Pair::Rsa(pair),
+            parameters,
+        })
+    }
+
+    /// From SEC1 or PKCS#8: the library reads both.
+    fn from_ec(der: &[u8]) -> Result<Self, Error> {
+        for size in [256, 384, 521] {
+            let Some(curve) = curve(size) else { continue };
+            if let Ok(pair) = EcdsaKeyPair::from_private_key_der(curve, der) {
+                return Ok(Self {
+                    pair: Pair::Ecdsa(pair),
+                    parameters: KeyParameters::new(KeyAlgorithm::Ecdsa, Some(i64::from(size)))?,
+                });
+            }
+        }
+        Err(Error::Key(
+            "it is not a valid ECDSA key on P-256, P-384 or P-521".to_owned(),
+        ))
+    }
+}
+
+impl fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PrivateKey({})", self.parameters)
+    }
+}
+
+fn curve(size: u32) -> Option<&'static EcdsaSigningAlgorithm> {
+    match size {
+        256 => Some(&ECDSA_P256_SHA256_ASN1_SIGNING),
+        384 => Some(&ECDSA_P384_SHA384_ASN1_SIGNING),
+        521 => Some(&ECDSA_P521_SHA512_ASN1_SIGNING),
+        _ => None,
+    }
+}
+
+/// The length of a big-endian number in bits.
+fn bit_length(bytes: &[u8]) -> u32 {
+    let significant = bytes
+        .iter()
+        .position(|byte| *byte != 0)
+        .map_or(&[][..], |first| &bytes[first..]);
+    match significant {
+        [] => 0,
+        [first, rest @ ..] => (8 - first.leading_zeros()) + 8 * rest.len() as u32,
+    }
+}

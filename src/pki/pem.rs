@@ -1,0 +1,121 @@
+//! How large may a PEM input be, and which blocks are in it?
+
+use zeroize::Zeroizing;
+
+use super::Error;
+
+/// The label of a certificate block.
+pub const CERTIFICATE: &str = "CERTIFICATE";
+/// The label of a certificate request block.
+pub const CERTIFICATE_REQUEST: &str = "CERTIFICATE REQUEST";
+
+/// The largest PEM inputs that are parsed, in bytes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// One private key.
+    pub private_key: usize,
+    /// One certificate, or one certificate request.
+    pub certificate: usize,
+    /// A leaf with its chain.
+    pub chain: usize,
+    /// A bundle of CA certificates.
+    pub bundle: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            private_key: 13_000,
+            certificate: 36_500,
+            chain: 95_000,
+            bundle: 330_000,
+        }
+    }
+}
+
+/// Encodes `der` as one PEM block with lines of 64 characters.
+pub fn encode(label: &str, der: &[u8]) -> String {
+    let block = ::pem::Pem::new(label, der);
+    ::pem::encode_config(&block, lf())
+}
+
+/// As [`encode`], for secrets: what was allocated on the way is overwritten.
+pub(super) fn encode_secret(label: &str, der: &[u8]) -> Zeroizing<String> {
+    let block = ::pem::Pem::new(label, der);
+    let text = Zeroizing::new(::pem::encode_config(&block, lf()));
+    drop(Zeroizing::new(block.into_contents()));
+    text
+}
+
+/// One block of a PEM text. The contents are overwritten when dropped, as they may be a key.
+pub(super) struct Block {
+    pub(super) label: String,
+    pub(super) encrypted: bool,
+    pub(super) der: Zeroizing<Vec<u8>>,
+}
+
+/// All blocks of `text`, whatever stands between them; `what` and `limit` are for the error.
+pub(super) fn blocks(text: &[u8], what: &'static str, limit: usize) -> Result<Vec<Block>, Error> {
+    if text.len() > limit {
+        return Err(Error::TooLarge {
+            what,
+            size: text.len(),
+            limit,
+        });
+    }
+
+    // A broken block is a reason to say "not PEM", never to echo a part of the text.
+    let blocks = ::pem::parse_many(text).unwrap_or_default();
+    Ok(blocks
+        .into_iter()
+        .map(|block| Block {
+            label: block.tag().to_owned(),
+            encrypted: block.headers().get("DEK-Info").is_some(),
+            der: Zeroizing::new(block.into_contents()),
+        })
+        .collect())
+}
+
+fn lf() -> ::pem::EncodeConfig {
+    ::pem::EncodeConfig::new().set_line_ending(::pem::LineEnding::LF)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_found_between_other_text() {
+        let text = format!(
+            "subject=CN = a\n{}\r\nsome words\n{}",
+            encode("CERTIFICATE", b"one"),
+            encode("PRIVATE KEY", b"two").replace('\n', "\r\n"),
+        );
+        let found = blocks(text.as_bytes(), "test", 1000).unwrap();
+        let found = found
+            .iter()
+            .map(|block| (block.label.as_str(), block.der.as_slice()))
+            .collect::<Vec<_>>();
+        assert_eq!(
+            found,
+            [
+                ("CERTIFICATE", b"one".as_slice()),
+                ("PRIVATE KEY", b"two".as_slice())
+            ]
+        );
+    }
+
+    #[test]
+    fn the_limit_is_in_bytes_and_inclusive() {
+        let text = encode("CERTIFICATE", b"one");
+        assert!(blocks(text.as_bytes(), "test", text.len()).is_ok());
+        assert_eq!(
+            blocks(text.as_bytes(), "test", text.len() - 1).err(),
+            Some(Error::TooLarge {
+                what: "test",
+                size: text.len(),
+                limit: text.len() - 1
+            })
+        );
+    }
+}

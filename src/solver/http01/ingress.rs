@@ -1,0 +1,133 @@
+//! How the path of a challenge is added to an Ingress that is somebody else's, and taken out. Pure.
+
+use k8s_openapi::api::networking::v1::{HTTPIngressRuleValue, Ingress};
+
+use crate::{
+    challenge::facts::ChallengeFacts,
+    solver::http01::route::{path, rule},
+};
+
+/// Lead the path of `challenge` to its Service, before any other path of its host. Answers whether
+/// that changed anything.
+pub fn add_path(ingress: &mut Ingress, challenge: &ChallengeFacts) -> bool {
+    let host = &challenge.spec.dns_name;
+    let rules = ingress
+        .spec
+        .get_or_insert_default()
+        .rules
+        .get_or_insert_default();
+    let wanted = path(challenge);
+    match rules
+        .iter_mut()
+        .find(|rule| rule.host.as_deref() == Some(host))
+    {
+        Some(rule) => {
+            let http = rule
+                .http
+                .get_or_insert_with(|| HTTPIngressRuleValue { paths: Vec::new() });
+            if http.paths.contains(&wanted) {
+                return false;
+            }
+            http.paths.insert(0, wanted);
+        }
+        None => rules.push(rule(challenge, Some(host.clone()))),
+    }
+    true
+}
+
+/// Take the path of `challenge` out again, and a rule that has no path left. Answers whether that
+/// changed anything.
+pub fn remove_path(ingress: &mut Ingress, challenge: &ChallengeFacts) -> bool {
+    let host = &challenge.spec.dns_name;
+    let Some(rules) = ingress.spec.as_mut().and_then(|spec| spec.rules.as_mut()) else {
+        return false;
+    };
+    let ours = path(challenge);
+    let mut changed = false;
+    rules.retain_mut(|rule| {
+        if rule.host.as_deref() != Some(host) {
+            return true;
+        }
+        let Some(http) = &mut rule.http else {
+            return true;
+        };
+        let before = http.paths.len();
+        http.paths.retain(|path| *path != ours);
+        let removed = http.paths.len() < before;
+        changed |= removed;
+        !(removed && http.paths.is_empty())
+    });
+    changed
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{api::challenge::Challenge, cluster::Facts};
+
+    fn challenge() -> ChallengeFacts {
+        let challenge: Challenge = serde_json::from_value(json!({
+            "apiVersion": "acme.cert-manager.io/v1", "kind": "Challenge",
+            "metadata": {"namespace": "ns", "name": "c", "uid": "u"},
+            "spec": {
+                "authorizationURL": "a", "dnsName": "example.com", "key": "k", "url": "c",
+                "issuerRef": {"name": "ca"}, "solver": {}, "token": "tok", "type": "HTTP-01",
+            },
+        }))
+        .unwrap();
+        ChallengeFacts::reduce(challenge)
+    }
+
+    fn ingress(rules: Value) -> Ingress {
+        serde_json::from_value(json!({"metadata": {"name": "web"}, "spec": {"rules": rules}}))
+            .unwrap()
+    }
+
+    fn app(host: &str) -> Value {
+        json!({"host": host, "http": {"paths": [{
+            "path": "/", "pathType": "Prefix",
+            "backend": {"service": {"name": "app", "port": {"number": 80}}},
+        }]}})
+    }
+
+    #[test]
+    fn adding_and_removing_leaves_what_was_there() {
+        let table = [
+            json!([]),
+            json!([app("example.com")]),
+            json!([app("example.org"), app("example.com")]),
+            json!([{"host": "example.org"}]),
+        ];
+        for rules in table {
+            let before = ingress(rules.clone());
+            let mut edited = before.clone();
+            assert!(add_path(&mut edited, &challenge()), "{rules}");
+            assert!(
+                !add_path(&mut edited, &challenge()),
+                "twice is once: {rules}"
+            );
+            let rules = edited.spec.as_ref().unwrap().rules.as_ref().unwrap();
+            let rule = rules
+                .iter()
+                .rfind(|rule| rule.host.as_deref() == Some("example.com"));
+            let first = &rule.unwrap().http.as_ref().unwrap().paths[0];
+            assert_eq!(
+                first.path.as_deref(),
+                Some("/.well-known/acme-challenge/tok")
+            );
+            assert!(remove_path(&mut edited, &challenge()));
+            assert!(!remove_path(&mut edited, &challenge()));
+            assert_eq!(edited, before);
+        }
+    }
+
+    #[test]
+    fn an_empty_rule_of_the_owner_stays() {
+        let mut ingress = ingress(json!([{"host": "example.com", "http": {"paths": []}}]));
+        let before = ingress.clone();
+        assert!(!remove_path(&mut ingress, &challenge()));
+        assert_eq!(ingress, before);
+    }
+}

@@ -1,0 +1,198 @@
+//! Putting the route of an HTTP-01 challenge in place, and taking exactly that away.
+
+use std::{collections::BTreeSet, net::SocketAddr};
+
+use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice, networking::v1::Ingress};
+use kube::{Client, Resource, core::NamespaceResourceScope};
+
+use crate::{
+    api::{acme::Solver, http01::IngressSolver, names::field_manager},
+    challenge::facts::ChallengeFacts,
+    cluster::{
+        Class, ObjectKey, RequestError,
+        write::{self, Created, Kind, api_of},
+    },
+    solver::http01::{ingress, route},
+};
+
+/// What keeps a route from being put in place or taken away.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An object of the name we use is not ours.
+    #[error(
+        "{kind} {object} exists already and is not owned by this Challenge: delete or rename it"
+    )]
+    Foreign {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        object: ObjectKey,
+    },
+    /// The Ingress to edit does not exist.
+    #[error("Ingress {0}, which the solver names, does not exist")]
+    NoIngress(ObjectKey),
+    /// Nobody would answer.
+    #[error("the HTTP-01 responder has no ready address yet")]
+    NoEndpoint,
+    /// An object went away while it was looked at.
+    #[error("{kind} {object} was deleted meanwhile")]
+    Gone {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        object: ObjectKey,
+    },
+    /// A request to the API server failed.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// A field asks for what is not there yet.
+    #[error("{0} is not supported by this version of certwright")]
+    Unsupported(&'static str),
+}
+
+impl Error {
+    /// How to go on.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Foreign { .. } | Self::NoIngress(_) | Self::NoEndpoint => Class::Transient,
+            Self::Gone { .. } => Class::Conflict,
+            Self::Request(error) => error.class(),
+            Self::Unsupported(_) => Class::Permanent,
+        }
+    }
+}
+
+/// Lead the path of `challenge` to `endpoints`: Service, EndpointSlices and, last, the Ingress, so
+/// that nothing routes to nowhere. What stands already is left as it is, or brought up to date.
+pub async fn present(
+    client: &Client,
+    challenge: &ChallengeFacts,
+    endpoints: &BTreeSet<SocketAddr>,
+) -> Result<(), Error> {
+    let solver = ingress_solver(&challenge.spec.solver)?;
+    if endpoints.is_empty() {
+        return Err(Error::NoEndpoint);
+    }
+    let wanted = route::service(challenge, solver.service_type.as_deref());
+    let service = ensure(client, challenge, wanted, &challenge.meta.uid).await?;
+    let service_uid = service.metadata.uid.clone().unwrap_or_default();
+    for slice in route::endpoint_slices(challenge, &service, endpoints) {
+        let wanted = slice.clone();
+        let standing = ensure(client, challenge, slice, &service_uid).await?;
+        if standing.endpoints != wanted.endpoints || standing.ports != wanted.ports {
+            let api = api_of::<EndpointSlice>(client, &challenge.meta.key);
+            write::apply(&api, field_manager::CERTWRIGHT, &wanted).await?;
+        }
+    }
+    match challenge.edited_ingress() {
+        Some(name) => edit(client, challenge, name, ingress::add_path, true).await,
+        None => {
+            let wanted = route::ingress(challenge, solver);
+            ensure(client, challenge, wanted, &challenge.meta.uid)
+                .await
+                .map(drop)
+        }
+    }
+}
+
+/// Take away what [`present`] made; what is gone already, or is not ours, is passed over.
+pub async fn clean_up(client: &Client, challenge: &ChallengeFacts) -> Result<(), Error> {
+    match challenge.edited_ingress() {
+        Some(name) => edit(client, challenge, name, ingress::remove_path, false).await?,
+        None => remove::<Ingress>(client, challenge).await?,
+    }
+    // The EndpointSlices go with their Service.
+    remove::<Service>(client, challenge).await
+}
+
+fn ingress_solver(solver: &Solver) -> Result<&IngressSolver, Error> {
+    let http01 = solver
+        .http01
+        .as_ref()
+        .ok_or(Error::Unsupported("a solver without http01"))?;
+    if http01.gateway_http_route.is_some() {
+        return Err(Error::Unsupported("http01.gatewayHTTPRoute"));
+    }
+    http01
+        .ingress
+        .as_ref()
+        .ok_or(Error::Unsupported("http01 without ingress"))
+}
+
+/// Create `wanted`, or find it standing and owned by `owner`.
+async fn ensure<K>(
+    client: &Client,
+    challenge: &ChallengeFacts,
+    wanted: K,
+    owner: &str,
+) -> Result<K, Error>
+where
+    K: Kind + Resource<Scope = NamespaceResourceScope>,
+{
+    let api = api_of::<K>(client, &challenge.meta.key);
+    match write::create(&api, &wanted).await? {
+        Created::New(created) => return Ok(created),
+        Created::Exists => {}
+    }
+    let key = ObjectKey::of(wanted.meta());
+    let Some(standing) = write::get(&api, &key).await? else {
+        return Err(Error::Gone {
+            kind: K::kind(&()).into_owned(),
+            object: key,
+        });
+    };
+    if !is_owned(&standing, owner) {
+        return Err(Error::Foreign {
+            kind: K::kind(&()).into_owned(),
+            object: key,
+        });
+    }
+    Ok(standing)
+}
+
+async fn remove<K>(client: &Client, challenge: &ChallengeFacts) -> Result<(), Error>
+where
+    K: Kind + Resource<Scope = NamespaceResourceScope>,
+{
+    let api = api_of::<K>(client, &challenge.meta.key);
+    let key = ObjectKey::new(challenge.meta.key.namespace.clone(), route::name(challenge));
+    let Some(standing) = write::get(&api, &key).await? else {
+        return Ok(());
+    };
+    if !is_owned(&standing, &challenge.meta.uid) {
+        return Ok(());
+    }
+    let uid = standing.meta().uid.clone().unwrap_or_default();
+    Ok(write::delete(&api, &key, &uid).await?)
+}
+
+/// Change the Ingress `name` by `change`, only if it is still as it was read.
+async fn edit(
+    client: &Client,
+    challenge: &ChallengeFacts,
+    name: &str,
+    change: fn(&mut Ingress, &ChallengeFacts) -> bool,
+    must_exist: bool,
+) -> Result<(), Error> {
+    let api = api_of::<Ingress>(client, &challenge.meta.key);
+    let key = ObjectKey::new(challenge.meta.key.namespace.clone(), name);
+    let Some(mut standing) = write::get(&api, &key).await? else {
+        return if must_exist {
+            Err(Error::NoIngress(key))
+        } else {
+            Ok(())
+        };
+    };
+    if !change(&mut standing, challenge) {
+        return Ok(());
+    }
+    write::replace(&api, &standing).await?;
+    Ok(())
+}
+
+fn is_owned<K: Resource>(object: &K, owner: &str) -> bool {
+    let owners = object.meta().owner_references.iter().flatten();
+    owners
+        .into_iter()
+        .any(|reference| reference.controller == Some(true) && reference.uid == owner)
+}
