@@ -1,6 +1,6 @@
 //! Which zone is a name in, which servers speak for the zone, and where do aliases lead?
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use futures::future::join_all;
 use hickory_proto::{
@@ -14,7 +14,7 @@ use super::{Answer, Client, Error, Nameserver, mnemonic, resolve, shown};
 const MAX_ALIASES: usize = 16;
 /// At most so many servers of one zone are asked: no zone in use has more than thirteen.
 const MAX_SERVERS: usize = 16;
-/// At most so many addresses of one server are asked.
+/// At most so many addresses of one host are used.
 const MAX_ADDRESSES: usize = 8;
 
 /// A server of a zone, by the name its NS record gives.
@@ -100,27 +100,41 @@ impl Client {
         Ok(join_all(found).await)
     }
 
-    /// All addresses of a server, asked of the same nameservers that named it; of the system where
-    /// they know none (they may serve nothing but the zone).
-    async fn host_addresses(&self, servers: &[Nameserver], host: &Name) -> Vec<IpAddr> {
-        let (v4, v6) = tokio::join!(
+    /// The IPv4 and IPv6 addresses of `host`; none if it has none.
+    ///
+    /// # Errors
+    /// When the nameservers answer for neither.
+    pub async fn addresses(
+        &self,
+        servers: &[Nameserver],
+        host: &Name,
+    ) -> Result<Vec<IpAddr>, Error> {
+        let both = tokio::join!(
             self.lookup(servers, host, RecordType::A),
             self.lookup(servers, host, RecordType::AAAA)
         );
-        let mut found: Vec<IpAddr> = [v4, v6]
-            .into_iter()
-            .flatten()
-            .flat_map(|answer| answer.addresses())
-            .collect();
-        if found.is_empty()
-            && let Ok(addresses) = resolve(&shown(host), 0, self.timing.total).await
-        {
-            found = addresses.iter().map(std::net::SocketAddr::ip).collect();
-        }
+        let answers = match both {
+            (Ok(v4), Ok(v6)) => vec![v4, v6],
+            (Ok(answer), Err(_)) | (Err(_), Ok(answer)) => vec![answer],
+            (Err(error), Err(_)) => return Err(error),
+        };
+        let mut found: Vec<IpAddr> = answers.iter().flat_map(Answer::addresses).collect();
         found.sort();
         found.dedup();
         found.truncate(MAX_ADDRESSES);
-        found
+        Ok(found)
+    }
+
+    /// All addresses of a server, asked of the same nameservers that named it; of the system where
+    /// they know none (they may serve nothing but the zone).
+    async fn host_addresses(&self, servers: &[Nameserver], host: &Name) -> Vec<IpAddr> {
+        match self.addresses(servers, host).await {
+            Ok(found) if !found.is_empty() => found,
+            _ => resolve(&shown(host), 0, self.timing.total)
+                .await
+                .map(|found| found.iter().map(SocketAddr::ip).collect())
+                .unwrap_or_default(),
+        }
     }
 
     /// The port that the servers of zones listen on.
