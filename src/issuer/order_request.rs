@@ -107,6 +107,22 @@ pub fn created(order: &ObjectKey) -> Said {
     }
 }
 
+/// What is said while the Order has not said anything yet: the same as of a pending one, so that the
+/// request is not written again when it does.
+pub fn waiting(order: &ObjectKey) -> Said {
+    still(order, State::Pending)
+}
+
+fn still(order: &ObjectKey, state: State) -> Said {
+    Said {
+        reason: reason::ORDER_PENDING,
+        message: format!(
+            "Waiting on certificate issuance from order {order}: {:?}",
+            state.as_str()
+        ),
+    }
+}
+
 /// What is said when an Order of that name stands that belongs to somebody else.
 pub fn name_taken(order: &ObjectKey) -> Said {
     Said {
@@ -187,15 +203,14 @@ fn follow(order: OrderInput<'_>) -> Signing {
             ),
         }),
         Some(State::Valid) if has_certificate => Signing::Take,
-        None | Some(State::Valid | State::Ready | State::Pending | State::Processing) => {
-            let state = state.map_or("", State::as_str);
-            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-            Signing::Pending(Said {
-                reason: reason::ORDER_PENDING,
-                message: format!(
-                    "Waiting on certificate issuance from order {key}: {state:?}{why}"
-                ),
-            })
+        None => Signing::Pending(waiting(key)),
+        Some(state @ (State::Valid | State::Ready | State::Pending | State::Processing)) => {
+            let mut said = still(key, state);
+            if let Some(why) = why {
+                said.message.push_str(": ");
+                said.message.push_str(why);
+            }
+            Signing::Pending(said)
         }
     }
 }
@@ -455,7 +470,7 @@ mod tests {
             })
         };
         let table = [
-            (None, None, false, pending("\"\"")),
+            (None, None, false, pending("\"pending\"")),
             (Some(State::Pending), None, false, pending("\"pending\"")),
             (
                 Some(State::Pending),
