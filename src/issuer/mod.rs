@@ -1,5 +1,6 @@
 //! One file per kind of issuer.
 
+pub mod ca;
 pub mod facts;
 pub mod kind;
 pub mod order_name;
