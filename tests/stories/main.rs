@@ -47,8 +47,17 @@ fn stories(stage: &Stage) -> Vec<Trial> {
             story(stage.without_operator(acme::rejected_nonces)),
         ),
         Trial::test(
-            "bed::everything_answers",
-            story(stage.without_operator(bed::everything_answers)),
+            "bed::routes",
+            story(stage.without_operator(bed::the_ingress_controller_routes)),
+        ),
+        Trial::test(
+            "bed::acme",
+            story(stage.without_operator(bed::the_acme_server_answers)),
+        ),
+        // Alone, since it takes the API server away for a moment.
+        Trial::test(
+            "bed::control_plane",
+            story(stage.alone(bed::the_control_plane_works)),
         ),
     ]
 }
