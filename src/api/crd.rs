@@ -75,10 +75,10 @@ fn finish(root: &mut JSONSchemaProps, required: &[&str]) {
         ("kind", "string", "Kind of this object."),
         ("metadata", "object", ""),
     ] {
+        let description = (!description.is_empty()).then(|| description.to_owned());
         let standard = JSONSchemaProps {
-            type_: Some(type_.to_owned()),
-            description: (!description.is_empty()).then(|| description.to_owned()),
-            ..JSONSchemaProps::default()
+            description,
+            ..of_type(type_)
         };
         properties.insert(name.to_owned(), standard);
     }
@@ -103,11 +103,23 @@ fn finish(root: &mut JSONSchemaProps, required: &[&str]) {
                     .replace('\n', " ")
                     .replace('\u{0}', "\n\n")
             });
+        if schema.x_kubernetes_int_or_string == Some(true) {
+            // kube moves the type out of the branches.
+            schema.type_ = None;
+            schema.any_of = Some(["integer", "string"].map(of_type).to_vec());
+        }
         mark_list(path, schema);
         if is_replaced_whole(path) {
             schema.x_kubernetes_map_type = Some("atomic".to_owned());
         }
     });
+}
+
+fn of_type(type_: &str) -> JSONSchemaProps {
+    JSONSchemaProps {
+        type_: Some(type_.to_owned()),
+        ..JSONSchemaProps::default()
+    }
 }
 
 /// Whether the schema at this path is one of Kubernetes' own types. Their descriptions alone would

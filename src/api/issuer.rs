@@ -90,7 +90,7 @@ pub struct IssuerStatus {
     pub conditions: Option<Vec<Condition>>,
 }
 
-/// As IssuerSpec, for every namespace.
+/// Who signs, for every namespace: exactly one of the fields is set.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "cert-manager.io",

@@ -148,6 +148,8 @@ pub mod acme {
     pub const CREATED: &str = "Created";
     /// Order: the certificate is there.
     pub const COMPLETE: &str = "Complete";
+    /// Order: the CA, or the account there, stands in the way.
+    pub const ORDER_ERROR: &str = "OrderError";
     /// Order: no solver fits.
     pub const SOLVER: &str = "Solver";
     /// Challenge: its turn has come.

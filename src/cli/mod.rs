@@ -1,2 +1,5 @@
 //! The command line, one file per subcommand.
+
 pub mod crds;
+pub mod flags;
+pub mod logging;

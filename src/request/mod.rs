@@ -1,1 +1,4 @@
 //! CertificateRequest: approve, hand to the issuer, report.
+
+pub mod facts;
+pub mod plan;

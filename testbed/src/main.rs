@@ -27,7 +27,13 @@ async fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Tools => drop(Tools::ready(&home, progress).await?),
         Command::Up => {
-            let bed = Bed::start(BedOptions { home, progress }).await?;
+            let bed = Bed::start(BedOptions {
+                home,
+                progress,
+                binary: None,
+                audit: false,
+            })
+            .await?;
             println!("export KUBECONFIG={}", bed.kubeconfig().display());
             tokio::signal::ctrl_c().await?;
         }

@@ -15,6 +15,7 @@ pub fn client(roots: &[&str]) -> Result<reqwest::Client> {
         .context("reading a CA certificate")?;
     reqwest::Client::builder()
         .tls_certs_only(roots)
+        .user_agent("certwright-testbed")
         .no_proxy()
         .timeout(Duration::from_secs(5))
         .build()

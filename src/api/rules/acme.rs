@@ -46,4 +46,9 @@ pub(super) const RULES: &[Rule] = &[
         "only one of 'ingressClassName', 'name' or 'class' should be specified",
     )
     .forbidden(),
+    Rule::new(
+        "spec.acme.solvers[].waitInsteadOfSelfCheck",
+        "!self.startsWith('-')",
+        "must not be negative",
+    ),
 ];

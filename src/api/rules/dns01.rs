@@ -3,6 +3,11 @@
 use super::Rule;
 
 pub(super) const RULES: &[Rule] = &[
+    Rule::filled("spec.acme.solvers[].dns01.acmeDNS.host"),
+    Rule::filled("spec.acme.solvers[].dns01.akamai.serviceConsumerDomain"),
+    Rule::filled("spec.acme.solvers[].dns01.azureDNS.subscriptionID"),
+    Rule::filled("spec.acme.solvers[].dns01.azureDNS.resourceGroupName"),
+    Rule::filled("spec.acme.solvers[].dns01.cloudDNS.project"),
     Rule::new(
         "spec.acme.solvers[].dns01.cloudflare",
         "has(self.apiKeySecretRef) != has(self.apiTokenSecretRef)",
@@ -20,4 +25,14 @@ pub(super) const RULES: &[Rule] = &[
         "!has(self.accessKeyID) || self.accessKeyID == '' || !has(self.accessKeyIDSecretRef)",
         "accessKeyID and accessKeyIDSecretRef cannot both be specified",
     ),
+    Rule::filled("spec.acme.solvers[].dns01.rfc2136.nameserver"),
+    Rule::filled("spec.acme.solvers[].dns01.webhook.solverName"),
+    Rule::new(
+        "spec.acme.solvers[].dns01",
+        "has(self.acmeDNS) || has(self.akamai) || has(self.azureDNS) || has(self.cloudDNS) \
+         || has(self.cloudflare) || has(self.digitalocean) || has(self.rfc2136) \
+         || has(self.route53) || has(self.webhook)",
+        "a provider must be set",
+    )
+    .required(),
 ];

@@ -108,10 +108,10 @@ mod tests {
                 !add_path(&mut edited, &challenge()),
                 "twice is once: {rules}"
             );
-            let rule = edited.spec.as_ref().unwrap().rules.as_ref().unwrap().iter();
-            let rule = rule
-                .filter(|rule| rule.host.as_deref() == Some("example.com"))
-                .next_back();
+            let rules = edited.spec.as_ref().unwrap().rules.as_ref().unwrap();
+            let rule = rules
+                .iter()
+                .rfind(|rule| rule.host.as_deref() == Some("example.com"));
             let first = &rule.unwrap().http.as_ref().unwrap().paths[0];
             assert_eq!(
                 first.path.as_deref(),

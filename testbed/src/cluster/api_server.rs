@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use serde_json::json;
 use tokio::sync::Mutex;
 
 use super::{access::Access, etcd::Etcd, text, token_keys};
@@ -15,6 +16,14 @@ use crate::{
     process::{Launcher, Process, Program, ports},
     tools::{Tool, Tools},
 };
+
+/// Where it starts, and on what.
+pub(super) struct Place<'a> {
+    pub(super) folder: &'a Folder,
+    pub(super) launcher: &'a Launcher,
+    pub(super) tools: &'a Tools,
+    pub(super) etcd: &'a Etcd,
+}
 
 /// kube-apiserver, as on a real cluster: RBAC, all default admission, both kinds of admission
 /// policy.
@@ -28,13 +37,17 @@ pub struct ApiServer {
 
 impl ApiServer {
     pub(super) async fn start(
-        folder: &Folder,
-        launcher: &Launcher,
-        tools: &Tools,
+        place: &Place<'_>,
         authority: &Authority,
-        etcd: &Etcd,
         address: IpAddr,
+        audit: bool,
     ) -> Result<Self> {
+        let Place {
+            folder,
+            launcher,
+            tools,
+            etcd,
+        } = place;
         let identity =
             authority.server("kube-apiserver", &[Ipv4Addr::LOCALHOST.into(), address])?;
         let (private, public) = token_keys()?;
@@ -63,6 +76,7 @@ impl ApiServer {
             .arg("--endpoint-reconciler-type=none")
             .arg(format!("--advertise-address={address}"))
             .arg("--bind-address=127.0.0.1");
+        let base = if audit { audited(base, folder)? } else { base };
         ports::avoiding(async || {
             let port = ports::free()?;
             let program = base.clone().arg(format!("--secure-port={port}"));
@@ -70,7 +84,7 @@ impl ApiServer {
             let mut process = launcher.start(&program).await?;
             wait(&mut process, &access).await?;
             Ok(Self {
-                launcher: launcher.clone(),
+                launcher: (*launcher).clone(),
                 program,
                 access,
                 process: Mutex::new(Some(process)),
@@ -112,6 +126,22 @@ impl ApiServer {
     pub(super) fn access(&self) -> &Access {
         &self.access
     }
+}
+
+/// Records who asked for what, of ServiceAccounts only: the operator is one.
+fn audited(program: Program, folder: &Folder) -> Result<Program> {
+    let policy = json!({
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived"],
+        "omitManagedFields": true,
+        "rules": [{ "level": "Metadata", "userGroups": ["system:serviceaccounts"] }],
+    });
+    let policy = folder.write("audit-policy.json", policy.to_string())?;
+    let log = folder.path().join("audit.log");
+    Ok(program
+        .arg(format!("--audit-policy-file={}", text(&policy)?))
+        .arg(format!("--audit-log-path={}", text(&log)?)))
 }
 
 async fn wait(process: &mut Process, access: &Access) -> Result<()> {

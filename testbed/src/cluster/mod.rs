@@ -1,6 +1,6 @@
 //! How does a Kubernetes control plane come up in a folder?
 
-use std::{net::IpAddr, path::Path, sync::Arc, time::Duration};
+use std::{net::IpAddr, path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use k8s_openapi::api::core::v1::ServiceAccount;
@@ -33,17 +33,24 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts them and waits until they work. `address` is this machine's, as others see it.
+    /// Starts them and waits until they work. `address` is this machine's, as others see it;
+    /// with `audit`, requests of ServiceAccounts are recorded.
     pub async fn start(
         folder: &Folder,
         launcher: &Launcher,
         tools: &Tools,
         address: IpAddr,
+        audit: bool,
     ) -> Result<Self> {
-        let authority = Arc::new(Authority::new("test bed cluster")?);
+        let authority = Authority::new("test bed cluster")?;
         let etcd = Etcd::start(folder, launcher, tools).await?;
-        let api_server =
-            ApiServer::start(folder, launcher, tools, &authority, &etcd, address).await?;
+        let place = api_server::Place {
+            folder,
+            launcher,
+            tools,
+            etcd: &etcd,
+        };
+        let api_server = ApiServer::start(&place, &authority, address, audit).await?;
         let access = api_server.access().clone();
         let admin = access.with_certificate(&authority.user("admin", "system:masters")?);
         let kubeconfig = folder.write("kubeconfig", admin.text()?)?;

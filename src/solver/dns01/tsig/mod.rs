@@ -254,3 +254,6 @@ pub fn unverified_error(answer: &[u8]) -> Option<u16> {
     let (_, record) = split(answer).ok()??;
     (record.error != 0).then_some(record.error)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+//! What does a person see of a Certificate while it is issued?
+
+use anyhow::Result;
+use futures::{Stream, StreamExt, TryStreamExt};
+use kube::{
+    Api, Client,
+    core::{GroupVersionKind, Object},
+    discovery::ApiResource,
+    runtime::{WatchStreamExt, watcher},
+};
+use serde::{Deserialize, Serialize};
+
+/// Of `spec`, what is needed to check the result.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Spec {
+    /// The Secret to come.
+    pub secret_name: String,
+    /// The names to be in it.
+    #[serde(default)]
+    pub dns_names: Vec<String>,
+}
+
+/// Of `status`, what is shown.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Status {
+    #[serde(default)]
+    conditions: Vec<Condition>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct Condition {
+    #[serde(rename = "type")]
+    kind: String,
+    status: String,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    message: String,
+}
+
+/// A Certificate, as far as the test bed looks at it.
+pub type Certificate = Object<Spec, Status>;
+
+/// The state of a Certificate at one time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// The Certificate's name.
+    pub name: String,
+    /// Whether its Ready condition is True.
+    pub ready: bool,
+    /// The reason of its Ready condition; empty when there is none yet.
+    pub reason: String,
+    /// The message of its Ready condition.
+    pub message: String,
+}
+
+impl State {
+    /// Of a Certificate.
+    pub fn of(certificate: &Certificate) -> Self {
+        let name = certificate.metadata.name.clone().unwrap_or_default();
+        let conditions = certificate
+            .status
+            .iter()
+            .flat_map(|status| &status.conditions);
+        match conditions
+            .into_iter()
+            .find(|condition| condition.kind == "Ready")
+        {
+            Some(Condition {
+                kind: _,
+                status,
+                reason,
+                message,
+            }) => {
+                let (reason, message) = (reason.clone(), message.clone());
+                Self {
+                    name,
+                    ready: status == "True",
+                    reason,
+                    message,
+                }
+            }
+            None => Self {
+                name,
+                ready: false,
+                reason: String::new(),
+                message: String::new(),
+            },
+        }
+    }
+}
+
+/// The Certificates of a namespace.
+pub fn certificates(client: &Client, namespace: &str) -> Api<Certificate> {
+    let kind = GroupVersionKind::gvk("cert-manager.io", "v1", "Certificate");
+    Api::namespaced_with(client.clone(), namespace, &ApiResource::from_gvk(&kind))
+}
+
+/// The states of all Certificates of a namespace, each as it comes; the same one may come again.
+pub fn states(client: &Client, namespace: &str) -> impl Stream<Item = Result<State>> + use<> {
+    watcher(certificates(client, namespace), watcher::Config::default())
+        .default_backoff()
+        .applied_objects()
+        .map_ok(|certificate: Certificate| State::of(&certificate))
+        .map_err(Into::into)
+        .boxed()
+}
