@@ -5,6 +5,7 @@
 
 pub mod account;
 mod acme;
+pub mod ca;
 pub mod error;
 pub mod facts;
 pub mod kind;

@@ -255,13 +255,11 @@ fn leader_election(values: &Values) -> Result<Option<LeaderElection>, FlagError>
 fn http01(values: &Values) -> Result<Http01, FlagError> {
     let addresses = values.parsed_list::<SocketAddr>("acme-http01-solver-addresses")?;
     let service = values.object("acme-http01-solver-service")?;
-    let backend = match (addresses.is_empty(), service) {
-        (true, service) => service.map(SolverBackend::Service),
-        (false, None) => Some(SolverBackend::Addresses(addresses)),
-        (false, Some(_)) => {
-            let problem = "give this or --acme-http01-solver-service, not both";
-            return Err(values.error("acme-http01-solver-addresses", problem));
-        }
+    let backend = if addresses.is_empty() {
+        service.map(SolverBackend::Service)
+    } else {
+        // Outside a cluster, where a chart has named the Service all the same.
+        Some(SolverBackend::Addresses(addresses))
     };
     let nameservers = values.parsed_list::<Nameserver>("acme-http01-solver-nameservers")?;
     Ok(Http01 {
