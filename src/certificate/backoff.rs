@@ -33,21 +33,20 @@ pub fn next_try(situation: &Situation, next: &[&Arc<RequestFacts>]) -> Option<Ti
 fn after_failure(situation: &Situation) -> Option<Timestamp> {
     let status = &situation.certificate.status;
     let failed = status.last_failure_time.as_ref()?.0;
+    let attempts = status.failed_issuance_attempts.unwrap_or(1);
+    Some(at(situation, failed, attempts))
+}
+
+/// When to try again after the `attempts`-th failure in a row, which was at `failed`.
+pub fn at(situation: &Situation, failed: Timestamp, attempts: i64) -> Timestamp {
     let expiry = situation
         .secret
         .as_ref()
         .and_then(|secret| Some(secret.leaf.read()?.not_after));
-    Some(at(
-        &situation.settings,
-        failed,
-        status.failed_issuance_attempts.unwrap_or(1),
-        expiry,
-    ))
+    before(&situation.settings, failed, attempts, expiry)
 }
 
-/// When to try again after the `attempts`-th failure in a row, which was at `failed`, with a
-/// certificate in use until `expiry`.
-pub fn at(
+fn before(
     settings: &Settings,
     failed: Timestamp,
     attempts: i64,
@@ -113,7 +112,7 @@ mod tests {
         ];
         for (attempts, left, want) in table {
             let expiry = left.map(|left| failed + left);
-            let at = at(&Settings::default(), failed, attempts, expiry);
+            let at = before(&Settings::default(), failed, attempts, expiry);
             assert_eq!(failed.duration_until(at), want, "{attempts} {left:?}");
         }
     }

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     api::{
-        condition::{self, AnyCondition, ConditionStatus, RequestCondition, kind},
+        condition::{AnyCondition, ConditionStatus, kind},
         names::{TRUE, annotation},
         reason::{certificate as reason, request as request_reason},
     },
@@ -113,9 +113,12 @@ struct Issuance<'a> {
 
 /// How a request stands.
 enum Standing<'a> {
+    /// For this reason, in a word and in a sentence.
     Failed(&'a str, &'a str),
+    /// It says that there is a certificate.
     Issued,
-    Pending(Option<&'a RequestCondition>),
+    /// Its issuer may have said something.
+    Pending { is_known: bool },
 }
 
 impl Issuance<'_> {
@@ -208,7 +211,7 @@ impl Issuance<'_> {
         let Some(began) = began else { return false };
         let failed = certificate.status.last_failure_time.as_ref();
         match standing(request) {
-            Standing::Pending(_) => false,
+            Standing::Pending { .. } => false,
             Standing::Failed(..) => ended(request).is_some_and(|ended| ended < began.0),
             // What was issued was no good then, and is no better now.
             Standing::Issued => ended(request)
@@ -224,34 +227,20 @@ impl Issuance<'_> {
                 // To be read first.
                 Some(_) | None => Plan::wait(Next::After(FIRST_LOOK)),
             },
-            Standing::Pending(ready) => self.await_request(request, ready.is_some()),
+            Standing::Pending { is_known } => self.await_request(request, is_known),
         }
     }
 
     fn fail(&self, reason: &str, message: &str) -> Plan {
-        let now = self.situation.now;
-        let mut draft = Draft::of(self.situation);
-        draft.dates();
-        let attempts = self
-            .situation
-            .certificate
-            .status
-            .failed_issuance_attempts
-            .unwrap_or(0)
-            .max(0)
-            .saturating_add(1);
-        let expiry = self
-            .situation
-            .secret
-            .as_ref()
-            .and_then(|secret| Some(secret.leaf.read()?.not_after));
-        let failed = condition::to_the_second(now).0;
-        let next = backoff::at(&self.situation.settings, failed, attempts, expiry);
         let message = format!(
             "The certificate request has failed to complete and will be retried: {message}"
         );
+        let mut draft = Draft::of(self.situation);
+        draft.dates();
+        let (failed, attempts) = draft.count_failure();
+        let next = backoff::at(self.situation, failed, attempts);
         let told = backoff::message(&message, next);
-        draft.failed(reason, told.clone());
+        draft.not_issuing(reason, told.clone());
         match policy::readiness(self.requests.view(self.situation)) {
             None => draft.ready(),
             Some(violation) => draft.not_ready(Violation::new(violation.reason, told)),
@@ -284,9 +273,7 @@ impl Issuance<'_> {
         let certificate = &self.situation.certificate;
         match &self.situation.secret {
             Some(secret) if self.holds(secret, issued) => self.succeed(request),
-            Some(secret)
-                if self.situation.written.as_deref() == Some(&secret.meta.resource_version) =>
-            {
+            Some(secret) if self.is_as_written(secret) => {
                 let violation = Violation::new(
                     reason::SECRET_MISMATCH,
                     format!(
@@ -343,7 +330,7 @@ impl Issuance<'_> {
     /// Wait for the request, and say what it waits for once that takes long.
     fn await_request(&self, request: &RequestFacts, is_known: bool) -> Plan {
         let view = self.requests.view(self.situation);
-        if is_known && self.wants_temporary() && policy::temporary(view).is_some() {
+        if is_known && self.wants_temporary(view) {
             return Plan::act(vec![
                 Action::ApplySecret(Content::Temporary {
                     key_secret: self.secret.meta.key.clone(),
@@ -393,44 +380,52 @@ impl Issuance<'_> {
         same.then(|| ready.message.clone()).flatten()
     }
 
-    fn wants_temporary(&self) -> bool {
-        self.situation
-            .certificate
-            .annotations
+    /// Whether a temporary certificate is asked for and would help.
+    fn wants_temporary(&self, view: View<'_>) -> bool {
+        let annotations = &self.situation.certificate.annotations;
+        let asked = annotations
             .get(annotation::ISSUE_TEMPORARY_CERTIFICATE)
-            .is_some_and(|value| value == TRUE)
+            .is_some_and(|value| value == TRUE);
+        let tried = self.situation.secret.as_ref().is_some_and(|s| self.is_as_written(s));
+        asked && !tried && policy::temporary(view).is_some()
+    }
+
+    /// Whether nothing changed the Secret since our own last write.
+    fn is_as_written(&self, secret: &SecretFacts) -> bool {
+        self.situation.written.as_deref() == Some(&secret.meta.resource_version)
     }
 }
 
 /// How `request` stands: a refusal counts more than what came of it.
 fn standing(request: &RequestFacts) -> Standing<'_> {
-    let conditions = request.conditions.as_ref();
     for type_ in [kind::DENIED, kind::INVALID_REQUEST] {
-        if let Some(refusal) = condition::find(conditions, type_)
+        if let Some(refusal) = request.condition(type_)
             && refusal.status == ConditionStatus::True
         {
             return Standing::Failed(refusal.reason(), refusal.message());
         }
     }
-    let ready = condition::find(conditions, kind::READY);
-    match ready.map(|ready| (ready, ready.reason())) {
-        Some((ready, request_reason::FAILED | request_reason::DENIED)) => {
+    let Some(ready) = request.condition(kind::READY) else {
+        return Standing::Pending { is_known: false };
+    };
+    match ready.reason() {
+        request_reason::FAILED | request_reason::DENIED => {
             Standing::Failed(ready.reason(), ready.message())
         }
-        Some((_, request_reason::ISSUED)) => Standing::Issued,
-        Some((ready, _)) => Standing::Pending(Some(ready)),
-        None => Standing::Pending(None),
+        request_reason::ISSUED => Standing::Issued,
+        _ if ready.status == ConditionStatus::True && request.has_certificate => Standing::Issued,
+        _ => Standing::Pending { is_known: true },
     }
 }
 
 /// When `request` came to its end, if it is known.
 fn ended(request: &RequestFacts) -> Option<Timestamp> {
-    if let Some(failed) = &request.failure_time {
+    if let Some(failed) = &request.status.failure_time {
         return Some(failed.0);
     }
     [kind::DENIED, kind::INVALID_REQUEST, kind::READY]
         .iter()
-        .find_map(|type_| condition::find(request.conditions.as_ref(), type_))
+        .find_map(|type_| request.condition(type_))
         .and_then(|condition| Some(condition.last_transition_time()?.0))
 }
 
@@ -441,5 +436,5 @@ pub(super) fn is_issued(request: &RequestFacts) -> bool {
 
 /// Whether the request still waits for something.
 pub(super) fn is_pending(request: &RequestFacts) -> bool {
-    matches!(standing(request), Standing::Pending(_))
+    matches!(standing(request), Standing::Pending { .. })
 }

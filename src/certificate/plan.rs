@@ -17,7 +17,7 @@ use crate::{
         issue,
         key::Source,
         policy::{self, View, Violation},
-        request, spec,
+        spec,
         status::Draft,
         upkeep,
     },
@@ -201,7 +201,7 @@ impl<'a> Requests<'a> {
             unnumbered: Vec::new(),
         };
         for request in &situation.requests {
-            match request::revision(request) {
+            match request.revision() {
                 None => requests.unnumbered.push(request),
                 Some(revision) if revision == certificate.next_revision() => {
                     requests.next.push(request);

@@ -47,15 +47,6 @@ pub fn name(certificate: &str, revision: i64) -> String {
     format!("{start}-{hash}-{revision}")
 }
 
-/// The revision that a request says it is for.
-pub fn revision(request: &RequestFacts) -> Option<i64> {
-    request
-        .annotations
-        .get(annotation::CERTIFICATE_REVISION)?
-        .parse()
-        .ok()
-}
-
 /// The request for a revision of `certificate`, whose key is in the Secret `key_secret`.
 pub fn build(
     certificate: &CertificateFacts,

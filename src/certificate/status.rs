@@ -1,5 +1,6 @@
 //! How does the status of a Certificate change?
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::{
@@ -17,14 +18,14 @@ use crate::{
 const READY: &str = "Certificate is up to date and has not expired";
 
 /// A status being changed.
-pub struct Draft<'a> {
+pub(super) struct Draft<'a> {
     situation: &'a Situation,
     status: CertificateStatus,
 }
 
 impl<'a> Draft<'a> {
     /// The status as it is.
-    pub fn of(situation: &'a Situation) -> Self {
+    pub(super) fn of(situation: &'a Situation) -> Self {
         Self {
             situation,
             status: situation.certificate.status.clone(),
@@ -32,27 +33,27 @@ impl<'a> Draft<'a> {
     }
 
     /// The status as changed so far.
-    pub fn status(&mut self) -> &mut CertificateStatus {
+    pub(super) fn status(&mut self) -> &mut CertificateStatus {
         &mut self.status
     }
 
     /// All is well.
-    pub fn ready(&mut self) {
+    pub(super) fn ready(&mut self) {
         self.set(kind::READY, true, reason::READY, READY);
     }
 
     /// Something is wrong.
-    pub fn not_ready(&mut self, violation: Violation) {
+    pub(super) fn not_ready(&mut self, violation: Violation) {
         self.set(kind::READY, false, violation.reason, violation.message);
     }
 
     /// An issuance is under way, for this reason.
-    pub fn issuing(&mut self, why: Violation) {
+    pub(super) fn issuing(&mut self, why: Violation) {
         self.set(kind::ISSUING, true, why.reason, why.message);
     }
 
     /// The message of the issuance under way is now `message`.
-    pub fn issuing_message(&mut self, message: String) {
+    pub(super) fn issuing_message(&mut self, message: String) {
         let Some(known) = condition::find(self.status.conditions.as_ref(), kind::ISSUING) else {
             return;
         };
@@ -60,17 +61,24 @@ impl<'a> Draft<'a> {
         self.set(kind::ISSUING, true, reason, message);
     }
 
-    /// The issuance under way failed.
-    pub fn failed(&mut self, reason: &str, message: String) {
-        let attempts = self.status.failed_issuance_attempts.unwrap_or(0).max(0);
-        self.status.failed_issuance_attempts = Some(attempts.saturating_add(1));
-        self.status.last_failure_time = Some(condition::to_the_second(self.situation.now));
+    /// One more issuance failed: says when, and how many in a row.
+    pub(super) fn count_failure(&mut self) -> (Timestamp, i64) {
+        let now = condition::to_the_second(self.situation.now);
+        let before = self.status.failed_issuance_attempts.unwrap_or(0).max(0);
+        let attempts = before.saturating_add(1);
+        self.status.failed_issuance_attempts = Some(attempts);
+        self.status.last_failure_time = Some(now.clone());
+        (now.0, attempts)
+    }
+
+    /// The issuance that was under way has failed.
+    pub(super) fn not_issuing(&mut self, reason: &str, message: String) {
         self.set(kind::ISSUING, false, reason, message);
         self.forget_key();
     }
 
     /// The issuance under way made `revision`.
-    pub fn succeeded(&mut self, revision: i64) {
+    pub(super) fn succeeded(&mut self, revision: i64) {
         self.status.revision = Some(revision);
         self.status.last_failure_time = None;
         self.status.failed_issuance_attempts = None;
@@ -78,7 +86,7 @@ impl<'a> Draft<'a> {
     }
 
     /// No issuance is under way, and none failed.
-    pub fn end_issuing(&mut self) {
+    pub(super) fn end_issuing(&mut self) {
         if let Some(conditions) = &mut self.status.conditions {
             condition::remove(conditions, kind::ISSUING);
         }
@@ -86,13 +94,13 @@ impl<'a> Draft<'a> {
     }
 
     /// There is no key of an issuance under way.
-    pub fn forget_key(&mut self) {
+    pub(super) fn forget_key(&mut self) {
         self.status.next_private_key_secret_name = None;
     }
 
     /// Puts the dates of the certificate in the Secret; returns what was wrong with the renewal
     /// windows.
-    pub fn dates(&mut self) -> Option<String> {
+    pub(super) fn dates(&mut self) -> Option<String> {
         let secret = self.situation.secret.as_ref();
         let leaf = secret.and_then(|secret| secret.leaf.read());
         let renewal = leaf.map(|leaf| {
@@ -114,7 +122,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The patch that makes the change, if there is one.
-    pub fn into_action(self) -> Option<Action> {
+    pub(super) fn into_action(self) -> Option<Action> {
         (self.status != self.situation.certificate.status)
             .then(|| Action::PatchStatus(Box::new(self.status)))
     }
