@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Trial};
 use testbed::stage::Stage;
 
+mod acme;
 mod bed;
 
 fn main() -> ExitCode {
@@ -27,6 +28,26 @@ fn main() -> ExitCode {
 /// between one kind and the other.
 fn stories(stage: &Stage) -> Vec<Trial> {
     vec![
+        Trial::test(
+            "acme::every_account_key",
+            story(stage.without_operator(acme::every_account_key)),
+        ),
+        Trial::test(
+            "acme::external_account",
+            story(stage.without_operator(acme::external_account)),
+        ),
+        Trial::test(
+            "acme::order_to_revocation",
+            story(stage.without_operator(acme::order_to_revocation)),
+        ),
+        Trial::test(
+            "acme::refusals",
+            story(stage.without_operator(acme::refusals)),
+        ),
+        Trial::test(
+            "acme::rejected_nonces",
+            story(stage.without_operator(acme::rejected_nonces)),
+        ),
         Trial::test(
             "bed::routes",
             story(stage.without_operator(bed::the_ingress_controller_routes)),
