@@ -285,7 +285,7 @@ impl Bed {
         vec![
             format!("--kubeconfig={}", kubeconfig.display()),
             format!("--dns01-recursive-nameservers={dns}"),
-            "--dns01-recursive-nameservers-only=true".to_owned(),
+            format!("--dns01-authoritative-port={}", dns.port()),
             format!("--acme-http01-solver-nameservers={dns}"),
             format!("--acme-http01-check-port={}", self.ingress.http().port()),
         ]

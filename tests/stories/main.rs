@@ -7,8 +7,9 @@
 
 use std::process::ExitCode;
 
-use libtest_mimic::{Arguments, Trial};
-use testbed::stage::Stage;
+use anyhow::{Error, Result};
+use libtest_mimic::{Arguments, Failed, Trial};
+use testbed::{Bed, stage::Stage};
 
 mod acme;
 mod bed;
@@ -18,55 +19,72 @@ fn main() -> ExitCode {
     // Stories wait more than they work.
     arguments.test_threads.get_or_insert(8);
     let binary = env!("CARGO_BIN_EXE_certwright").into();
-    let stage = Stage::new(Some(binary)).unwrap();
-    let conclusion = libtest_mimic::run(&arguments, stories(&stage));
+    let mut book = Book {
+        stage: Stage::new(Some(binary)).unwrap(),
+        trials: Vec::new(),
+    };
+    tell(&mut book);
+    let Book { stage, trials } = book;
+    let conclusion = libtest_mimic::run(&arguments, trials);
     stage.end(conclusion.has_failed());
     conclusion.exit_code()
 }
 
-/// Stories that share the operator first, those that are alone last: the operator is started again
-/// between one kind and the other.
-fn stories(stage: &Stage) -> Vec<Trial> {
-    vec![
-        Trial::test(
-            "acme::every_account_key",
-            story(stage.without_operator(acme::every_account_key)),
-        ),
-        Trial::test(
-            "acme::external_account",
-            story(stage.without_operator(acme::external_account)),
-        ),
-        Trial::test(
-            "acme::order_to_revocation",
-            story(stage.without_operator(acme::order_to_revocation)),
-        ),
-        Trial::test(
-            "acme::refusals",
-            story(stage.without_operator(acme::refusals)),
-        ),
-        Trial::test(
-            "acme::rejected_nonces",
-            story(stage.without_operator(acme::rejected_nonces)),
-        ),
-        Trial::test(
-            "bed::routes",
-            story(stage.without_operator(bed::the_ingress_controller_routes)),
-        ),
-        Trial::test(
-            "bed::acme",
-            story(stage.without_operator(bed::the_acme_server_answers)),
-        ),
-        // Alone, since it takes the API server away for a moment.
-        Trial::test(
-            "bed::control_plane",
-            story(stage.alone(bed::the_control_plane_works)),
-        ),
-    ]
+/// Those that are alone come last: the shared operator is stopped for them.
+fn tell(book: &mut Book) {
+    book.without_operator("acme::every_account_key", acme::every_account_key);
+    book.without_operator("acme::external_account", acme::external_account);
+    book.without_operator("acme::order_to_revocation", acme::order_to_revocation);
+    book.without_operator("acme::refusals", acme::refusals);
+    book.without_operator("acme::rejected_nonces", acme::rejected_nonces);
+    book.without_operator("bed::acme_server", bed::the_acme_server_answers);
+    book.without_operator(
+        "bed::ingress_controller",
+        bed::the_ingress_controller_routes,
+    );
+
+    // Takes the API server away for a moment.
+    book.alone("bed::control_plane", bed::the_control_plane_works);
 }
 
-/// An error of a story with all its causes.
-fn story(
-    test: impl FnOnce() -> anyhow::Result<()> + Send + 'static,
-) -> impl FnOnce() -> Result<(), libtest_mimic::Failed> + Send + 'static {
-    || test().map_err(|error| format!("{error:#}").into())
+/// The stories, and where they are played.
+struct Book {
+    stage: Stage,
+    trials: Vec<Trial>,
+}
+
+impl Book {
+    fn without_operator<T>(&mut self, name: &str, test: T)
+    where
+        T: AsyncFnOnce(&Bed) -> Result<()> + Send + 'static,
+    {
+        let run = self.stage.without_operator(test);
+        self.trials
+            .push(Trial::test(name, || run().map_err(failed)));
+    }
+
+    #[expect(dead_code, reason = "the stories of the operator come with it")]
+    fn beside<T>(&mut self, name: &str, test: T)
+    where
+        T: AsyncFnOnce(&Bed) -> Result<()> + Send + 'static,
+    {
+        let run = self.stage.beside(test);
+        self.trials
+            .push(Trial::test(name, || run().map_err(failed)));
+    }
+
+    fn alone<T>(&mut self, name: &str, test: T)
+    where
+        T: AsyncFnOnce(&Bed) -> Result<()> + Send + 'static,
+    {
+        let run = self.stage.alone(test);
+        self.trials
+            .push(Trial::test(name, || run().map_err(failed)));
+    }
+}
+
+/// An error with all its causes.
+#[expect(clippy::needless_pass_by_value, reason = "map_err gives it away")]
+fn failed(error: Error) -> Failed {
+    format!("{error:#}").into()
 }
