@@ -131,9 +131,18 @@ impl Issuance<'_> {
             .unnumbered
             .iter()
             .copied()
-            .chain(self.requests.next.iter().copied().filter(|r| self.is_stale(r)))
+            .chain(
+                self.requests
+                    .next
+                    .iter()
+                    .copied()
+                    .filter(|r| self.is_stale(r)),
+            )
             .map(|request| delete_request(request))
-            .chain(delete_keys(self.situation, Some(&self.secret.meta.key.name)))
+            .chain(delete_keys(
+                self.situation,
+                Some(&self.secret.meta.key.name),
+            ))
             .collect();
         if !leftover.is_empty() {
             return Plan::act(leftover);
@@ -386,7 +395,11 @@ impl Issuance<'_> {
         let asked = annotations
             .get(annotation::ISSUE_TEMPORARY_CERTIFICATE)
             .is_some_and(|value| value == TRUE);
-        let tried = self.situation.secret.as_ref().is_some_and(|s| self.is_as_written(s));
+        let tried = self
+            .situation
+            .secret
+            .as_ref()
+            .is_some_and(|s| self.is_as_written(s));
         asked && !tried && policy::temporary(view).is_some()
     }
 
