@@ -5,7 +5,6 @@
 
 pub mod acme;
 pub mod api;
-// Between the rooms: what is watched, and who is woken.
 pub mod caches;
 pub mod certificate;
 pub mod challenge;

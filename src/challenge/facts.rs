@@ -122,10 +122,7 @@ impl ChallengeFacts {
 
     /// `HTTP-01 of www.example.com`, as messages name a challenge.
     pub fn title(&self) -> String {
-        let type_ = match self.spec.type_ {
-            ChallengeType::Http01 => "HTTP-01",
-            ChallengeType::Dns01 => "DNS-01",
-        };
+        let type_ = self.spec.type_.as_str();
         let prefix = if self.spec.wildcard == Some(true) {
             "*."
         } else {

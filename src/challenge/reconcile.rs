@@ -98,7 +98,9 @@ impl Reconciler for ChallengeReconciler {
     }
 
     fn reference(&self, key: &ObjectKey) -> Option<ObjectReference> {
-        self.challenges.get(key).map(|challenge| reference(&challenge))
+        self.challenges
+            .get(key)
+            .map(|challenge| reference(&challenge))
     }
 }
 
@@ -128,7 +130,8 @@ impl ChallengeReconciler {
         if let Err(error) = self.solvers.present(challenge).await {
             self.release(&challenge.meta.key);
             if error.is_final() {
-                self.finish(challenge, State::Errored, error.to_string()).await?;
+                self.finish(challenge, State::Errored, error.to_string())
+                    .await?;
                 return Ok(Next::Change);
             }
             self.note(challenge, error.to_string()).await?;
@@ -155,7 +158,10 @@ impl ChallengeReconciler {
         }
         let namespace = &challenge.meta.key.namespace;
         // A missing issuer is said by the session, which waits for it.
-        let issuer = self.issuers.lookup(&challenge.spec.issuer_ref, namespace).ok()?;
+        let issuer = self
+            .issuers
+            .lookup(&challenge.spec.issuer_ref, namespace)
+            .ok()?;
         let acme = issuer.spec.acme.as_ref()?;
         let known = acme.solvers.iter().flatten();
         let wanted = &challenge.spec.solver.dns01;
@@ -169,7 +175,8 @@ impl ChallengeReconciler {
         let wait = match wait_instead(challenge) {
             Ok(wait) => wait,
             Err(error) => {
-                self.finish(challenge, State::Errored, error.to_string()).await?;
+                self.finish(challenge, State::Errored, error.to_string())
+                    .await?;
                 return Ok(Next::Change);
             }
         };
@@ -178,7 +185,9 @@ impl ChallengeReconciler {
             match plan::validation(challenge, progress, wait, self.clock.now()) {
                 Validation::Read => {
                     let session = self.session(challenge).await?;
-                    let read = session.authorization(&challenge.spec.authorization_url).await;
+                    let read = session
+                        .authorization(&challenge.spec.authorization_url)
+                        .await;
                     let read = match self.judge(challenge, read).await? {
                         Some(read) => read,
                         None => return Ok(Next::Change),
@@ -190,11 +199,25 @@ impl ChallengeReconciler {
                             return Ok(Next::Change);
                         }
                         Verdict::Validating => {
-                            self.remember(challenge, Progress { accepted: true, read: true, expires });
+                            self.remember(
+                                challenge,
+                                Progress {
+                                    accepted: true,
+                                    read: true,
+                                    expires,
+                                },
+                            );
                             return Ok(Next::After(self.polls.wait(&challenge.meta.key)));
                         }
                         Verdict::Pending => {
-                            self.remember(challenge, Progress { read: true, expires, ..progress });
+                            self.remember(
+                                challenge,
+                                Progress {
+                                    read: true,
+                                    expires,
+                                    ..progress
+                                },
+                            );
                             if progress.accepted {
                                 return Ok(Next::After(self.polls.wait(&challenge.meta.key)));
                             }
@@ -217,7 +240,11 @@ impl ChallengeReconciler {
                     return Ok(Next::After(self.polls.wait(&challenge.meta.key)));
                 }
                 Validation::GiveUp(expires) => {
-                    let seen = challenge.status.reason.as_deref().unwrap_or("it was never seen");
+                    let seen = challenge
+                        .status
+                        .reason
+                        .as_deref()
+                        .unwrap_or("it was never seen");
                     let seen = seen.split("; next check").next().unwrap_or(seen);
                     let why = format!(
                         "the proof could not be seen before the authorization ends at {}: {seen}",
@@ -248,10 +275,13 @@ impl ChallengeReconciler {
         if plan::tells(challenge, self.clock.now()) {
             if challenge.spec.type_ == ChallengeType::Http01 {
                 // Routes may have been taken away, or lead to replicas that are gone.
-                self.solvers.present(challenge).await.map_err(Error::Present)?;
+                self.solvers
+                    .present(challenge)
+                    .await
+                    .map_err(Error::Present)?;
             }
             let stored = challenge.status.reason.as_deref();
-            let type_ = type_name(challenge.spec.type_);
+            let type_ = challenge.spec.type_.as_str();
             let said = plan::waiting_reason(stored, type_, &seen, wait, self.check_retry);
             if let Some(reason) = said {
                 self.note(challenge, reason).await?;
@@ -271,8 +301,12 @@ impl ChallengeReconciler {
                     return Err(error.into());
                 }
                 // Accepted before, perhaps, or decided meanwhile: the authorization tells.
-                let read = session.authorization(&challenge.spec.authorization_url).await;
-                let Some(read) = self.judge(challenge, read).await? else { return Ok(()) };
+                let read = session
+                    .authorization(&challenge.spec.authorization_url)
+                    .await;
+                let Some(read) = self.judge(challenge, read).await? else {
+                    return Ok(());
+                };
                 match verdict(&read, &challenge.spec.url) {
                     Verdict::Final(state, why) => {
                         return self.finish(challenge, state, why).await;
@@ -286,7 +320,14 @@ impl ChallengeReconciler {
             }
         }
         info!("proof in place, the CA was told");
-        self.remember(challenge, Progress { accepted: true, read: true, ..progress });
+        self.remember(
+            challenge,
+            Progress {
+                accepted: true,
+                read: true,
+                ..progress
+            },
+        );
         Ok(())
     }
 
@@ -304,7 +345,8 @@ impl ChallengeReconciler {
         if !error.is_refusal() {
             return Err(error.into());
         }
-        self.finish(challenge, state_of(&error), error.to_string()).await?;
+        self.finish(challenge, state_of(&error), error.to_string())
+            .await?;
         Ok(None)
     }
 
@@ -327,9 +369,15 @@ impl ChallengeReconciler {
         }
         let must_clean = challenge.status.presented == Some(true);
         let cleaned = !must_clean
-            || matches!(timeout(QUICK_CLEAN_UP, self.solvers.clean_up(challenge)).await, Ok(Ok(())));
+            || matches!(
+                timeout(QUICK_CLEAN_UP, self.solvers.clean_up(challenge)).await,
+                Ok(Ok(()))
+            );
         let status = ChallengeStatus {
-            presented: challenge.status.presented.map(|presented| presented && !cleaned),
+            presented: challenge
+                .status
+                .presented
+                .map(|presented| presented && !cleaned),
             processing: Some(false),
             reason: Some(why),
             state: Some(state),
@@ -383,8 +431,14 @@ impl ChallengeReconciler {
 
     /// Whether the deletion of the challenge has waited long enough for its clean-up.
     fn is_overdue(&self, challenge: &ChallengeFacts, error: &SolveError) -> bool {
-        let Some(since) = challenge.deleted_at else { return false };
-        let limit = if error.is_bereft() { BEREFT_CLEAN_UP_LIMIT } else { CLEAN_UP_LIMIT };
+        let Some(since) = challenge.deleted_at else {
+            return false;
+        };
+        let limit = if error.is_bereft() {
+            BEREFT_CLEAN_UP_LIMIT
+        } else {
+            CLEAN_UP_LIMIT
+        };
         since.duration_until(self.clock.now()) >= limit
     }
 
@@ -410,9 +464,11 @@ impl ChallengeReconciler {
         let key = &challenge.meta.key;
         // The version is that of the latest write of ours, or the patch would undo nobody's work.
         let known = self.challenges.get(key);
-        let version = known.as_ref().map_or(&challenge.meta.resource_version, |known| {
-            &known.meta.resource_version
-        });
+        let version = known
+            .as_ref()
+            .map_or(&challenge.meta.resource_version, |known| {
+                &known.meta.resource_version
+            });
         let patch = json!({"metadata": {"resourceVersion": version, "finalizers": finalizers}});
         let written = write::merge(&api_of::<Challenge>(&self.client, key), key, &patch).await?;
         if guarded || !challenge.meta.deleting {
@@ -425,11 +481,18 @@ impl ChallengeReconciler {
         if challenge.status.reason.as_ref() == Some(&why) {
             return Ok(());
         }
-        let status = ChallengeStatus { reason: Some(why), ..challenge.status.clone() };
+        let status = ChallengeStatus {
+            reason: Some(why),
+            ..challenge.status.clone()
+        };
         self.store(challenge, status).await
     }
 
-    async fn store(&self, challenge: &ChallengeFacts, status: ChallengeStatus) -> Result<(), Error> {
+    async fn store(
+        &self,
+        challenge: &ChallengeFacts,
+        status: ChallengeStatus,
+    ) -> Result<(), Error> {
         let key = &challenge.meta.key;
         let api = api_of::<Challenge>(&self.client, key);
         let version = &challenge.meta.resource_version;
@@ -458,7 +521,10 @@ impl ChallengeReconciler {
     }
 
     fn progress_of(&self, challenge: &ChallengeFacts) -> Progress {
-        self.progress().get(&challenge.meta.uid).copied().unwrap_or_default()
+        self.progress()
+            .get(&challenge.meta.uid)
+            .copied()
+            .unwrap_or_default()
     }
 
     fn progress(&self) -> MutexGuard<'_, HashMap<String, Progress>> {
@@ -483,9 +549,10 @@ fn verdict(read: &Authorization, url: &str) -> Verdict {
     match read.status.known() {
         Some(AuthorizationStatus::Valid) => Verdict::Final(State::Valid, plan::SUCCESS.to_owned()),
         Some(AuthorizationStatus::Invalid) => Verdict::Final(State::Invalid, said()),
-        Some(AuthorizationStatus::Expired) => {
-            Verdict::Final(State::Expired, "the authorization expired at the CA".to_owned())
-        }
+        Some(AuthorizationStatus::Expired) => Verdict::Final(
+            State::Expired,
+            "the authorization expired at the CA".to_owned(),
+        ),
         Some(AuthorizationStatus::Revoked | AuthorizationStatus::Deactivated) => Verdict::Final(
             State::Invalid,
             "the authorization was deactivated or revoked at the CA".to_owned(),
@@ -509,15 +576,10 @@ fn state_of(error: &CaError) -> State {
     }
 }
 
-fn type_name(type_: ChallengeType) -> &'static str {
-    match type_ {
-        ChallengeType::Http01 => "HTTP-01",
-        ChallengeType::Dns01 => "DNS-01",
-    }
-}
-
 fn reference(challenge: &ChallengeFacts) -> ObjectReference {
-    challenge.meta.reference("acme.cert-manager.io/v1", "Challenge")
+    challenge
+        .meta
+        .reference("acme.cert-manager.io/v1", "Challenge")
 }
 
 #[cfg(test)]
@@ -539,7 +601,8 @@ mod tests {
 
     #[test]
     fn the_authorization_decides() {
-        let at = |status: &str| json!({"type": "http-01", "url": "c", "status": status, "token": "t"});
+        let at =
+            |status: &str| json!({"type": "http-01", "url": "c", "status": status, "token": "t"});
         let mut refused = at("invalid");
         refused["error"] = json!({
             "type": "urn:ietf:params:acme:error:unauthorized", "detail": "got 404", "status": 403,
@@ -552,7 +615,11 @@ mod tests {
             ("valid", at("pending"), valid),
         ];
         for (status, challenge, expected) in table {
-            assert_eq!(verdict(&read(status, challenge.clone()), "c"), expected, "{status}");
+            assert_eq!(
+                verdict(&read(status, challenge.clone()), "c"),
+                expected,
+                "{status}"
+            );
         }
         for status in ["invalid", "pending"] {
             let Verdict::Final(State::Invalid, why) = verdict(&read(status, refused.clone()), "c")
@@ -563,6 +630,9 @@ mod tests {
         }
         let expired = verdict(&read("expired", at("pending")), "c");
         assert!(matches!(expired, Verdict::Final(State::Expired, _)));
-        assert_eq!(verdict(&read("something-new", at("odd")), "c"), Verdict::Pending);
+        assert_eq!(
+            verdict(&read("something-new", at("odd")), "c"),
+            Verdict::Pending
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! Which solver does the work of a Challenge, and with what.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
@@ -27,7 +27,7 @@ use crate::{
         http01::{
             check::{Checker, Seen},
             endpoints::Endpoints,
-            present,
+            present::{self, Target},
         },
     },
 };
@@ -52,6 +52,8 @@ pub struct Solvers {
     pub checker: Checker,
     /// Where the responder is reached.
     pub endpoints: Endpoints,
+    /// Labels for the objects that lead there.
+    pub extra_labels: BTreeMap<String, String>,
 }
 
 impl Solvers {
@@ -59,8 +61,11 @@ impl Solvers {
     pub async fn present(&self, challenge: &ChallengeFacts) -> Result<(), SolveError> {
         match challenge.spec.type_ {
             ChallengeType::Http01 => {
-                let endpoints = self.endpoints.ready();
-                Ok(present::present(&self.client, challenge, &endpoints).await?)
+                let target = Target {
+                    endpoints: self.endpoints.ready(),
+                    labels: &self.extra_labels,
+                };
+                Ok(present::present(&self.client, challenge, &target).await?)
             }
             ChallengeType::Dns01 => {
                 let (provider, record) = self.dns01(challenge).await?;
@@ -85,27 +90,38 @@ impl Solvers {
     pub async fn check(&self, challenge: &ChallengeFacts) -> Result<Option<String>, SolveError> {
         let spec = &challenge.spec;
         match spec.type_ {
-            ChallengeType::Http01 => {
-                Ok(match self.checker.check(&spec.dns_name, &spec.token, &spec.key).await {
+            ChallengeType::Http01 => Ok(
+                match self
+                    .checker
+                    .check(&spec.dns_name, &spec.token, &spec.key)
+                    .await
+                {
                     Seen::Answer => None,
                     Seen::Other(seen) => Some(seen),
-                })
-            }
+                },
+            ),
             ChallengeType::Dns01 => {
                 let view = self.view(dns01_of(challenge)?)?;
                 let name = dns01::challenge_name(&spec.dns_name)?;
-                Ok(match propagation::check(&self.dns, &view, &name, &spec.key).await {
-                    Outcome::Ready => None,
-                    Outcome::NotYet { seen } => Some(seen),
-                })
+                Ok(
+                    match propagation::check(&self.dns, &view, &name, &spec.key).await {
+                        Outcome::Ready => None,
+                        Outcome::NotYet { seen } => Some(seen),
+                    },
+                )
             }
         }
     }
 
-    async fn dns01(&self, challenge: &ChallengeFacts) -> Result<(Box<dyn Provider>, Record), SolveError> {
+    async fn dns01(
+        &self,
+        challenge: &ChallengeFacts,
+    ) -> Result<(Box<dyn Provider>, Record), SolveError> {
         let solver = dns01_of(challenge)?;
         let provider = match (Way::of(&challenge.spec.solver), &solver.rfc2136) {
-            (Way::Dns01(ProviderKind::Rfc2136), Some(spec)) => self.rfc2136(challenge, spec).await?,
+            (Way::Dns01(ProviderKind::Rfc2136), Some(spec)) => {
+                self.rfc2136(challenge, spec).await?
+            }
             (other, _) => return Err(SolveError::Unsupported(other.to_string())),
         };
         let strategy = match solver.cname_strategy {
@@ -114,8 +130,14 @@ impl Solvers {
         };
         let view = self.view(solver)?;
         let spec = &challenge.spec;
-        let record =
-            dns01::locate(&self.dns, view.nameservers(), &spec.dns_name, &spec.key, strategy).await?;
+        let record = dns01::locate(
+            &self.dns,
+            view.nameservers(),
+            &spec.dns_name,
+            &spec.key,
+            strategy,
+        )
+        .await?;
         Ok((provider, record))
     }
 
@@ -124,12 +146,18 @@ impl Solvers {
         challenge: &ChallengeFacts,
         spec: &Rfc2136Spec,
     ) -> Result<Box<dyn Provider>, SolveError> {
-        let Rfc2136Spec { nameserver, protocol, tsig_algorithm, tsig_key_name, tsig_secret_secret_ref } =
-            spec;
+        let Rfc2136Spec {
+            nameserver,
+            protocol,
+            tsig_algorithm,
+            tsig_key_name,
+            tsig_secret_secret_ref,
+        } = spec;
         let secret = match named(tsig_secret_secret_ref.as_ref()) {
-            Some(reference) => {
-                Some(self.secret(challenge, "rfc2136.tsigSecretSecretRef", reference).await?)
-            }
+            Some(reference) => Some(
+                self.secret(challenge, "rfc2136.tsigSecretSecretRef", reference)
+                    .await?,
+            ),
             None => None,
         };
         let config = Rfc2136Config::parse(&Rfc2136Settings {
@@ -144,10 +172,15 @@ impl Solvers {
     }
 
     fn view(&self, solver: &Dns01Solver) -> Result<View, SolveError> {
-        let of_solver: Result<Vec<Nameserver>, _> =
-            solver.nameservers.iter().flatten().map(|text| text.parse()).collect();
-        let of_solver = of_solver
-            .map_err(|error: dns::Error| SolveError::Setting(format!("dns01.nameservers: {error}")))?;
+        let of_solver: Result<Vec<Nameserver>, _> = solver
+            .nameservers
+            .iter()
+            .flatten()
+            .map(|text| text.parse())
+            .collect();
+        let of_solver = of_solver.map_err(|error: dns::Error| {
+            SolveError::Setting(format!("dns01.nameservers: {error}"))
+        })?;
         Ok(View::choose(
             &of_solver,
             &self.nameservers,
@@ -164,7 +197,8 @@ impl Solvers {
         field: &'static str,
         reference: &SecretKeySelector,
     ) -> Result<Zeroizing<Vec<u8>>, SolveError> {
-        let namespace = if challenge.spec.issuer_ref.kind_or_default() == names::CLUSTER_ISSUER_KIND {
+        let namespace = if challenge.spec.issuer_ref.kind_or_default() == names::CLUSTER_ISSUER_KIND
+        {
             Arc::clone(&self.cluster_resource_namespace)
         } else {
             Arc::clone(&challenge.meta.key.namespace)
@@ -178,16 +212,20 @@ impl Solvers {
         let mut data = secret.data.unwrap_or_default();
         match data.remove(entry) {
             Some(value) => Ok(Zeroizing::new(value.0)),
-            None => {
-                Err(SolveError::EntryMissing { field, secret: key, entry: entry.to_owned() })
-            }
+            None => Err(SolveError::EntryMissing {
+                field,
+                secret: key,
+                entry: entry.to_owned(),
+            }),
         }
     }
 }
 
 /// How long to wait instead of checking, if the solver says so.
 pub fn wait_instead(challenge: &ChallengeFacts) -> Result<Option<Duration>, SolveError> {
-    let Some(text) = &challenge.spec.solver.wait_instead_of_self_check else { return Ok(None) };
+    let Some(text) = &challenge.spec.solver.wait_instead_of_self_check else {
+        return Ok(None);
+    };
     let wait = text
         .parse()
         .map_err(|error| SolveError::Setting(format!("waitInsteadOfSelfCheck: {error}")))?;
@@ -196,5 +234,6 @@ pub fn wait_instead(challenge: &ChallengeFacts) -> Result<Option<Duration>, Solv
 
 fn dns01_of(challenge: &ChallengeFacts) -> Result<&Dns01Solver, SolveError> {
     let solver = challenge.spec.solver.dns01.as_ref();
-    solver.ok_or_else(|| SolveError::Setting("the solver of a DNS-01 challenge has no dns01".into()))
+    solver
+        .ok_or_else(|| SolveError::Setting("the solver of a DNS-01 challenge has no dns01".into()))
 }

@@ -36,7 +36,11 @@ impl RequestError {
 
     /// `object` of kind `K` is not what it was when it was looked at: look again.
     pub fn stale<K: Resource<DynamicType = ()>>(object: &ObjectKey) -> Self {
-        let status = Status { code: 409, message: "it has changed".to_owned(), ..Status::default() };
+        let status = Status {
+            code: 409,
+            message: "it has changed".to_owned(),
+            ..Status::default()
+        };
         Self::new::<K>("use", object, kube::Error::Api(Box::new(status)))
     }
 

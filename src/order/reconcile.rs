@@ -226,11 +226,12 @@ impl OrderReconciler {
         session: &Session,
     ) -> Result<(), Error> {
         let known = order.status.authorizations.as_deref().unwrap_or_default();
-        let read: Vec<Authorization> = stream::iter(known)
-            .map(|authorization| async move {
-                let read = session.authorization(&authorization.url).await;
-                Ok::<_, CaError>(authorization_status(&read.map_err(|error| self.ca(error))?))
-            })
+        // Owned URLs, for the futures outlive no loan of the list.
+        let reads: Vec<_> = known
+            .iter()
+            .map(|authorization| self.read_authorization(session, authorization.url.clone()))
+            .collect();
+        let read: Vec<Authorization> = stream::iter(reads)
             .buffered(PARALLEL_READS)
             .try_collect()
             .await?;
@@ -241,6 +242,15 @@ impl OrderReconciler {
         };
         self.store(order, status).await?;
         Ok(())
+    }
+
+    async fn read_authorization(
+        &self,
+        session: &Session,
+        url: String,
+    ) -> Result<Authorization, CaError> {
+        let read = session.authorization(&url).await;
+        Ok(authorization_status(&read.map_err(|error| self.ca(error))?))
     }
 
     /// Everything is proven, or something failed: see what the CA makes of it.

@@ -109,7 +109,13 @@ impl Facts for RequestFacts {
 
     fn indexes(&self) -> Vec<RequestIndex> {
         let mut indexes = vec![RequestIndex::Uid(self.meta.uid.clone())];
-        indexes.extend(self.meta.controller.iter().cloned().map(RequestIndex::Owner));
+        indexes.extend(
+            self.meta
+                .controller
+                .iter()
+                .cloned()
+                .map(RequestIndex::Owner),
+        );
         if !self.is_over() {
             let issuer = self.issuer_ref.address(&self.meta.key.namespace);
             indexes.push(RequestIndex::Issuer(issuer));

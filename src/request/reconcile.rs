@@ -44,6 +44,8 @@ pub struct RequestReconciler {
     pub events: Events,
     /// Whether requests are approved here.
     pub approver: bool,
+    /// Whether requests of ACME issuers are handed to them.
+    pub signer: bool,
 }
 
 /// Why a step of a CertificateRequest failed.
@@ -75,12 +77,17 @@ impl Reconciler for RequestReconciler {
     type Error = Error;
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
-        let Some(request) = self.requests.get(key) else { return Ok(Next::Change) };
+        let Some(request) = self.requests.get(key) else {
+            return Ok(Next::Change);
+        };
         let issuer = self.issuers.lookup(&request.issuer_ref, &key.namespace);
-        let orders = self.orders.find(&OrderIndex::Owner(request.meta.uid.clone()));
+        let orders = self
+            .orders
+            .find(&OrderIndex::Owner(request.meta.uid.clone()));
         let plan = plan(Situation {
             request: &request,
             approver: self.approver,
+            signer: self.signer,
             issuer: issuer.as_ref(),
             order: orders.first(),
             now: self.clock.now(),
@@ -101,7 +108,12 @@ impl RequestReconciler {
         order: Option<&Arc<OrderFacts>>,
         plan: Plan,
     ) -> Result<(), Error> {
-        let Plan { status, create, take, event } = plan;
+        let Plan {
+            status,
+            create,
+            take,
+            event,
+        } = plan;
         let request = match status {
             Some(status) => self.store(&request, &status).await?,
             None => request,
@@ -129,9 +141,14 @@ impl RequestReconciler {
             }
             Created::Exists => {}
         }
-        let Some(standing) = write::get(&api, &key).await? else { return Ok(()) };
+        let Some(standing) = write::get(&api, &key).await? else {
+            return Ok(());
+        };
         let owner = standing.metadata.owner_references.iter().flatten();
-        let owner = owner.into_iter().find(|owner| owner.controller == Some(true)).cloned();
+        let owner = owner
+            .into_iter()
+            .find(|owner| owner.controller == Some(true))
+            .cloned();
         match owner {
             Some(owner) if owner.uid == request.meta.uid => self.orders.observe(standing),
             // Left over from a request of the same name that is gone: it was for another key.
@@ -155,15 +172,22 @@ impl RequestReconciler {
     async fn take(&self, request: &RequestFacts, order: &OrderFacts) -> Result<(), Error> {
         let key = &order.meta.key;
         let api = api_of::<Order>(&self.client, key);
-        let certificate = write::get(&api, key).await?.and_then(|order| order.status?.certificate);
+        let certificate = write::get(&api, key)
+            .await?
+            .and_then(|order| order.status?.certificate);
         // The order is gone: its deletion wakes us.
-        let Some(certificate) = certificate else { return Ok(()) };
+        let Some(certificate) = certificate else {
+            return Ok(());
+        };
         let accepted = match &request.csr {
             Ok(csr) => order_request::accept(&certificate.0, csr).map(drop),
             Err(error) => Err(error.clone()),
         };
         if let Err(why) = accepted {
-            let said = Said { reason: reason::DECODE_ERROR, message: why };
+            let said = Said {
+                reason: reason::DECODE_ERROR,
+                message: why,
+            };
             let plan = plan::failed(request, said, self.clock.now());
             return self.finish(request, plan).await;
         }
@@ -174,7 +198,12 @@ impl RequestReconciler {
     }
 
     async fn finish(&self, request: &RequestFacts, plan: Plan) -> Result<(), Error> {
-        let Plan { status, create: _, take: _, event } = plan;
+        let Plan {
+            status,
+            create: _,
+            take: _,
+            event,
+        } = plan;
         if let Some(status) = status {
             self.store(request, &status).await?;
         }
@@ -202,12 +231,23 @@ impl RequestReconciler {
     }
 
     fn tell(&self, request: &RequestFacts, event: Event) {
-        let Event { warning, reason, message } = event;
-        let kind = if warning { EventType::Warning } else { EventType::Normal };
-        self.events.publish(reference(request), kind, reason, message);
+        let Event {
+            warning,
+            reason,
+            message,
+        } = event;
+        let kind = if warning {
+            EventType::Warning
+        } else {
+            EventType::Normal
+        };
+        self.events
+            .publish(reference(request), kind, reason, message);
     }
 }
 
 fn reference(request: &RequestFacts) -> ObjectReference {
-    request.meta.reference("cert-manager.io/v1", "CertificateRequest")
+    request
+        .meta
+        .reference("cert-manager.io/v1", "CertificateRequest")
 }
