@@ -10,7 +10,12 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Trial};
 use testbed::stage::Stage;
 
+mod admission;
 mod bed;
+mod identity;
+#[path = "../objects/mod.rs"]
+mod objects;
+mod roundtrip;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -24,10 +29,39 @@ fn main() -> ExitCode {
 /// Stories that share the operator first, those that are alone last: the operator is started again
 /// between one kind and the other.
 fn stories(stage: &Stage) -> Vec<Trial> {
-    vec![Trial::test(
-        "bed::everything_answers",
-        story(stage.without_operator(bed::everything_answers)),
-    )]
+    vec![
+        Trial::test(
+            "bed::everything_answers",
+            story(stage.without_operator(bed::everything_answers)),
+        ),
+        Trial::test(
+            "identity::the_requester_is_written_down",
+            story(stage.without_operator(identity::the_requester_is_written_down)),
+        ),
+        // Alone, since the operator would approve and answer what they write.
+        Trial::test(
+            "admission::certificates",
+            story(stage.alone(admission::certificates)),
+        ),
+        Trial::test("admission::issuers", story(stage.alone(admission::issuers))),
+        Trial::test(
+            "admission::requests",
+            story(stage.alone(admission::requests)),
+        ),
+        Trial::test("admission::orders", story(stage.alone(admission::orders))),
+        Trial::test(
+            "admission::challenges",
+            story(stage.alone(admission::challenges)),
+        ),
+        Trial::test(
+            "admission::many_names",
+            story(stage.alone(admission::many_names)),
+        ),
+        Trial::test(
+            "roundtrip::every_field_is_kept",
+            story(stage.alone(roundtrip::every_field_is_kept)),
+        ),
+    ]
 }
 
 /// An error of a story with all its causes.
