@@ -15,6 +15,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use testbed::{Bed, chart::Release, namespace::Namespace, process::wait::until};
 
+/// How long the API server may take to go by new policies.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
 /// Objects of one kind.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -315,7 +318,7 @@ pub(crate) async fn chart_in_force<'a>(bed: &'a Bed, namespace: &Namespace) -> R
         "metadata": { "generateName": "in-force-" },
         "spec": { "request": "YQ==", "issuerRef": { "name": "acme" } },
     }))?;
-    until("policies in force", Duration::from_secs(20), async || {
+    until("policies in force", PATIENCE, async || {
         let made = requests.create(&dry, &request).await?;
         ensure!(made.spec.username.is_some(), "no requester is written down");
         ensure!(

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Trial};
 use testbed::stage::Stage;
 
+mod acme;
 mod admission;
 mod bed;
 mod identity;
@@ -31,14 +32,48 @@ fn main() -> ExitCode {
 fn stories(stage: &Stage) -> Vec<Trial> {
     vec![
         Trial::test(
-            "bed::everything_answers",
-            story(stage.without_operator(bed::everything_answers)),
+            "acme::every_account_key",
+            story(stage.without_operator(acme::every_account_key)),
         ),
         Trial::test(
-            "identity::the_requester_is_written_down",
-            story(stage.without_operator(identity::the_requester_is_written_down)),
+            "acme::external_account",
+            story(stage.without_operator(acme::external_account)),
         ),
-        // Alone, since the operator would approve and answer what they write.
+        Trial::test(
+            "acme::order_to_revocation",
+            story(stage.without_operator(acme::order_to_revocation)),
+        ),
+        Trial::test(
+            "acme::refusals",
+            story(stage.without_operator(acme::refusals)),
+        ),
+        Trial::test(
+            "acme::rejected_nonces",
+            story(stage.without_operator(acme::rejected_nonces)),
+        ),
+        Trial::test(
+            "bed::routes",
+            story(stage.without_operator(bed::the_ingress_controller_routes)),
+        ),
+        Trial::test(
+            "bed::acme",
+            story(stage.without_operator(bed::the_acme_server_answers)),
+        ),
+        // Alone, since it takes the API server away for a moment.
+        Trial::test(
+            "bed::control_plane",
+            story(stage.alone(bed::the_control_plane_works)),
+        ),
+    ]
+    .into_iter()
+    .chain(rules(stage))
+    .collect()
+}
+
+/// What the API server takes and keeps. Alone, since the operator would approve and answer what
+/// they write.
+fn rules(stage: &Stage) -> Vec<Trial> {
+    vec![
         Trial::test(
             "admission::certificates",
             story(stage.alone(admission::certificates)),
@@ -56,6 +91,14 @@ fn stories(stage: &Stage) -> Vec<Trial> {
         Trial::test(
             "admission::many_names",
             story(stage.alone(admission::many_names)),
+        ),
+        Trial::test(
+            "identity::written_down",
+            story(stage.alone(identity::the_requester_is_written_down)),
+        ),
+        Trial::test(
+            "identity::where_it_cannot_be",
+            story(stage.alone(identity::where_it_cannot_be_nothing_else_is_claimed)),
         ),
         Trial::test(
             "roundtrip::every_field_is_kept",
