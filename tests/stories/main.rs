@@ -12,7 +12,12 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use testbed::{Bed, stage::Stage};
 
 mod acme;
+mod admission;
 mod bed;
+mod identity;
+#[path = "../objects/mod.rs"]
+mod objects;
+mod roundtrip;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -43,6 +48,22 @@ fn tell(book: &mut Book) {
         bed::the_ingress_controller_routes,
     );
 
+    // The operator would approve and answer what these write.
+    book.alone("admission::certificates", admission::certificates);
+    book.alone("admission::challenges", admission::challenges);
+    book.alone("admission::issuers", admission::issuers);
+    book.alone("admission::many_names", admission::many_names);
+    book.alone("admission::orders", admission::orders);
+    book.alone("admission::requests", admission::requests);
+    book.alone(
+        "identity::elsewhere",
+        identity::where_it_cannot_be_nothing_else_is_claimed,
+    );
+    book.alone(
+        "identity::written_down",
+        identity::the_requester_is_written_down,
+    );
+    book.alone("roundtrip::every_field", roundtrip::every_field_is_kept);
     // Takes the API server away for a moment.
     book.alone("bed::control_plane", bed::the_control_plane_works);
 }
