@@ -15,6 +15,7 @@ mod acme;
 mod admission;
 mod bed;
 mod identity;
+mod issue;
 #[path = "../objects/mod.rs"]
 mod objects;
 mod roundtrip;
@@ -46,6 +47,13 @@ fn tell(book: &mut Book) {
     book.without_operator(
         "bed::ingress_controller",
         bed::the_ingress_controller_routes,
+    );
+
+    book.beside("issue::by_dns01", issue::by_dns01);
+    book.beside("issue::by_http01", issue::by_http01);
+    book.alone(
+        "issue::another_operator_goes_on",
+        issue::another_operator_goes_on,
     );
 
     // The operator would approve and answer what these write.
@@ -84,7 +92,6 @@ impl Book {
             .push(Trial::test(name, || run().map_err(failed)));
     }
 
-    #[expect(dead_code, reason = "the stories of the operator come with it")]
     fn beside<T>(&mut self, name: &str, test: T)
     where
         T: AsyncFnOnce(&Bed) -> Result<()> + Send + 'static,
