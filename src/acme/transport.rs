@@ -286,7 +286,191 @@ fn web_url(text: &str) -> Option<Url> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
+
     use super::*;
+    use crate::{
+        acme::Class,
+        net::script::{Script, answer},
+    };
+
+    const DIRECTORY: &str =
+        r#"{"newNonce": "{url}/n", "newAccount": "{url}/a", "newOrder": "{url}/o"}"#;
+    const BAD_NONCE: &str = r#"{"type": "urn:ietf:params:acme:error:badNonce"}"#;
+
+    fn client(url: &str) -> Client {
+        let options = http::Options {
+            redirects: 0,
+            ..http::Options::default()
+        };
+        let http = options.builder().unwrap().no_proxy().build().unwrap();
+        Client::new(http, &format!("{url}/dir")).unwrap()
+    }
+
+    /// A session at a server that first gives its directory and one nonce, then these answers.
+    async fn session(answers: &[String]) -> (Script, Session) {
+        let mut all = vec![
+            answer("200 OK", DIRECTORY),
+            answer("200 OK\nReplay-Nonce: n0", ""),
+        ];
+        all.extend_from_slice(answers);
+        let server = Script::start(&all).await;
+        let key = AccountKey::generate().unwrap();
+        let session = client(server.url()).session(key, format!("{}/a/1", server.url()));
+        (server, session)
+    }
+
+    /// The nonces of the signed requests.
+    fn nonces(server: &Script) -> Vec<String> {
+        let nonce = |request: &String| {
+            let (_, body) = request.split_once("\r\n\r\n")?;
+            let jws = serde_json::from_str::<serde_json::Value>(body).ok()?;
+            let header = BASE64_URL_SAFE_NO_PAD.decode(jws["protected"].as_str()?);
+            let header = serde_json::from_slice::<serde_json::Value>(&header.unwrap()).unwrap();
+            Some(header["nonce"].as_str()?.to_owned())
+        };
+        server.requests().iter().filter_map(nonce).collect()
+    }
+
+    #[tokio::test]
+    async fn every_nonce_is_used_once_and_none_is_fetched_in_vain() {
+        let (server, session) = session(&[
+            answer("200 OK\nReplay-Nonce: n1", "{}"),
+            answer("404 Not Found\nReplay-Nonce: n2", "nothing"),
+            answer("200 OK\nReplay-Nonce: n3", "{}"),
+        ])
+        .await;
+        session.account().await.unwrap();
+        session.account().await.unwrap_err();
+        session.account().await.unwrap();
+        assert_eq!(nonces(&server), ["n0", "n1", "n2"]);
+        assert_eq!(server.requests().len(), 5);
+    }
+
+    #[tokio::test]
+    async fn bad_nonces_are_retried_five_times() {
+        let refusals = |count: usize| {
+            (1..=count)
+                .map(|at| answer(&format!("400 Bad Request\nReplay-Nonce: n{at}"), BAD_NONCE))
+                .collect::<Vec<_>>()
+        };
+        let mut answers = refusals(5);
+        answers.push(answer("200 OK", "{}"));
+        let (server, patient) = session(&answers).await;
+        patient.account().await.unwrap();
+        assert_eq!(nonces(&server), ["n0", "n1", "n2", "n3", "n4", "n5"]);
+
+        let (server, unlucky) = session(&refusals(6)).await;
+        let error = unlucky.account().await.unwrap_err();
+        assert_eq!(error.problem().unwrap().kind, ProblemType::BadNonce);
+        assert_eq!(error.class(), Class::Transient);
+        assert_eq!(nonces(&server).len(), 6);
+    }
+
+    #[tokio::test]
+    async fn refusals_keep_status_reason_and_time() {
+        let limited = r#"{"type": "urn:ietf:params:acme:error:rateLimited", "detail": "slow"}"#;
+        let cases = [
+            (
+                answer("429 Too Many Requests\nRetry-After: 7", limited),
+                "reading the ACME account: slow (rateLimited)",
+                Class::RateLimited(http::RetryAfter::parse("7")),
+            ),
+            (
+                answer("502 Bad Gateway", "<h1>\n Bad Gateway</h1>"),
+                "reading the ACME account: {url}/a/1 answered HTTP 502: \"<h1> Bad Gateway</h1>\"",
+                Class::Transient,
+            ),
+            (
+                answer("503 Service Unavailable\nRetry-After: 9", ""),
+                "reading the ACME account: {url}/a/1 answered HTTP 503",
+                Class::RateLimited(http::RetryAfter::parse("9")),
+            ),
+            (
+                answer("307 Temporary Redirect\nLocation: {url}/b", ""),
+                "reading the ACME account: {url}/a/1 answered HTTP 307",
+                Class::Misconfigured,
+            ),
+            (
+                answer("200 OK", "<html>"),
+                "reading the ACME account: the answer of {url}/a/1 makes no sense: expected value \
+                 at line 1 column 1",
+                Class::Transient,
+            ),
+            (
+                answer("200 OK", &" ".repeat(MAX_BODY + 1)),
+                "reading the ACME account: the answer of {url}/a/1 is larger than 1048576 bytes",
+                Class::Misconfigured,
+            ),
+        ];
+        for (answer, message, class) in cases {
+            let (server, session) = session(&[answer]).await;
+            let error = session.account().await.unwrap_err();
+            assert_eq!(error.to_string(), message.replace("{url}", server.url()));
+            assert_eq!(error.class(), class, "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn directories_may_move_and_are_fetched_once() {
+        let server = Script::start(&[
+            answer("301 Moved Permanently\nLocation: /moved", ""),
+            answer("200 OK", DIRECTORY),
+        ])
+        .await;
+        let first = client(server.url());
+        let second = first.clone();
+        let (one, two) = tokio::join!(first.directory(), second.directory());
+        assert_eq!(one.unwrap().new_order, two.unwrap().new_order);
+        assert_eq!(server.requests().len(), 2);
+
+        let turn = answer("302 Found\nLocation: /dir", "");
+        let server = Script::start(&vec![turn; 10]).await;
+        let error = client(server.url()).directory().await.unwrap_err();
+        assert!(error.to_string().ends_with("too many redirects"), "{error}");
+        assert_eq!(server.requests().len(), REDIRECTS + 1);
+    }
+
+    #[tokio::test]
+    async fn a_server_without_nonces_is_named() {
+        let server = Script::start(&[answer("200 OK", DIRECTORY), answer("200 OK", "")]).await;
+        let client = client(server.url());
+        let session = client.session(AccountKey::generate().unwrap(), "x");
+        let error = session.account().await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "fetching a nonce: the answer of {}/n makes no sense: there is no Replay-Nonce \
+                 header",
+                server.url()
+            )
+        );
+    }
+
+    #[tokio::test]
+    async fn an_observer_sees_also_what_got_no_answer() {
+        #[derive(Default)]
+        struct Counts(AtomicUsize, AtomicUsize);
+        impl Observer for Counts {
+            fn before_request(&self, _: Action) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+            fn after_request(&self, exchange: &Exchange<'_>) {
+                assert_eq!(exchange.status, None);
+                assert_eq!(exchange.method, "GET");
+                self.1.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let server = Script::start(&[]).await;
+        let counts = Arc::new(Counts::default());
+        let client = client(server.url()).observed_by(counts.clone());
+        let error = client.directory().await.unwrap_err();
+        assert_eq!(error.class(), Class::Transient, "{error}");
+        assert_eq!(counts.0.load(Ordering::Relaxed), 1);
+        assert_eq!(counts.1.load(Ordering::Relaxed), 1);
+    }
 
     #[test]
     fn only_web_urls() {
