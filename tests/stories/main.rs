@@ -11,6 +11,7 @@ use libtest_mimic::{Arguments, Trial};
 use testbed::stage::Stage;
 
 mod bed;
+mod chart;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -24,10 +25,28 @@ fn main() -> ExitCode {
 /// Stories that share the operator first, those that are alone last: the operator is started again
 /// between one kind and the other.
 fn stories(stage: &Stage) -> Vec<Trial> {
-    vec![Trial::test(
-        "bed::everything_answers",
-        story(stage.without_operator(bed::everything_answers)),
-    )]
+    vec![
+        Trial::test(
+            "bed::everything_answers",
+            story(stage.without_operator(bed::everything_answers)),
+        ),
+        Trial::test(
+            "chart::cert_manager_is_replaced_and_comes_back",
+            story(stage.without_operator(chart::cert_manager_is_replaced_and_comes_back)),
+        ),
+        Trial::test(
+            "chart::a_switch_that_would_fail_is_not_begun",
+            story(stage.without_operator(chart::a_switch_that_would_fail_is_not_begun)),
+        ),
+        Trial::test(
+            "chart::the_plain_manifest_applies",
+            story(stage.without_operator(chart::the_plain_manifest_applies)),
+        ),
+        Trial::test(
+            "chart::rights_are_what_they_should_be",
+            story(stage.without_operator(chart::rights_are_what_they_should_be)),
+        ),
+    ]
 }
 
 /// An error of a story with all its causes.
