@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Trial};
 use testbed::stage::Stage;
 
+mod acme;
 mod bed;
 mod chart;
 
@@ -27,8 +28,32 @@ fn main() -> ExitCode {
 fn stories(stage: &Stage) -> Vec<Trial> {
     vec![
         Trial::test(
-            "bed::everything_answers",
-            story(stage.without_operator(bed::everything_answers)),
+            "acme::every_account_key",
+            story(stage.without_operator(acme::every_account_key)),
+        ),
+        Trial::test(
+            "acme::external_account",
+            story(stage.without_operator(acme::external_account)),
+        ),
+        Trial::test(
+            "acme::order_to_revocation",
+            story(stage.without_operator(acme::order_to_revocation)),
+        ),
+        Trial::test(
+            "acme::refusals",
+            story(stage.without_operator(acme::refusals)),
+        ),
+        Trial::test(
+            "acme::rejected_nonces",
+            story(stage.without_operator(acme::rejected_nonces)),
+        ),
+        Trial::test(
+            "bed::routes",
+            story(stage.without_operator(bed::the_ingress_controller_routes)),
+        ),
+        Trial::test(
+            "bed::acme",
+            story(stage.without_operator(bed::the_acme_server_answers)),
         ),
         Trial::test(
             "chart::cert_manager_is_replaced_and_comes_back",
@@ -45,6 +70,11 @@ fn stories(stage: &Stage) -> Vec<Trial> {
         Trial::test(
             "chart::rights_are_what_they_should_be",
             story(stage.without_operator(chart::rights_are_what_they_should_be)),
+        ),
+        // Alone, since it takes the API server away for a moment.
+        Trial::test(
+            "bed::control_plane",
+            story(stage.alone(bed::the_control_plane_works)),
         ),
     ]
 }

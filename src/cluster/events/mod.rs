@@ -1,0 +1,216 @@
+//! What users are told in events, sent beside the work and never in its way.
+//!
+//! A reconcile puts a note into a bounded queue and goes on; what does not fit is dropped and
+//! counted. Repeats are counted up in one event, and no object gets more than a trickle.
+
+mod book;
+
+use std::{borrow::Cow, time::Duration};
+
+use k8s_openapi::api::{core::v1::ObjectReference, events::v1::Event};
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams, PostParams},
+};
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use self::book::{Act, Book, Count};
+use crate::cluster::{
+    clock::Clock,
+    metrics::{EventOutcome, Metrics},
+};
+
+/// Notes that may wait.
+const QUEUE: usize = 1024;
+
+/// Requests under way at the same time.
+const AT_ONCE: usize = 4;
+
+/// The longest that one request may take.
+const REQUEST_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long what waits may still be sent once the process stops.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How often counts of repeats are written.
+const FLUSH: Duration = Duration::from_secs(30);
+
+/// Whether an event is good news.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventType {
+    /// It is.
+    Normal,
+    /// Somebody should look.
+    Warning,
+}
+
+impl EventType {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Normal => "Normal",
+            Self::Warning => "Warning",
+        }
+    }
+}
+
+/// Takes notes for users; cheap to clone.
+#[derive(Clone)]
+pub struct Events {
+    queue: mpsc::Sender<Note>,
+    metrics: Metrics,
+}
+
+/// What a user is told about an object.
+#[derive(Clone, Debug)]
+struct Note {
+    regarding: ObjectReference,
+    kind: EventType,
+    reason: Cow<'static, str>,
+    text: String,
+}
+
+impl Events {
+    /// A handle to take notes with, and the task that sends them through `client` in the name of
+    /// `instance` (the host of this process).
+    pub fn new(
+        client: Client,
+        clock: Clock,
+        metrics: Metrics,
+        instance: impl Into<String>,
+    ) -> (Self, Recorder) {
+        let (queue, notes) = mpsc::channel(QUEUE);
+        let recorder = Recorder {
+            client,
+            clock,
+            notes,
+            book: Book::new(instance.into()),
+            metrics: metrics.clone(),
+        };
+        (Self { queue, metrics }, recorder)
+    }
+
+    /// Tell the users of `regarding`: `reason` is one CamelCase word, `note` a sentence of which
+    /// 1,024 bytes are kept. Never waits.
+    pub fn publish(
+        &self,
+        regarding: ObjectReference,
+        kind: EventType,
+        reason: impl Into<Cow<'static, str>>,
+        note: impl Into<String>,
+    ) {
+        let note = Note {
+            regarding,
+            kind,
+            reason: reason.into(),
+            text: note.into(),
+        };
+        if self.queue.try_send(note).is_err() {
+            self.metrics.events(EventOutcome::Dropped).inc();
+        }
+    }
+}
+
+/// Sends what was noted.
+pub struct Recorder {
+    client: Client,
+    clock: Clock,
+    notes: mpsc::Receiver<Note>,
+    book: Book,
+    metrics: Metrics,
+}
+
+impl Recorder {
+    /// Send until `stop`, then what is in the queue, as far as it goes in two seconds.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut sending = JoinSet::new();
+        let mut flush = interval(FLUSH);
+        flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                note = self.notes.recv() => match note {
+                    Some(note) => self.take(&note, &mut sending).await,
+                    None => break,
+                },
+                _ = flush.tick() => self.flush(&mut sending).await,
+            }
+        }
+        self.notes.close();
+        let rest = async {
+            while let Some(note) = self.notes.recv().await {
+                self.take(&note, &mut sending).await;
+            }
+            while sending.join_next().await.is_some() {}
+        };
+        if timeout(GRACE, rest).await.is_err() {
+            debug!("events left unsent at stop");
+        }
+    }
+
+    async fn take(&mut self, note: &Note, sending: &mut JoinSet<()>) {
+        match self.book.record(note, self.clock.now()) {
+            Act::Create(event) => self.send(sending, Request::Create(event)).await,
+            Act::Wait => {}
+            Act::Drop => self.metrics.events(EventOutcome::Dropped).inc(),
+        }
+    }
+
+    async fn flush(&mut self, sending: &mut JoinSet<()>) {
+        for count in self.book.flush(self.clock.now()) {
+            self.send(sending, Request::Count(count)).await;
+        }
+    }
+
+    async fn send(&self, sending: &mut JoinSet<()>, request: Request) {
+        while sending.len() >= AT_ONCE {
+            sending.join_next().await;
+        }
+        let (client, metrics) = (self.client.clone(), self.metrics.clone());
+        sending.spawn(async move {
+            let outcome = match timeout(REQUEST_LIMIT, request.send(client)).await {
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(error)) => {
+                    debug!(%error, "event not written");
+                    EventOutcome::Failed
+                }
+                Err(_) => {
+                    debug!("event not written in time");
+                    EventOutcome::Failed
+                }
+            };
+            metrics.events(outcome).inc();
+        });
+    }
+}
+
+enum Request {
+    Create(Box<Event>),
+    Count(Count),
+}
+
+impl Request {
+    async fn send(self, client: Client) -> kube::Result<EventOutcome> {
+        match self {
+            Self::Create(event) => {
+                let namespace = event.metadata.namespace.as_deref().unwrap_or_default();
+                let api = Api::<Event>::namespaced(client, namespace);
+                api.create(&PostParams::default(), &event).await?;
+                Ok(EventOutcome::Sent)
+            }
+            Self::Count(count) => {
+                let api = Api::<Event>::namespaced(client, &count.namespace);
+                let patch = Patch::Merge(count.patch());
+                api.patch(&count.name, &PatchParams::default(), &patch)
+                    .await?;
+                Ok(EventOutcome::Aggregated)
+            }
+        }
+    }
+}
