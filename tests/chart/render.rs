@@ -59,7 +59,8 @@ impl Render {
         helm(
             ["template", self.release, self.chart]
                 .into_iter()
-                .chain(["--namespace", "pki"])
+                // What helm knows by itself depends on how it was built.
+                .chain(["--namespace", "pki", "--kube-version", "1.36.0"])
                 .chain(self.arguments.iter().map(String::as_str)),
         )
     }

@@ -83,6 +83,7 @@ pub(crate) async fn cert_manager_is_replaced_and_comes_back(bed: &Bed) -> Result
         );
         ensure!(names::<ValidatingWebhookConfiguration>(client).await? == [""; 0]);
         ensure!(names::<MutatingWebhookConfiguration>(client).await? == [""; 0]);
+        ensure!(!names::<ValidatingAdmissionPolicy>(client).await?.is_empty());
         ensure!(uid(&own, "before").await? == before, "{round}");
         certificate(&own, round, "24h").await?;
         // Only the schema of certwright knows.
@@ -234,6 +235,14 @@ pub(crate) async fn rights_are_what_they_should_be(bed: &Bed) -> Result<()> {
         (operator, "create", "", "serviceaccounts/token", false),
         (operator, "create", "", "configmaps", false),
         (operator, "get", "coordination.k8s.io", "leases", false),
+        (operator, "list", "", "services", false),
+        (
+            operator,
+            "list",
+            "discovery.k8s.io",
+            "endpointslices",
+            false,
+        ),
     ] {
         // The controller manager adds our roles to the built-in ones some time later.
         until(
