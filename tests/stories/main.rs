@@ -51,6 +51,64 @@ fn tell(book: &mut Book) {
     book.without_operator("chart::a_switch_that_would_fail_is_not_begun", chart::a_switch_that_would_fail_is_not_begun);
     book.without_operator("chart::the_plain_manifest_applies", chart::the_plain_manifest_applies);
     book.without_operator("chart::rights_are_what_they_should_be", chart::rights_are_what_they_should_be);
+/// Stories that share the operator first, those that are alone last: the operator is started again
+/// between one kind and the other.
+fn stories(stage: &Stage) -> Vec<Trial> {
+    vec![
+        Trial::test(
+            "acme::every_account_key",
+            story(stage.without_operator(acme::every_account_key)),
+        ),
+        Trial::test(
+            "acme::external_account",
+            story(stage.without_operator(acme::external_account)),
+        ),
+        Trial::test(
+            "acme::order_to_revocation",
+            story(stage.without_operator(acme::order_to_revocation)),
+        ),
+        Trial::test(
+            "acme::refusals",
+            story(stage.without_operator(acme::refusals)),
+        ),
+        Trial::test(
+            "acme::rejected_nonces",
+            story(stage.without_operator(acme::rejected_nonces)),
+        ),
+        Trial::test(
+            "bed::routes",
+            story(stage.without_operator(bed::the_ingress_controller_routes)),
+        ),
+        Trial::test(
+            "bed::acme",
+            story(stage.without_operator(bed::the_acme_server_answers)),
+        ),
+        Trial::test(
+            "chart::cert_manager_is_replaced_and_comes_back",
+            story(stage.without_operator(chart::cert_manager_is_replaced_and_comes_back)),
+        ),
+        Trial::test(
+            "chart::a_switch_that_would_fail_is_not_begun",
+            story(stage.without_operator(chart::a_switch_that_would_fail_is_not_begun)),
+        ),
+        Trial::test(
+            "chart::the_plain_manifest_applies",
+            story(stage.without_operator(chart::the_plain_manifest_applies)),
+        ),
+        Trial::test(
+            "chart::rights_are_what_they_should_be",
+            story(stage.without_operator(chart::rights_are_what_they_should_be)),
+        ),
+        // Alone, since it takes the API server away for a moment.
+        Trial::test(
+            "bed::control_plane",
+            story(stage.alone(bed::the_control_plane_works)),
+        ),
+    ]
+    .into_iter()
+    .chain(rules(stage))
+    .collect()
+}
 
     book.beside("issuer::account", issuer::an_account_is_registered_once);
     book.beside("issuer::cluster_issuer", issuer::a_cluster_issuer_has_its_secrets_elsewhere);
