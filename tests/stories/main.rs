@@ -11,6 +11,7 @@ use libtest_mimic::{Arguments, Trial};
 use testbed::stage::Stage;
 
 mod bed;
+mod leader;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -24,10 +25,20 @@ fn main() -> ExitCode {
 /// Stories that share the operator first, those that are alone last: the operator is started again
 /// between one kind and the other.
 fn stories(stage: &Stage) -> Vec<Trial> {
-    vec![Trial::test(
-        "bed::everything_answers",
-        story(stage.without_operator(bed::everything_answers)),
-    )]
+    vec![
+        Trial::test(
+            "bed::everything_answers",
+            story(stage.without_operator(bed::everything_answers)),
+        ),
+        Trial::test(
+            "leader::one_replica_leads",
+            story(stage.alone(leader::one_replica_leads)),
+        ),
+        Trial::test(
+            "leader::a_restart_of_the_api_server_is_lived_through",
+            story(stage.alone(leader::a_restart_of_the_api_server_is_lived_through)),
+        ),
+    ]
 }
 
 /// An error of a story with all its causes.
