@@ -1,5 +1,7 @@
 //! What is kept of a Challenge: all of it, there are only ever a few.
 
+use jiff::Timestamp;
+
 use crate::{
     api::{
         challenge::{Challenge, ChallengeSpec, ChallengeStatus, ChallengeType},
@@ -15,6 +17,8 @@ use crate::{
 pub struct ChallengeFacts {
     /// Name and versions.
     pub meta: Meta,
+    /// `metadata.deletionTimestamp`.
+    pub deleted_at: Option<Timestamp>,
     /// `metadata.finalizers`.
     pub finalizers: Vec<String>,
     /// What is to be proven, and how.
@@ -48,6 +52,7 @@ impl Facts for ChallengeFacts {
         } = challenge;
         Self {
             meta: Meta::of(&metadata),
+            deleted_at: metadata.deletion_timestamp.as_ref().map(|at| at.0),
             finalizers: metadata.finalizers.unwrap_or_default(),
             spec,
             status: status.unwrap_or_default(),
@@ -99,24 +104,25 @@ impl ChallengeFacts {
 
     /// Whether its proof stands in a system that garbage collection does not reach.
     pub fn is_external(&self) -> bool {
-        match self.spec.type_ {
+        Self::would_be_external(&self.spec)
+    }
+
+    /// As [`ChallengeFacts::is_external`], of a challenge to be made.
+    pub fn would_be_external(spec: &ChallengeSpec) -> bool {
+        match spec.type_ {
             ChallengeType::Dns01 => true,
-            ChallengeType::Http01 => self.edited_ingress().is_some(),
+            ChallengeType::Http01 => edited_ingress(spec).is_some(),
         }
     }
 
     /// The existing Ingress that the path is added to, if the solver names one.
     pub fn edited_ingress(&self) -> Option<&str> {
-        let ingress = self.spec.solver.http01.as_ref()?.ingress.as_ref()?;
-        ingress.name.as_deref().filter(|name| !name.is_empty())
+        edited_ingress(&self.spec)
     }
 
     /// `HTTP-01 of www.example.com`, as messages name a challenge.
     pub fn title(&self) -> String {
-        let type_ = match self.spec.type_ {
-            ChallengeType::Http01 => "HTTP-01",
-            ChallengeType::Dns01 => "DNS-01",
-        };
+        let type_ = self.spec.type_.as_str();
         let prefix = if self.spec.wildcard == Some(true) {
             "*."
         } else {
@@ -142,4 +148,9 @@ pub fn is_ours(finalizer_name: &str) -> bool {
         finalizer_name,
         finalizer::CHALLENGE | finalizer::CHALLENGE_LEGACY
     )
+}
+
+fn edited_ingress(spec: &ChallengeSpec) -> Option<&str> {
+    let ingress = spec.solver.http01.as_ref()?.ingress.as_ref()?;
+    ingress.name.as_deref().filter(|name| !name.is_empty())
 }

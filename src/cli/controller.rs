@@ -8,10 +8,12 @@ use tracing::{info, warn};
 
 use super::{
     connect::{self, ConnectError},
-    flags::{LeaderElection, Settings},
+    flags::{Controller, LeaderElection, Settings, SolverBackend},
+    reconcilers::{self, Parts, PartsError},
 };
+use crate::caches::{Caches, Queues, Scope};
 use crate::cluster::{
-    client,
+    client::{self, FaultPoint},
     clock::Clock,
     events::Events,
     health::{self, Liveness, Readiness},
@@ -20,10 +22,14 @@ use crate::cluster::{
     metrics::{self, Metrics},
     serve::{ListenError, Server},
     signal::{GRACE, Overdue, Shutdown},
+    watch::OnInvalid,
 };
+use crate::solver::http01::responder::Responder;
 
 /// Connections to /metrics and to health checks, each.
 const CONNECTIONS: usize = 64;
+/// Connections to the HTTP-01 responder: CAs ask from several places at once.
+const CHALLENGE_CONNECTIONS: usize = 512;
 
 /// Why the operator did not start, or ended before it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +52,9 @@ pub enum ControllerError {
     /// It did not stop in time.
     #[error(transparent)]
     Overdue(#[from] Overdue),
+    /// A part of the work cannot be made ready.
+    #[error(transparent)]
+    Parts(#[from] PartsError),
     /// The system has no randomness.
     #[error("no randomness from the system")]
     Randomness(#[from] Unspecified),
@@ -75,7 +84,8 @@ pub async fn run(settings: Settings) -> Result<(), ControllerError> {
     let clock = Clock::default();
     let metrics = Metrics::new(clock.clone())?;
     let config = connect::config(settings.api_server.clone()).await?;
-    let client = client::client(config, vec![Arc::new(metrics.clone())])
+    let fault_point = Arc::new(FaultPoint::new(settings.fault_point));
+    let client = client::client(config, vec![Arc::new(metrics.clone()), fault_point.clone()])
         .map_err(|error| ControllerError::Client(Box::new(error)))?;
 
     let (leadership, elector) = match settings.leader_election.clone() {
@@ -102,9 +112,59 @@ pub async fn run(settings: Settings) -> Result<(), ControllerError> {
     ));
     let look = leftover::watch(client.clone(), readiness.clone());
     tasks.spawn(background.clone().run_until_cancelled_owned(look));
-    let (_events, recorder) = Events::new(client, clock, metrics, hostname.into_owned());
+    let caches = Caches::new(&settings.cluster_resource_namespace);
+    let queues = Queues::default();
+    caches.wake(&queues);
+    let scope = Scope {
+        namespace: settings.namespace.clone(),
+        solver_service: match &settings.http01.backend {
+            Some(SolverBackend::Service(service)) => Some(service.clone()),
+            Some(SolverBackend::Addresses(_)) | None => None,
+        },
+    };
+    let counted = metrics.clone();
+    let on_invalid: OnInvalid = Arc::new(move |kind, _, _| counted.invalid_object(kind));
+    caches.watch(
+        &client,
+        &scope,
+        &readiness,
+        &tasks,
+        &background,
+        &on_invalid,
+    );
+    if settings
+        .controllers
+        .contains(&Controller::CertificateMetrics)
+    {
+        metrics.read_objects(Arc::new(caches.clone()));
+    }
+    let responder = Responder::new(Arc::clone(&caches.challenges), client.clone());
+    let address = settings.http01.listen_address;
+    let server = Server::bind("HTTP-01 challenges", address, CHALLENGE_CONNECTIONS).await?;
+    tasks.spawn(server.run(responder.router(), background.clone()));
+    let (events, recorder) = Events::new(
+        client.clone(),
+        clock.clone(),
+        metrics.clone(),
+        hostname.into_owned(),
+    );
     let events_stop = CancellationToken::new();
     let recording = tasks.spawn(recorder.run(events_stop.clone()));
+    let workers = TaskTracker::new();
+    let parts = Parts {
+        settings: &settings,
+        client,
+        clock,
+        caches,
+        scope,
+        queues,
+        events,
+        metrics,
+        fault_point,
+        leadership: leadership.clone(),
+    };
+    reconcilers::start(parts, &workers, &shutdown.asked)?;
+    workers.close();
 
     info!(version = env!("CARGO_PKG_VERSION"), "started");
     let stopped = async {
@@ -121,6 +181,7 @@ pub async fn run(settings: Settings) -> Result<(), ControllerError> {
         };
         let stop = async {
             shutdown.asked.cancelled().await;
+            workers.wait().await;
             events_stop.cancel();
             let _ = recording.await;
             release.cancel();

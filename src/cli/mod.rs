@@ -5,6 +5,7 @@ pub mod controller;
 pub mod crds;
 pub mod flags;
 pub mod logging;
+mod reconcilers;
 
 use std::{
     fmt::Display,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use tokio::sync::watch;
 
 use crate::cluster::key::ObjectKey;
@@ -67,6 +67,19 @@ impl Meta {
                 .flatten()
                 .find(|owner| owner.controller == Some(true))
                 .map(|owner| owner.uid.clone()),
+        }
+    }
+
+    /// How events refer to this object of the given kind.
+    pub fn reference(&self, api_version: &str, kind: &str) -> ObjectReference {
+        ObjectReference {
+            api_version: Some(api_version.to_owned()),
+            kind: Some(kind.to_owned()),
+            namespace: Some(self.key.namespace.to_string()).filter(|name| !name.is_empty()),
+            name: Some(self.key.name.to_string()),
+            uid: Some(self.uid.clone()),
+            resource_version: Some(self.resource_version.clone()),
+            field_path: None,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The ACME Order resource: places the order at the CA, has its challenges solved, finalizes it.
 
+pub mod error;
 pub mod facts;
 pub mod plan;
+pub mod reconcile;
 pub mod selector;

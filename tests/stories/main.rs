@@ -10,8 +10,14 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Trial};
 use testbed::stage::Stage;
 
+mod acme;
+mod admission;
 mod bed;
 mod leader;
+mod identity;
+#[path = "../objects/mod.rs"]
+mod objects;
+mod roundtrip;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -37,6 +43,77 @@ fn stories(stage: &Stage) -> Vec<Trial> {
         Trial::test(
             "leader::a_restart_of_the_api_server_is_lived_through",
             story(stage.alone(leader::a_restart_of_the_api_server_is_lived_through)),
+            "acme::every_account_key",
+            story(stage.without_operator(acme::every_account_key)),
+        ),
+        Trial::test(
+            "acme::external_account",
+            story(stage.without_operator(acme::external_account)),
+        ),
+        Trial::test(
+            "acme::order_to_revocation",
+            story(stage.without_operator(acme::order_to_revocation)),
+        ),
+        Trial::test(
+            "acme::refusals",
+            story(stage.without_operator(acme::refusals)),
+        ),
+        Trial::test(
+            "acme::rejected_nonces",
+            story(stage.without_operator(acme::rejected_nonces)),
+        ),
+        Trial::test(
+            "bed::routes",
+            story(stage.without_operator(bed::the_ingress_controller_routes)),
+        ),
+        Trial::test(
+            "bed::acme",
+            story(stage.without_operator(bed::the_acme_server_answers)),
+        ),
+        // Alone, since it takes the API server away for a moment.
+        Trial::test(
+            "bed::control_plane",
+            story(stage.alone(bed::the_control_plane_works)),
+        ),
+    ]
+    .into_iter()
+    .chain(rules(stage))
+    .collect()
+}
+
+/// What the API server takes and keeps. Alone, since the operator would approve and answer what
+/// they write.
+fn rules(stage: &Stage) -> Vec<Trial> {
+    vec![
+        Trial::test(
+            "admission::certificates",
+            story(stage.alone(admission::certificates)),
+        ),
+        Trial::test("admission::issuers", story(stage.alone(admission::issuers))),
+        Trial::test(
+            "admission::requests",
+            story(stage.alone(admission::requests)),
+        ),
+        Trial::test("admission::orders", story(stage.alone(admission::orders))),
+        Trial::test(
+            "admission::challenges",
+            story(stage.alone(admission::challenges)),
+        ),
+        Trial::test(
+            "admission::many_names",
+            story(stage.alone(admission::many_names)),
+        ),
+        Trial::test(
+            "identity::written_down",
+            story(stage.alone(identity::the_requester_is_written_down)),
+        ),
+        Trial::test(
+            "identity::where_it_cannot_be",
+            story(stage.alone(identity::where_it_cannot_be_nothing_else_is_claimed)),
+        ),
+        Trial::test(
+            "roundtrip::every_field_is_kept",
+            story(stage.alone(roundtrip::every_field_is_kept)),
         ),
     ]
 }

@@ -1,0 +1,178 @@
+//! Which facts is a decision about a Certificate made from?
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    api::{
+        certificate::{Certificate, CertificateSpec, CertificateStatus},
+        condition::{self, Condition, kind},
+        names::annotation,
+        reference::IssuerAddress,
+    },
+    certificate::{issued::Issued, secret::SecretFacts},
+    cluster::{Facts, Meta, ObjectKey},
+    request::facts::RequestFacts,
+};
+
+/// What is kept of a Certificate.
+#[derive(Clone, Debug)]
+pub struct CertificateFacts {
+    /// Name and versions.
+    pub meta: Meta,
+    /// `metadata.labels`; copied to the request.
+    pub labels: BTreeMap<String, String>,
+    /// `metadata.annotations` but for the one that kubectl keeps the whole object in.
+    pub annotations: BTreeMap<String, String>,
+    /// What is asked for.
+    pub spec: CertificateSpec,
+    /// What was answered.
+    pub status: CertificateStatus,
+}
+
+/// How Certificates are looked up.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum CertificateIndex {
+    /// By its own uid: what it owns names it so.
+    Uid(String),
+    /// By the Secret that it keeps its key pair in.
+    Secret(ObjectKey),
+    /// By the issuer.
+    Issuer(IssuerAddress),
+}
+
+impl Facts for CertificateFacts {
+    type Object = Certificate;
+    type Index = CertificateIndex;
+
+    fn reduce(certificate: Certificate) -> Self {
+        let Certificate {
+            metadata,
+            spec,
+            status,
+        } = certificate;
+        let meta = Meta::of(&metadata);
+        let mut annotations = metadata.annotations.unwrap_or_default();
+        annotations.remove(annotation::LAST_APPLIED);
+        Self {
+            meta,
+            labels: metadata.labels.unwrap_or_default(),
+            annotations,
+            spec,
+            status: status.unwrap_or_default(),
+        }
+    }
+
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    fn indexes(&self) -> Vec<CertificateIndex> {
+        vec![
+            CertificateIndex::Uid(self.meta.uid.clone()),
+            CertificateIndex::Secret(self.secret()),
+            CertificateIndex::Issuer(self.spec.issuer_ref.address(&self.meta.key.namespace)),
+        ]
+    }
+}
+
+impl CertificateFacts {
+    /// The Secret that it keeps its key pair in.
+    pub fn secret(&self) -> ObjectKey {
+        ObjectKey::new(
+            Arc::clone(&self.meta.key.namespace),
+            self.spec.secret_name.as_str(),
+        )
+    }
+
+    /// The revision of the key pair in the Secret; none before the first issuance.
+    pub fn revision(&self) -> Option<i64> {
+        self.status.revision
+    }
+
+    /// The revision that the next issuance makes.
+    pub fn next_revision(&self) -> i64 {
+        self.status.revision.unwrap_or(0).saturating_add(1)
+    }
+
+    /// The condition of that type.
+    pub fn condition(&self, type_: &str) -> Option<&Condition> {
+        condition::find(self.status.conditions.as_ref(), type_)
+    }
+
+    /// Whether an issuance is under way.
+    pub fn is_issuing(&self) -> bool {
+        condition::is_true(self.status.conditions.as_ref(), kind::ISSUING)
+    }
+}
+
+/// How certificates are kept, as the operator was told at its start.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The wait after the first failed issuance.
+    pub backoff_min: SignedDuration,
+    /// The longest wait after failed issuances.
+    pub backoff_max: SignedDuration,
+    /// Whether the Secret has the Certificate as its owner, and goes with it.
+    pub owner_reference: bool,
+    /// Which annotations of a Certificate its requests get, see
+    /// [`request::copied_annotations`](crate::certificate::request::copied_annotations).
+    pub copied_annotation_prefixes: Vec<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            backoff_min: SignedDuration::from_hours(1),
+            backoff_max: SignedDuration::from_hours(32),
+            owner_reference: false,
+            copied_annotation_prefixes: [
+                "*",
+                "-kubectl.kubernetes.io/",
+                "-fluxcd.io/",
+                "-argocd.argoproj.io/",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+        }
+    }
+}
+
+/// Everything a decision about one Certificate is made from.
+#[derive(Clone, Debug)]
+pub struct Situation {
+    /// The Certificate.
+    pub certificate: Arc<CertificateFacts>,
+    /// The Secret that it keeps its key pair in; `None` when there is none.
+    pub secret: Option<Arc<SecretFacts>>,
+    /// The CertificateRequests that it controls.
+    pub requests: Vec<Arc<RequestFacts>>,
+    /// The Secrets with the key of an issuance under way that it controls.
+    pub keys: Vec<Arc<SecretFacts>>,
+    /// All Certificates that name the same Secret, it among them.
+    pub sharing: Vec<Arc<CertificateFacts>>,
+    /// Names that would be used next but belong to somebody else.
+    pub taken: Taken,
+    /// Why the request for the next revision cannot be made, once that was tried.
+    pub unrequestable: Option<String>,
+    /// What was issued for the next revision, once the request says so.
+    pub issued: Option<Arc<Issued>>,
+    /// What the request for the next revision waits for, in one line.
+    pub cause: Option<String>,
+    /// The version of the Secret that our own last write of it made, since the start of the process.
+    pub written: Option<String>,
+    /// Now.
+    pub now: Timestamp,
+    /// How certificates are kept.
+    pub settings: Arc<Settings>,
+}
+
+/// Names of objects that are not ours: never adopted, as somebody may have planted them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// A Secret has the name of the next key.
+    pub key: bool,
+    /// A CertificateRequest has the name of the next request.
+    pub request: bool,
+}

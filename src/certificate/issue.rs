@@ -1,0 +1,469 @@
+//! What is the next step of an issuance?
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    api::{
+        condition::{AnyCondition, ConditionStatus, kind},
+        names::{TRUE, annotation},
+        reason::{certificate as reason, request as request_reason},
+    },
+    certificate::{
+        backoff,
+        facts::Situation,
+        issued::{Issued, Readable},
+        key::{self, Choice},
+        plan::{
+            Action, Content, Event, Plan, RECHECK, Requests, delete_keys, delete_request,
+            duplicates, not_ready, until,
+        },
+        policy::{self, View, Violation},
+        request,
+        secret::{KeyFacts, SecretFacts},
+        spec,
+        status::Draft,
+    },
+    cluster::Next,
+    request::facts::RequestFacts,
+};
+
+/// How long a request may take before what it waits for is told: most take less.
+const PATIENCE: SignedDuration = SignedDuration::from_secs(2);
+/// What a request waits for is looked at again at least this often at first.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
+/// And this often when it has waited for long.
+const LAST_LOOK: Duration = Duration::from_secs(60);
+
+/// Decide the next step. `trigger` is why an issuance is to begin; `None` when one is under way.
+pub(super) fn plan(
+    situation: &Situation,
+    requests: &Requests<'_>,
+    trigger: Option<Violation>,
+) -> Plan {
+    let wanted = match key::parameters(&situation.certificate.spec) {
+        Ok(wanted) => wanted,
+        Err(problem) => {
+            let violation = Violation::new(spec::INVALID_SPEC, problem);
+            return not_ready(situation, violation, Next::Change);
+        }
+    };
+    match key::choose(situation, wanted) {
+        Choice::Stuck(event) => stuck(situation, requests, trigger, event),
+        Choice::Missing {
+            name,
+            source,
+            event,
+        } => {
+            // What is left over may have the very name, and does not fit.
+            let mut actions = delete_keys(situation, None);
+            actions.push(Action::CreateNextKey { name, source });
+            actions.extend(event.map(Action::Publish));
+            Plan::act(actions)
+        }
+        Choice::Stored(secret, key) => Issuance {
+            situation,
+            requests,
+            secret: &secret,
+            key: &key,
+        }
+        .plan(trigger),
+    }
+}
+
+/// Nothing goes on until somebody does what `event` asks for.
+fn stuck(
+    situation: &Situation,
+    requests: &Requests<'_>,
+    trigger: Option<Violation>,
+    event: Event,
+) -> Plan {
+    let mut draft = Draft::of(situation);
+    draft.dates();
+    if let Some(why) = trigger {
+        draft.issuing(why);
+    }
+    match policy::readiness(requests.view(situation)) {
+        Some(violation) => {
+            draft.not_ready(Violation::new(violation.reason, event.message.clone()));
+        }
+        None => {
+            draft.ready();
+            draft.issuing_message(event.message.clone());
+        }
+    }
+    let mut actions: Vec<Action> = draft.into_action().into_iter().collect();
+    if !actions.is_empty() {
+        actions.push(Action::Publish(event));
+    }
+    Plan {
+        actions,
+        next: Next::After(RECHECK),
+    }
+}
+
+/// An issuance whose key is stored.
+struct Issuance<'a> {
+    situation: &'a Situation,
+    requests: &'a Requests<'a>,
+    secret: &'a Arc<SecretFacts>,
+    key: &'a KeyFacts,
+}
+
+/// How a request stands.
+enum Standing<'a> {
+    /// For this reason, in a word and in a sentence.
+    Failed(&'a str, &'a str),
+    /// It says that there is a certificate.
+    Issued,
+    /// Its issuer may have said something.
+    Pending { is_known: bool },
+}
+
+impl Issuance<'_> {
+    fn plan(&self, trigger: Option<Violation>) -> Plan {
+        if let Some(begin) = self.begin(trigger) {
+            return begin;
+        }
+        let leftover: Vec<Action> = self
+            .requests
+            .unnumbered
+            .iter()
+            .copied()
+            .chain(
+                self.requests
+                    .next
+                    .iter()
+                    .copied()
+                    .filter(|r| self.is_stale(r)),
+            )
+            .map(|request| delete_request(request))
+            .chain(delete_keys(
+                self.situation,
+                Some(&self.secret.meta.key.name),
+            ))
+            .collect();
+        if !leftover.is_empty() {
+            return Plan::act(leftover);
+        }
+        match self.requests.next.as_slice() {
+            [] => self.request(),
+            [request] => self.proceed(request),
+            _ => {
+                let revision = self.situation.certificate.next_revision();
+                let violation = duplicates("next", Some(revision));
+                not_ready(self.situation, violation, Next::After(RECHECK))
+            }
+        }
+    }
+
+    /// Store that an issuance is under way and where its key is, unless that is stored.
+    fn begin(&self, trigger: Option<Violation>) -> Option<Plan> {
+        let mut draft = Draft::of(self.situation);
+        let name = self.secret.meta.key.name.to_string();
+        let named = &mut draft.status().next_private_key_secret_name;
+        if trigger.is_none() && named.as_ref() == Some(&name) {
+            return None;
+        }
+        *named = Some(name);
+        if let Some(why) = trigger {
+            draft.issuing(why);
+        }
+        draft.dates();
+        match policy::readiness(self.requests.view(self.situation)) {
+            None => draft.ready(),
+            Some(violation) => draft.not_ready(violation),
+        }
+        draft.into_action().map(|action| Plan::act(vec![action]))
+    }
+
+    /// Make the request.
+    fn request(&self) -> Plan {
+        let certificate = &self.situation.certificate;
+        let revision = certificate.next_revision();
+        if let Some(problem) = &self.situation.unrequestable {
+            let event = Event::warning(
+                reason::REQUEST_FAILED,
+                format!("Failed to generate the certificate request: {problem} - will not retry"),
+            );
+            return stuck(self.situation, self.requests, None, event);
+        }
+        if self.situation.taken.request {
+            let name = request::name(&certificate.meta.key.name, revision);
+            let event = Event::warning(
+                reason::REQUEST_FAILED,
+                format!(
+                    "CertificateRequest {name:?} is not ours but has the name that the next \
+                     request needs: delete it"
+                ),
+            );
+            return stuck(self.situation, self.requests, None, event);
+        }
+        Plan::act(vec![Action::CreateRequest {
+            revision,
+            key_secret: self.secret.meta.key.clone(),
+        }])
+    }
+
+    /// Whether a request is of no use to this issuance: made for another spec or key, or ended
+    /// before it began.
+    fn is_stale(&self, request: &RequestFacts) -> bool {
+        let certificate = &self.situation.certificate;
+        let fits = match request::violations(request, &certificate.spec) {
+            Ok(fields) => fields.is_empty(),
+            Err(_) => false,
+        };
+        let same_key = request
+            .csr
+            .as_ref()
+            .is_ok_and(|csr| csr.public_key == self.key.public_key);
+        if !fits || !same_key {
+            return true;
+        }
+        let began = certificate
+            .condition(kind::ISSUING)
+            .and_then(AnyCondition::last_transition_time);
+        let Some(began) = began else { return false };
+        let failed = certificate.status.last_failure_time.as_ref();
+        match standing(request) {
+            Standing::Pending { .. } => false,
+            Standing::Failed(..) => ended(request).is_some_and(|ended| ended < began.0),
+            // What was issued was no good then, and is no better now.
+            Standing::Issued => ended(request)
+                .is_some_and(|ended| ended < began.0 && failed.is_some_and(|at| at.0 >= ended)),
+        }
+    }
+
+    fn proceed(&self, request: &RequestFacts) -> Plan {
+        match standing(request) {
+            Standing::Failed(reason, message) => self.fail(reason, message),
+            Standing::Issued => match &self.situation.issued {
+                Some(issued) if issued.request == request.meta.key => self.store(request, issued),
+                // To be read first.
+                Some(_) | None => Plan::wait(Next::After(FIRST_LOOK)),
+            },
+            Standing::Pending { is_known } => self.await_request(request, is_known),
+        }
+    }
+
+    fn fail(&self, reason: &str, message: &str) -> Plan {
+        let message = format!(
+            "The certificate request has failed to complete and will be retried: {message}"
+        );
+        let mut draft = Draft::of(self.situation);
+        draft.dates();
+        let (failed, attempts) = draft.count_failure();
+        let next = backoff::at(self.situation, failed, attempts);
+        let told = backoff::message(&message, next);
+        draft.not_issuing(reason, told.clone());
+        match policy::readiness(self.requests.view(self.situation)) {
+            None => draft.ready(),
+            Some(violation) => draft.not_ready(Violation::new(violation.reason, told)),
+        }
+        let mut actions: Vec<Action> = draft.into_action().into_iter().collect();
+        actions.push(Action::Publish(Event::warning(reason.to_owned(), message)));
+        Plan::act(actions)
+    }
+
+    /// Put what was issued into the Secret; then say so.
+    fn store(&self, request: &RequestFacts, issued: &Issued) -> Plan {
+        let leaf = match &issued.certificate {
+            Ok(Readable { leaf, details: _ }) => leaf,
+            Err(error) => {
+                let message = format!("the issued certificate cannot be read: {error}");
+                return self.fail(reason::INVALID_CERTIFICATE, &message);
+            }
+        };
+        if leaf.public_key != self.key.public_key {
+            return self.fail(
+                reason::INVALID_CERTIFICATE,
+                "the issued certificate has another public key than the request",
+            );
+        }
+        if self.situation.now > leaf.not_after {
+            let message = format!("the issued certificate expired at {}", leaf.not_after);
+            return self.fail(reason::INVALID_CERTIFICATE, &message);
+        }
+
+        let certificate = &self.situation.certificate;
+        match &self.situation.secret {
+            Some(secret) if self.holds(secret, issued) => self.succeed(request),
+            Some(secret) if self.is_as_written(secret) => {
+                let violation = Violation::new(
+                    reason::SECRET_MISMATCH,
+                    format!(
+                        "Secret {:?} does not keep what is written to it: an admission webhook or \
+                         another controller changes it",
+                        certificate.spec.secret_name
+                    ),
+                );
+                not_ready(self.situation, violation, Next::After(RECHECK))
+            }
+            Some(_) | None => Plan::act(vec![Action::ApplySecret(Content::Issued {
+                key_secret: self.secret.meta.key.clone(),
+            })]),
+        }
+    }
+
+    /// Whether `secret` holds what was issued, written for this Certificate.
+    fn holds(&self, secret: &SecretFacts, issued: &Issued) -> bool {
+        secret.chain == Some(issued.chain)
+            && secret.key.read().map(|key| key.public_key) == Some(self.key.public_key)
+            && secret.annotation(annotation::CERTIFICATE_NAME)
+                == Some(&self.situation.certificate.meta.key.name)
+    }
+
+    fn succeed(&self, request: &RequestFacts) -> Plan {
+        let certificate = &self.situation.certificate;
+        let mut draft = Draft::of(self.situation);
+        let windows = draft.dates();
+        draft.succeeded(certificate.next_revision());
+        let view = View {
+            current: Some(request),
+            ..self.requests.view(self.situation)
+        };
+        let problem = policy::readiness(view).or_else(|| {
+            windows.map(|problem| {
+                Violation::new(
+                    reason::WINDOW_ERROR,
+                    format!("Could not calculate renewal time: {problem}"),
+                )
+            })
+        });
+        match problem {
+            None => draft.ready(),
+            Some(violation) => draft.not_ready(violation),
+        }
+        let mut actions: Vec<Action> = draft.into_action().into_iter().collect();
+        actions.push(Action::Publish(Event::normal(
+            reason::ISSUING,
+            "The certificate has been successfully issued",
+        )));
+        Plan::act(actions)
+    }
+
+    /// Wait for the request, and say what it waits for once that takes long.
+    fn await_request(&self, request: &RequestFacts, is_known: bool) -> Plan {
+        let view = self.requests.view(self.situation);
+        if is_known && self.wants_temporary(view) {
+            return Plan::act(vec![
+                Action::ApplySecret(Content::Temporary {
+                    key_secret: self.secret.meta.key.clone(),
+                }),
+                Action::Publish(Event::normal(
+                    reason::ISSUING,
+                    "Issued temporary certificate",
+                )),
+            ]);
+        }
+
+        let now = self.situation.now;
+        let since = request.meta.created.unwrap_or(now);
+        let told_at = told_at(request).unwrap_or(now);
+        let mut draft = Draft::of(self.situation);
+        draft.dates();
+        let cause = self.situation.cause.clone().filter(|_| now >= told_at);
+        match policy::readiness(view) {
+            None => {
+                draft.ready();
+                if let Some(cause) = cause {
+                    draft.issuing_message(cause);
+                }
+            }
+            Some(violation) => {
+                let message = cause
+                    .or_else(|| self.message_so_far(violation.reason))
+                    .unwrap_or(violation.message);
+                draft.not_ready(Violation::new(violation.reason, message));
+            }
+        }
+        let next = if now < told_at {
+            until(now, told_at)
+        } else {
+            (until(since, now) / 4).clamp(FIRST_LOOK, LAST_LOOK)
+        };
+        Plan {
+            actions: draft.into_action().into_iter().collect(),
+            next: Next::After(next),
+        }
+    }
+
+    /// What the Ready condition says already, if it is for the same reason.
+    fn message_so_far(&self, reason: &str) -> Option<String> {
+        let ready = self.situation.certificate.condition(kind::READY)?;
+        let same = ready.status == ConditionStatus::False && ready.reason() == reason;
+        same.then(|| ready.message.clone()).flatten()
+    }
+
+    /// Whether a temporary certificate is asked for and would help.
+    fn wants_temporary(&self, view: View<'_>) -> bool {
+        let annotations = &self.situation.certificate.annotations;
+        let asked = annotations
+            .get(annotation::ISSUE_TEMPORARY_CERTIFICATE)
+            .is_some_and(|value| value == TRUE);
+        let tried = self
+            .situation
+            .secret
+            .as_ref()
+            .is_some_and(|s| self.is_as_written(s));
+        asked && !tried && policy::temporary(view).is_some()
+    }
+
+    /// Whether nothing changed the Secret since our own last write.
+    fn is_as_written(&self, secret: &SecretFacts) -> bool {
+        self.situation.written.as_deref() == Some(&secret.meta.resource_version)
+    }
+}
+
+/// How `request` stands: a refusal counts more than what came of it.
+fn standing(request: &RequestFacts) -> Standing<'_> {
+    for type_ in [kind::DENIED, kind::INVALID_REQUEST] {
+        if let Some(refusal) = request.condition(type_)
+            && refusal.status == ConditionStatus::True
+        {
+            return Standing::Failed(refusal.reason(), refusal.message());
+        }
+    }
+    let Some(ready) = request.condition(kind::READY) else {
+        return Standing::Pending { is_known: false };
+    };
+    match ready.reason() {
+        request_reason::FAILED | request_reason::DENIED => {
+            Standing::Failed(ready.reason(), ready.message())
+        }
+        request_reason::ISSUED => Standing::Issued,
+        _ if ready.status == ConditionStatus::True && request.has_certificate => Standing::Issued,
+        _ => Standing::Pending { is_known: true },
+    }
+}
+
+/// When `request` came to its end, if it is known.
+fn ended(request: &RequestFacts) -> Option<Timestamp> {
+    if let Some(failed) = &request.status.failure_time {
+        return Some(failed.0);
+    }
+    [kind::DENIED, kind::INVALID_REQUEST, kind::READY]
+        .iter()
+        .find_map(|type_| request.condition(type_))
+        .and_then(|condition| Some(condition.last_transition_time()?.0))
+}
+
+/// Whether the request says that it was signed: then what was issued is to be read.
+pub(super) fn is_issued(request: &RequestFacts) -> bool {
+    matches!(standing(request), Standing::Issued)
+}
+
+/// Whether the request still waits for something.
+pub(super) fn is_pending(request: &RequestFacts) -> bool {
+    matches!(standing(request), Standing::Pending { .. })
+}
+
+/// Whether the request has waited so long that what it waits for is told.
+pub(super) fn is_told(request: &RequestFacts, now: Timestamp) -> bool {
+    told_at(request).is_none_or(|at| at <= now)
+}
+
+fn told_at(request: &RequestFacts) -> Option<Timestamp> {
+    request.meta.created?.checked_add(PATIENCE).ok()
+}

@@ -1,0 +1,199 @@
+//! Which private key does the next issuance use, and which are left over?
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+
+use crate::{
+    api::{
+        certificate::{CertificateSpec, PrivateKeyAlgorithm, RotationPolicy},
+        reason::certificate as reason,
+    },
+    certificate::{
+        facts::{CertificateFacts, Situation},
+        plan::Event,
+        secret::{Entry, KeyFacts, SecretFacts},
+    },
+    pki::key::{KeyAlgorithm, KeyParameters},
+};
+
+/// The longest name of a Secret.
+const LONGEST_NAME: usize = 253;
+
+/// The RSA sizes that can be made; keys of other sizes can be used.
+const RSA_SIZES: [u32; 4] = [2048, 3072, 4096, 8192];
+
+/// The key of the next issuance.
+#[derive(Clone, Debug)]
+pub enum Choice {
+    /// This Secret holds it.
+    Stored(Arc<SecretFacts>, KeyFacts),
+    /// It is to be made, and stored under this name.
+    Missing {
+        /// Name of the Secret.
+        name: String,
+        /// Where the key comes from.
+        source: Source,
+        /// What to tell the user.
+        event: Option<Event>,
+    },
+    /// There can be none until somebody changes something.
+    Stuck(Event),
+}
+
+/// Where a next key comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A new one of this kind and size.
+    Generate(KeyParameters),
+    /// The one that the Secret of the Certificate holds.
+    Reuse,
+}
+
+/// Kind and size of the key that `spec` asks for.
+///
+/// # Errors
+/// When there is no such key, or none can be made.
+pub fn parameters(spec: &CertificateSpec) -> Result<KeyParameters, String> {
+    let key = spec.private_key.as_ref();
+    let algorithm = match key.and_then(|key| key.algorithm) {
+        None | Some(PrivateKeyAlgorithm::Rsa) => KeyAlgorithm::Rsa,
+        Some(PrivateKeyAlgorithm::Ecdsa) => KeyAlgorithm::Ecdsa,
+        Some(PrivateKeyAlgorithm::Ed25519) => KeyAlgorithm::Ed25519,
+    };
+    let size = key.and_then(|key| key.size).filter(|size| *size > 0);
+    let parameters = KeyParameters::new(algorithm, size)
+        .map_err(|error| format!("spec.privateKey.size: {error}"))?;
+    if parameters.algorithm() == KeyAlgorithm::Rsa && !RSA_SIZES.contains(&parameters.size()) {
+        return Err(format!(
+            "spec.privateKey.size: RSA keys of {} bits cannot be generated; use 2048, 3072, 4096 \
+             or 8192",
+            parameters.size()
+        ));
+    }
+    Ok(parameters)
+}
+
+/// The fields of `spec.privateKey` that `key` does not have.
+pub fn violations(key: KeyParameters, wanted: KeyParameters) -> Vec<&'static str> {
+    if key.algorithm() != wanted.algorithm() {
+        return vec!["spec.privateKey.algorithm"];
+    }
+    if key.size() != wanted.size() {
+        return vec!["spec.privateKey.size"];
+    }
+    Vec::new()
+}
+
+/// The name of the Secret with the key of the next issuance: the same each time for the same
+/// Certificate, revision, attempt and kind of key.
+pub fn next_name(certificate: &CertificateFacts, wanted: KeyParameters) -> String {
+    let cause = format!(
+        "{}/{}/{}/{wanted}",
+        certificate.meta.uid,
+        certificate.next_revision(),
+        certificate
+            .status
+            .failed_issuance_attempts
+            .unwrap_or_default(),
+    );
+    let hash: String = digest(&SHA256, cause.as_bytes())
+        .as_ref()
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let name = &certificate.meta.key.name;
+    let kept = name
+        .get(..LONGEST_NAME - 1 - hash.len())
+        .unwrap_or(name)
+        .trim_end_matches(['-', '.']);
+    format!("{kept}-{hash}")
+}
+
+/// Decide for the key of the next issuance.
+///
+/// A Secret that the status names comes first, then the one that we would make, then any other of
+/// ours: after a crash, or as cert-manager left it.
+pub fn choose(situation: &Situation, wanted: KeyParameters) -> Choice {
+    let certificate = &situation.certificate;
+    let expected = next_name(certificate, wanted);
+    let named = certificate.status.next_private_key_secret_name.as_deref();
+    let usable: Vec<(&Arc<SecretFacts>, &KeyFacts)> = situation
+        .keys
+        .iter()
+        .filter_map(|secret| Some((secret, secret.key.read()?)))
+        .filter(|(_, key)| violations(key.parameters, wanted).is_empty())
+        .collect();
+    let by_name = |name: Option<&str>| {
+        usable
+            .iter()
+            .find(|(secret, _)| Some(&*secret.meta.key.name) == name)
+    };
+    let stored = by_name(named)
+        .or_else(|| by_name(Some(&expected)))
+        .or_else(|| usable.first());
+    if let Some((secret, key)) = stored {
+        return Choice::Stored(Arc::clone(secret), **key);
+    }
+
+    if situation.taken.key {
+        return Choice::Stuck(Event::warning(
+            reason::CANNOT_REGENERATE_KEY,
+            format!(
+                "Secret {expected:?} is not ours but has the name that the next private key needs: \
+                 delete it"
+            ),
+        ));
+    }
+    match source(situation, wanted) {
+        Ok((source, event)) => Choice::Missing {
+            name: expected,
+            source,
+            event,
+        },
+        Err(event) => Choice::Stuck(event),
+    }
+}
+
+fn source(situation: &Situation, wanted: KeyParameters) -> Result<(Source, Option<Event>), Event> {
+    let spec = &situation.certificate.spec;
+    let policy = spec
+        .private_key
+        .as_ref()
+        .and_then(|key| key.rotation_policy)
+        .unwrap_or(RotationPolicy::Always);
+    let stored = match policy {
+        RotationPolicy::Always => None,
+        RotationPolicy::Never => situation.secret.as_ref().map(|secret| &secret.key),
+    };
+    match stored {
+        None | Some(Entry::Missing) => Ok((Source::Generate(wanted), None)),
+        Some(Entry::Broken(_)) => {
+            let event = Event::warning(
+                reason::DECODE_FAILED,
+                format!(
+                    "Failed to decode private key stored in Secret {:?} - generating new key",
+                    spec.secret_name
+                ),
+            );
+            Ok((Source::Generate(wanted), Some(event)))
+        }
+        Some(Entry::Read(key)) => match violations(key.parameters, wanted).as_slice() {
+            [] => Ok((Source::Reuse, None)),
+            fields => Err(Event::warning(
+                reason::CANNOT_REGENERATE_KEY,
+                format!(
+                    "User intervention required: existing private key in Secret {:?} does not \
+                     match requirements on Certificate resource, mismatching fields: [{}], but no \
+                     new private key can be created as the Certificate's \
+                     .spec.privateKey.rotationPolicy is set to Never. To allow a new private key \
+                     you can set .spec.privateKey.rotationPolicy to 'Always' (this will result in \
+                     the private key being regenerated every time a cert is renewed)",
+                    spec.secret_name,
+                    fields.join(" ")
+                ),
+            )),
+        },
+    }
+}

@@ -1,0 +1,308 @@
+//! When is a certificate renewed?
+
+use croner::{
+    Cron,
+    parser::{CronParser, Seconds, Year},
+};
+use jiff::{SignedDuration, Timestamp, Zoned, tz::TimeZone};
+
+use crate::api::certificate::{CertificateSpec, RenewalPolicy, RenewalWindow};
+
+/// When a certificate is renewed, and what was wrong with the way to say it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RenewalTime {
+    /// The time, in whole seconds as it is stored; `None` when it is never renewed.
+    pub at: Option<Timestamp>,
+    /// Why the windows could not be obeyed.
+    pub problem: Option<String>,
+}
+
+/// When a certificate with these dates is renewed.
+///
+/// The dates are those of the certificate that was issued, whatever lifetime was asked for.
+pub fn renewal_time(
+    spec: &CertificateSpec,
+    not_before: Timestamp,
+    not_after: Timestamp,
+) -> RenewalTime {
+    let lifetime = not_before.duration_until(not_after);
+    let at = not_after
+        .checked_sub(renew_before(spec, lifetime))
+        .unwrap_or(not_after);
+    // What is stored has no fraction: waking up by it must not come before the time itself.
+    let at = Timestamp::from_second(at.as_second()).unwrap_or(at);
+
+    let Some(renewal) = &spec.renewal else {
+        return RenewalTime {
+            at: Some(at),
+            problem: None,
+        };
+    };
+    match renewal.policy {
+        Some(RenewalPolicy::Disabled) => RenewalTime::default(),
+        None | Some(RenewalPolicy::RenewBefore) => {
+            let windows = renewal.windows.as_deref().unwrap_or_default();
+            match in_windows(windows, at, not_before, not_after) {
+                Ok(at) => RenewalTime {
+                    at: Some(at),
+                    problem: None,
+                },
+                Err(problem) => RenewalTime {
+                    at: Some(at),
+                    problem: Some(problem),
+                },
+            }
+        }
+    }
+}
+
+/// How long before expiry: what the user says where that fits the lifetime, else a third of it.
+fn renew_before(spec: &CertificateSpec, lifetime: SignedDuration) -> SignedDuration {
+    let before = spec
+        .renew_before
+        .as_ref()
+        .and_then(|before| before.parse().ok())
+        .filter(|before| before.is_positive() && *before < lifetime);
+    if let Some(before) = before {
+        return before;
+    }
+    match spec.renew_before_percentage {
+        Some(percent @ 1..=99) => {
+            let nanos = lifetime.as_nanos() * i128::from(percent) / 100;
+            SignedDuration::from_nanos_i128(nanos)
+        }
+        Some(_) | None => lifetime / 3,
+    }
+}
+
+/// `at` where it lies in a window, else the next opening of one.
+fn in_windows(
+    windows: &[RenewalWindow],
+    at: Timestamp,
+    not_before: Timestamp,
+    not_after: Timestamp,
+) -> Result<Timestamp, String> {
+    if windows.is_empty() {
+        return Ok(at);
+    }
+    let windows = windows
+        .iter()
+        .map(Window::parse)
+        .collect::<Result<Vec<_>, _>>()?;
+    if windows.iter().any(|window| window.holds(at, not_before)) {
+        return Ok(at);
+    }
+    windows
+        .iter()
+        .filter_map(|window| window.next_opening(at, not_after))
+        .min()
+        .ok_or_else(|| {
+            "no renewal window opens between the time of renewal and the expiry of the certificate"
+                .to_owned()
+        })
+}
+
+struct Window {
+    cron: Cron,
+    zone: TimeZone,
+    duration: SignedDuration,
+}
+
+impl Window {
+    fn parse(window: &RenewalWindow) -> Result<Self, String> {
+        let cron = CronParser::builder()
+            .seconds(Seconds::Disallowed)
+            .year(Year::Disallowed)
+            .build()
+            .parse(&window.cron)
+            .map_err(|error| format!("renewal window {:?}: {error}", window.cron))?;
+        let zone = match window.timezone.as_deref() {
+            None | Some("") => TimeZone::UTC,
+            Some(name) => TimeZone::get(name)
+                .map_err(|error| format!("renewal window {:?}: {error}", window.cron))?,
+        };
+        let duration = window
+            .window_duration
+            .parse()
+            .map_err(|error| format!("renewal window {:?}: {error}", window.cron))?;
+        Ok(Self {
+            cron,
+            zone,
+            duration,
+        })
+    }
+
+    /// Whether `at` lies in a window that opened since the certificate is valid, or shortly before.
+    fn holds(&self, at: Timestamp, not_before: Timestamp) -> bool {
+        let Ok(opened) = self.cron.find_previous_occurrence(&self.local(at), true) else {
+            return false;
+        };
+        let opened = opened.timestamp();
+        opened.duration_until(at) < self.duration
+            && opened.duration_until(not_before) <= self.duration
+    }
+
+    /// The first opening from `at` on, unless it is long after expiry.
+    fn next_opening(&self, at: Timestamp, not_after: Timestamp) -> Option<Timestamp> {
+        let opens = self
+            .cron
+            .find_next_occurrence(&self.local(at), true)
+            .ok()?
+            .timestamp();
+        (not_after.duration_until(opens) <= self.duration).then_some(opens)
+    }
+
+    fn local(&self, at: Timestamp) -> Zoned {
+        at.to_zoned(self.zone.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::certificate::Renewal;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn spec(before: Option<&str>, percentage: Option<i32>) -> CertificateSpec {
+        CertificateSpec {
+            renew_before: before.map(Into::into),
+            renew_before_percentage: percentage,
+            ..CertificateSpec::default()
+        }
+    }
+
+    fn window(cron: &str, timezone: Option<&str>, duration: &str) -> RenewalWindow {
+        RenewalWindow {
+            cron: cron.into(),
+            timezone: timezone.map(Into::into),
+            window_duration: duration.into(),
+        }
+    }
+
+    #[test]
+    fn the_time_before_expiry() {
+        // 90 days.
+        let (from, to) = ("2026-01-01T00:00:00Z", "2026-04-01T00:00:00Z");
+        let table = [
+            (None, None, from, to, "2026-03-02T00:00:00Z"),
+            (Some("720h"), None, from, to, "2026-03-02T00:00:00Z"),
+            (Some("1h"), None, from, to, "2026-03-31T23:00:00Z"),
+            (Some("1h"), Some(50), from, to, "2026-03-31T23:00:00Z"),
+            (None, Some(50), from, to, "2026-02-15T00:00:00Z"),
+            (None, Some(0), from, to, "2026-03-02T00:00:00Z"),
+            (None, Some(100), from, to, "2026-03-02T00:00:00Z"),
+            // Longer than the certificate lives: the percentage, or a third.
+            (Some("2160h"), None, from, to, "2026-03-02T00:00:00Z"),
+            (Some("2161h"), Some(10), from, to, "2026-03-23T00:00:00Z"),
+            (Some("-1h"), None, from, to, "2026-03-02T00:00:00Z"),
+            (Some("soon"), None, from, to, "2026-03-02T00:00:00Z"),
+            // Whole seconds, cut off.
+            (
+                None,
+                None,
+                "2026-01-01T00:00:00Z",
+                "2026-01-01T00:00:10Z",
+                "2026-01-01T00:00:06Z",
+            ),
+            // Six days, as short-lived certificates have.
+            (
+                None,
+                None,
+                "2026-01-01T00:00:00Z",
+                "2026-01-07T00:00:00Z",
+                "2026-01-05T00:00:00Z",
+            ),
+        ];
+        for (before, percentage, from, to, want) in table {
+            let found = renewal_time(&spec(before, percentage), at(from), at(to));
+            assert_eq!(
+                found,
+                RenewalTime {
+                    at: Some(at(want)),
+                    problem: None
+                },
+                "{before:?} {percentage:?} {from} {to}"
+            );
+        }
+    }
+
+    #[test]
+    fn windows_and_policies() {
+        // Due on Monday, 2 March 2026, at midnight UTC.
+        let due = Some("2026-03-02T00:00:00Z");
+        let disabled = Some(RenewalPolicy::Disabled);
+        let before = Some(RenewalPolicy::RenewBefore);
+        let table = [
+            (None, vec![], due, false),
+            (before, vec![], due, false),
+            (disabled, vec![], None, false),
+            // Open at that time.
+            (before, vec![window("0 22 * * *", None, "3h")], due, false),
+            (before, vec![window("0 0 * * 1", None, "1m")], due, false),
+            // Closes just then.
+            (
+                before,
+                vec![window("0 22 * * *", None, "2h")],
+                Some("2026-03-02T22:00:00Z"),
+                false,
+            ),
+            (
+                before,
+                vec![window("0 2 * * sat", None, "2h")],
+                Some("2026-03-07T02:00:00Z"),
+                false,
+            ),
+            // The first of several.
+            (
+                before,
+                vec![
+                    window("0 2 * * sat", None, "2h"),
+                    window("30 5 * * wed", None, "2h"),
+                ],
+                Some("2026-03-04T05:30:00Z"),
+                false,
+            ),
+            (
+                before,
+                vec![window("@daily", Some("Europe/Berlin"), "30m")],
+                Some("2026-03-02T23:00:00Z"),
+                false,
+            ),
+            (
+                before,
+                vec![window("@daily", Some("Europe/Berlin"), "90m")],
+                due,
+                false,
+            ),
+            // Opens only after expiry: renewed when due, and told.
+            (before, vec![window("0 0 1 12 *", None, "1h")], due, true),
+            // Cannot be read: renewed when due, and told.
+            (before, vec![window("every day", None, "1h")], due, true),
+            (before, vec![window("0 0 * * * *", None, "1h")], due, true),
+            (
+                before,
+                vec![window("@daily", Some("Mars/Base"), "1h")],
+                due,
+                true,
+            ),
+            (before, vec![window("@daily", None, "1d")], due, true),
+        ];
+        for (policy, windows, want, problem) in table {
+            let mut spec = spec(None, None);
+            spec.renewal = Some(Renewal {
+                policy,
+                windows: Some(windows.clone()),
+            });
+            let found = renewal_time(
+                &spec,
+                at("2026-01-01T00:00:00Z"),
+                at("2026-04-01T00:00:00Z"),
+            );
+            assert_eq!(found.at, want.map(at), "{policy:?} {windows:?}");
+            assert_eq!(found.problem.is_some(), problem, "{windows:?} {found:?}");
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! Which CertificateRequest does a Certificate make, and does one that stands still fit?
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    hash::Hash,
+    net::IpAddr,
+};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+
+use crate::{
+    api::{
+        certificate::{self, CertificateSpec, KeyUsage, NameConstraintItem, NameConstraints},
+        names::annotation,
+        request::{CertificateRequest, CertificateRequestSpec},
+    },
+    certificate::{content::owner, facts::CertificateFacts},
+    pki::{
+        self,
+        csr::{self, RequestParameters, Subtrees},
+        names::{Names, OtherName},
+        signature::SignatureAlgorithm,
+        subject::{DistinguishedName, Subject, SubjectName},
+        usages::Usage,
+    },
+    request::facts::RequestFacts,
+};
+
+/// The longest name of a Certificate that stands in the names of its requests as it is.
+const LONGEST_PLAIN_NAME: usize = 233;
+/// How much of a longer one stands there, before its hash.
+const KEPT_OF_NAME: usize = 168;
+
+/// The name of the request for a revision of the Certificate `certificate`.
+pub fn name(certificate: &str, revision: i64) -> String {
+    if certificate.len() <= LONGEST_PLAIN_NAME {
+        return format!("{certificate}-{revision}");
+    }
+    let hash: String = digest(&SHA256, certificate.as_bytes())
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    // Names of objects are ASCII.
+    let start = certificate.get(..KEPT_OF_NAME).unwrap_or_default();
+    format!("{start}-{hash}-{revision}")
+}
+
+/// The request for a revision of `certificate`, whose key is in the Secret `key_secret`.
+pub fn build(
+    certificate: &CertificateFacts,
+    revision: i64,
+    key_secret: &str,
+    csr_pem: String,
+    copied_annotation_prefixes: &[String],
+) -> CertificateRequest {
+    let mut annotations = copied_annotations(&certificate.annotations, copied_annotation_prefixes);
+    annotations.extend(
+        [
+            (annotation::CERTIFICATE_REVISION, revision.to_string()),
+            (annotation::PRIVATE_KEY_SECRET_NAME, key_secret.to_owned()),
+            (
+                annotation::CERTIFICATE_NAME,
+                certificate.meta.key.name.to_string(),
+            ),
+        ]
+        .map(|(key, value)| (key.to_owned(), value)),
+    );
+    CertificateRequest {
+        metadata: ObjectMeta {
+            name: Some(name(&certificate.meta.key.name, revision)),
+            namespace: Some(certificate.meta.key.namespace.to_string()),
+            annotations: Some(annotations),
+            labels: Some(certificate.labels.clone()).filter(|labels| !labels.is_empty()),
+            owner_references: Some(vec![owner(certificate)]),
+            ..ObjectMeta::default()
+        },
+        spec: CertificateRequestSpec {
+            duration: certificate.spec.duration.clone(),
+            is_ca: certificate.spec.is_ca,
+            issuer_ref: certificate.spec.issuer_ref.clone(),
+            request: ByteString(csr_pem.into_bytes()),
+            usages: certificate.spec.usages.clone(),
+            ..CertificateRequestSpec::default()
+        },
+        status: None,
+    }
+}
+
+/// The annotations that pass `prefixes`, looked at in order: a prefix adds, `-prefix` takes away.
+/// Where `*` stands anywhere, each prefix that adds, adds everything.
+pub fn copied_annotations(
+    all: &BTreeMap<String, String>,
+    prefixes: &[String],
+) -> BTreeMap<String, String> {
+    let everything = prefixes.iter().any(|prefix| prefix == "*");
+    let mut copied = BTreeMap::new();
+    for prefix in prefixes {
+        if let Some(prefix) = prefix.strip_prefix('-') {
+            copied.retain(|key: &String, _| !key.starts_with(prefix));
+            continue;
+        }
+        let added = all
+            .iter()
+            .filter(|(key, _)| everything || key.starts_with(prefix.as_str()));
+        copied.extend(added.map(|(key, value)| (key.clone(), value.clone())));
+    }
+    copied
+}
+
+/// What is to be signed for `spec`.
+///
+/// # Errors
+/// Says which field cannot be put into a request.
+pub fn parameters(spec: &CertificateSpec) -> Result<RequestParameters, String> {
+    let names = names(spec)?;
+    let subject = subject(spec)?;
+    if names.is_empty() && subject.common_name().is_none() {
+        return Err(
+            "at least one of commonName, dnsNames, uris, emailAddresses, ipAddresses and \
+             otherNames must be set"
+                .to_owned(),
+        );
+    }
+    Ok(RequestParameters {
+        subject,
+        names,
+        is_ca: spec.is_ca == Some(true),
+        usages: spec.usages.iter().flatten().map(usage).collect(),
+        omit_usages: spec.encode_usages_in_request == Some(false),
+        basic_constraints: false,
+        name_constraints: spec.name_constraints.as_ref().map(name_constraints),
+        signature_algorithm: spec.signature_algorithm.map(signature_algorithm),
+    })
+}
+
+fn names(spec: &CertificateSpec) -> Result<Names, String> {
+    let ips = spec
+        .ip_addresses
+        .iter()
+        .flatten()
+        .map(|text| {
+            text.parse::<IpAddr>()
+                .map_err(|_| format!("spec.ipAddresses: {text:?} is not an IP address"))
+        })
+        .collect::<Result<_, _>>()?;
+    let others = spec.other_names.iter().flatten().map(other_name).collect();
+    Ok(Names {
+        dns: spec.dns_names.clone().unwrap_or_default(),
+        emails: spec.email_addresses.clone().unwrap_or_default(),
+        ips,
+        uris: spec.uris.clone().unwrap_or_default(),
+        others,
+        unrecognized: Vec::new(),
+    })
+}
+
+fn other_name(other: &certificate::OtherName) -> OtherName {
+    OtherName {
+        oid: other.oid.clone().unwrap_or_default(),
+        utf8_value: other.utf8_value.clone().unwrap_or_default(),
+    }
+}
+
+fn subject(spec: &CertificateSpec) -> Result<SubjectName, String> {
+    if let Some(literal) = literal_subject(spec) {
+        return DistinguishedName::parse(literal)
+            .map(SubjectName::Literal)
+            .map_err(|error| format!("spec.literalSubject: {error}"));
+    }
+    Ok(SubjectName::Fields(subject_fields(spec)))
+}
+
+fn literal_subject(spec: &CertificateSpec) -> Option<&str> {
+    spec.literal_subject
+        .as_deref()
+        .filter(|literal| !literal.is_empty())
+}
+
+fn subject_fields(spec: &CertificateSpec) -> Subject {
+    let certificate::Subject {
+        countries,
+        localities,
+        organizational_units,
+        organizations,
+        postal_codes,
+        provinces,
+        serial_number,
+        street_addresses,
+    } = spec.subject.clone().unwrap_or_default();
+    Subject {
+        common_name: spec.common_name.clone().unwrap_or_default(),
+        countries: countries.unwrap_or_default(),
+        organizations: organizations.unwrap_or_default(),
+        organizational_units: organizational_units.unwrap_or_default(),
+        localities: localities.unwrap_or_default(),
+        provinces: provinces.unwrap_or_default(),
+        street_addresses: street_addresses.unwrap_or_default(),
+        postal_codes: postal_codes.unwrap_or_default(),
+        serial_number: serial_number.unwrap_or_default(),
+    }
+}
+
+fn name_constraints(constraints: &NameConstraints) -> csr::NameConstraints {
+    let subtrees = |item: &Option<NameConstraintItem>| {
+        let NameConstraintItem {
+            dns_domains,
+            email_addresses,
+            ip_ranges,
+            uri_domains,
+        } = item.clone().unwrap_or_default();
+        Subtrees {
+            dns_domains: dns_domains.unwrap_or_default(),
+            email_addresses: email_addresses.unwrap_or_default(),
+            ip_ranges: ip_ranges.unwrap_or_default(),
+            uri_domains: uri_domains.unwrap_or_default(),
+        }
+    };
+    csr::NameConstraints {
+        critical: constraints.critical == Some(true),
+        permitted: subtrees(&constraints.permitted),
+        excluded: subtrees(&constraints.excluded),
+    }
+}
+
+fn signature_algorithm(algorithm: certificate::SignatureAlgorithm) -> SignatureAlgorithm {
+    match algorithm {
+        certificate::SignatureAlgorithm::Sha256WithRsa => SignatureAlgorithm::RsaSha256,
+        certificate::SignatureAlgorithm::Sha384WithRsa => SignatureAlgorithm::RsaSha384,
+        certificate::SignatureAlgorithm::Sha512WithRsa => SignatureAlgorithm::RsaSha512,
+        certificate::SignatureAlgorithm::EcdsaWithSha256 => SignatureAlgorithm::EcdsaSha256,
+        certificate::SignatureAlgorithm::EcdsaWithSha384 => SignatureAlgorithm::EcdsaSha384,
+        certificate::SignatureAlgorithm::EcdsaWithSha512 => SignatureAlgorithm::EcdsaSha512,
+        certificate::SignatureAlgorithm::PureEd25519 => SignatureAlgorithm::Ed25519,
+    }
+}
+
+fn usage(usage: &KeyUsage) -> Usage {
+    match usage {
+        KeyUsage::Signing => Usage::Signing,
+        KeyUsage::DigitalSignature => Usage::DigitalSignature,
+        KeyUsage::ContentCommitment => Usage::ContentCommitment,
+        KeyUsage::KeyEncipherment => Usage::KeyEncipherment,
+        KeyUsage::KeyAgreement => Usage::KeyAgreement,
+        KeyUsage::DataEncipherment => Usage::DataEncipherment,
+        KeyUsage::CertSign => Usage::CertSign,
+        KeyUsage::CrlSign => Usage::CrlSign,
+        KeyUsage::EncipherOnly => Usage::EncipherOnly,
+        KeyUsage::DecipherOnly => Usage::DecipherOnly,
+        KeyUsage::Any => Usage::Any,
+        KeyUsage::ServerAuth => Usage::ServerAuth,
+        KeyUsage::ClientAuth => Usage::ClientAuth,
+        KeyUsage::CodeSigning => Usage::CodeSigning,
+        KeyUsage::EmailProtection => Usage::EmailProtection,
+        KeyUsage::Smime => Usage::SMime,
+        KeyUsage::IpsecEndSystem => Usage::IpsecEndSystem,
+        KeyUsage::IpsecTunnel => Usage::IpsecTunnel,
+        KeyUsage::IpsecUser => Usage::IpsecUser,
+        KeyUsage::Timestamping => Usage::Timestamping,
+        KeyUsage::OcspSigning => Usage::OcspSigning,
+        KeyUsage::MicrosoftSgc => Usage::MicrosoftSgc,
+        KeyUsage::NetscapeSgc => Usage::NetscapeSgc,
+    }
+}
+
+/// The fields of `spec` that `request` does not have as they are now.
+///
+/// # Errors
+/// When the signing request, or the literal subject, cannot be read.
+pub fn violations(
+    request: &RequestFacts,
+    spec: &CertificateSpec,
+) -> Result<Vec<&'static str>, String> {
+    let csr = request.csr.as_ref().map_err(Clone::clone)?;
+    let mut differ = Vec::new();
+    let mut check = |same: bool, field| {
+        if !same {
+            differ.push(field);
+        }
+    };
+
+    let names = &csr.names;
+    check(
+        same_addresses(&names.ips, spec.ip_addresses.as_deref()),
+        "spec.ipAddresses",
+    );
+    check(same(&names.uris, spec.uris.as_deref()), "spec.uris");
+    check(
+        same(&names.emails, spec.email_addresses.as_deref()),
+        "spec.emailAddresses",
+    );
+    check(same(&names.dns, spec.dns_names.as_deref()), "spec.dnsNames");
+    if let Some(others) = &spec.other_names {
+        let wanted: Vec<OtherName> = others.iter().map(other_name).collect();
+        check(same(&names.others, Some(&wanted)), "spec.otherNames");
+    }
+
+    match literal_subject(spec) {
+        Some(literal) => {
+            let wanted =
+                DistinguishedName::parse(literal).map_err(|error: pki::Error| error.to_string())?;
+            check(wanted.to_der() == csr.subject_der, "spec.literalSubject");
+        }
+        None => {
+            for (field, same) in subject_violations(&csr.subject, &subject_fields(spec)) {
+                check(same, field);
+            }
+        }
+    }
+
+    check(
+        request.is_ca.unwrap_or_default() == spec.is_ca.unwrap_or_default(),
+        "spec.isCA",
+    );
+    check(
+        same(
+            request.usages.as_deref().unwrap_or_default(),
+            spec.usages.as_deref(),
+        ),
+        "spec.usages",
+    );
+    if let (Some(requested), Some(wanted)) = (&request.duration, &spec.duration) {
+        check(
+            requested == wanted || same_value(requested.parse(), wanted.parse()),
+            "spec.duration",
+        );
+    }
+    check(request.issuer_ref.same(&spec.issuer_ref), "spec.issuerRef");
+    Ok(differ)
+}
+
+fn subject_violations(requested: &Subject, wanted: &Subject) -> [(&'static str, bool); 9] {
+    let list = |of: fn(&Subject) -> &Vec<String>| same(of(requested), Some(of(wanted)));
+    [
+        (
+            "spec.commonName",
+            requested.common_name == wanted.common_name,
+        ),
+        (
+            "spec.subject.serialNumber",
+            requested.serial_number == wanted.serial_number,
+        ),
+        (
+            "spec.subject.organizations",
+            list(|subject| &subject.organizations),
+        ),
+        ("spec.subject.countries", list(|subject| &subject.countries)),
+        (
+            "spec.subject.localities",
+            list(|subject| &subject.localities),
+        ),
+        (
+            "spec.subject.organizationalUnits",
+            list(|subject| &subject.organizational_units),
+        ),
+        (
+            "spec.subject.postalCodes",
+            list(|subject| &subject.postal_codes),
+        ),
+        ("spec.subject.provinces", list(|subject| &subject.provinces)),
+        (
+            "spec.subject.streetAddresses",
+            list(|subject| &subject.street_addresses),
+        ),
+    ]
+}
+
+fn same_value<T: PartialEq, E>(one: Result<T, E>, other: Result<T, E>) -> bool {
+    matches!((one, other), (Ok(one), Ok(other)) if one == other)
+}
+
+/// Whether a list that was requested holds what is wanted, in any order, however often.
+pub fn same<T: Eq + Hash>(requested: &[T], wanted: Option<&[T]>) -> bool {
+    let requested: HashSet<&T> = requested.iter().collect();
+    let wanted: HashSet<&T> = wanted.unwrap_or_default().iter().collect();
+    requested == wanted
+}
+
+/// As [`same`], for addresses: an IPv4 address may be written as IPv6.
+pub fn same_addresses(requested: &[IpAddr], wanted: Option<&[String]>) -> bool {
+    let wanted: Option<Vec<IpAddr>> = wanted
+        .unwrap_or_default()
+        .iter()
+        .map(|text| text.parse().ok().map(|ip: IpAddr| ip.to_canonical()))
+        .collect();
+    let requested: Vec<IpAddr> = requested.iter().map(IpAddr::to_canonical).collect();
+    wanted.is_some_and(|wanted| same(&requested, Some(&wanted)))
+}

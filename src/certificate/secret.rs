@@ -1,0 +1,301 @@
+//! What is known of a Secret that holds a key pair? Never the key itself.
+
+use std::collections::BTreeMap;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use jiff::Timestamp;
+use k8s_openapi::{
+    ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::{
+    api::names::{TRUE, annotation, label, secret_key},
+    certificate::{details, managed::ManagedFields, temporary},
+    cluster::{Facts, Meta},
+    pki::{
+        PublicKeyHash,
+        certificate::CertificateFacts,
+        key::{KeyParameters, PrivateKey},
+        names::Names,
+    },
+};
+
+/// What is kept of a Secret with a key pair, or with the key of an issuance under way.
+#[derive(Clone, Debug)]
+pub struct SecretFacts {
+    /// Name and versions.
+    pub meta: Meta,
+    /// `metadata.labels`.
+    pub labels: BTreeMap<String, String>,
+    /// `metadata.annotations`, but for those that follow from the certificate ([`Details`]) and the
+    /// one that kubectl keeps the whole object in.
+    pub annotations: BTreeMap<String, String>,
+    /// `metadata.ownerReferences`.
+    pub owners: Vec<OwnerReference>,
+    /// `type`.
+    pub type_: String,
+    /// Whether there is any data.
+    pub has_data: bool,
+    /// `tls.key`.
+    pub key: Entry<KeyFacts>,
+    /// The leaf in `tls.crt`.
+    pub leaf: Entry<Leaf>,
+    /// SHA-256 of `tls.crt` as it stands.
+    pub chain: Option<ChainHash>,
+    /// Whether `ca.crt` says something.
+    pub has_ca: bool,
+    /// Whether `key.der` says what `tls.key` says; `None` without one.
+    pub der_fits: Option<bool>,
+    /// Whether `tls-combined.pem` says what `tls.key` and `tls.crt` say; `None` without one.
+    pub combined_fits: Option<bool>,
+    /// What follows from the certificate.
+    pub details: Details,
+    /// The fields that our field manager holds, or why they cannot be read.
+    pub managed: Result<ManagedFields, String>,
+}
+
+/// One entry of a Secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry<T> {
+    /// There is none, or it is empty.
+    Missing,
+    /// It cannot be read, for this reason.
+    Broken(String),
+    /// What it says.
+    Read(T),
+}
+
+impl<T> Entry<T> {
+    /// What it says, if it can be read.
+    pub fn read(&self) -> Option<&T> {
+        match self {
+            Self::Missing | Self::Broken(_) => None,
+            Self::Read(value) => Some(value),
+        }
+    }
+
+    fn of(bytes: &[u8], read: impl FnOnce(&[u8]) -> Result<T, crate::pki::Error>) -> Self {
+        if bytes.is_empty() {
+            return Self::Missing;
+        }
+        match read(bytes) {
+            Ok(value) => Self::Read(value),
+            Err(error) => Self::Broken(error.to_string()),
+        }
+    }
+}
+
+/// What is known of a private key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyFacts {
+    /// Its kind and size.
+    pub parameters: KeyParameters,
+    /// The hash of its public half.
+    pub public_key: PublicKeyHash,
+}
+
+impl KeyFacts {
+    /// What is known of `key`.
+    ///
+    /// # Errors
+    /// When its public half cannot be encoded.
+    pub fn of(key: &PrivateKey) -> Result<Self, crate::pki::Error> {
+        Ok(Self {
+            parameters: key.parameters(),
+            public_key: key.public_key_hash()?,
+        })
+    }
+}
+
+/// What decisions need of the certificate in a Secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaf {
+    /// The serial in lower-case hexadecimal.
+    pub serial: String,
+    /// From when it is valid.
+    pub not_before: Timestamp,
+    /// Until when it is valid.
+    pub not_after: Timestamp,
+    /// The common name, empty without one.
+    pub common_name: String,
+    /// The subject alternative names.
+    pub names: Names,
+    /// The hash of its public key.
+    pub public_key: PublicKeyHash,
+    /// Whether it only stands in until the real one is there.
+    pub is_temporary: bool,
+}
+
+impl From<&CertificateFacts> for Leaf {
+    fn from(certificate: &CertificateFacts) -> Self {
+        Self {
+            serial: certificate.serial.clone(),
+            not_before: certificate.not_before,
+            not_after: certificate.not_after,
+            common_name: certificate.subject.common_name.clone(),
+            names: certificate.names.clone(),
+            public_key: certificate.public_key,
+            is_temporary: certificate.issuer_common_name.as_deref() == Some(temporary::ISSUER),
+        }
+    }
+}
+
+/// SHA-256 of a chain in PEM, byte for byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChainHash([u8; 32]);
+
+impl ChainHash {
+    /// The hash of `pem`.
+    pub fn of(pem: &[u8]) -> Self {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest(&SHA256, pem).as_ref());
+        Self(hash)
+    }
+}
+
+/// The annotations that follow from the certificate in a Secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Details {
+    /// Their keys.
+    pub keys: Vec<&'static str>,
+    /// The first that the Secret has with another value: that value, and the one that would fit.
+    pub mismatch: Option<(String, String)>,
+}
+
+impl Details {
+    fn of(certificate: &CertificateFacts, stored: &BTreeMap<String, String>) -> Self {
+        let wanted = details::annotations(certificate);
+        let mismatch = wanted.iter().find_map(|(key, want)| {
+            let stored = stored.get(*key).filter(|stored| *stored != want)?;
+            Some((stored.clone(), want.clone()))
+        });
+        Self {
+            keys: wanted.into_keys().collect(),
+            mismatch,
+        }
+    }
+}
+
+/// How Secrets are looked up besides by name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SecretIndex {
+    /// By the uid of the controller owner.
+    Owner(String),
+}
+
+impl Facts for SecretFacts {
+    type Object = Secret;
+    type Index = SecretIndex;
+
+    fn reduce(secret: Secret) -> Self {
+        let Secret {
+            metadata,
+            data,
+            type_,
+            ..
+        } = secret;
+        let meta = Meta::of(&metadata);
+        let data = Data(data.unwrap_or_default());
+        let key_pem = data.get(secret_key::PRIVATE_KEY);
+        let chain_pem = data.get(secret_key::CERTIFICATE);
+        let key = Entry::of(key_pem, |pem| KeyFacts::of(&PrivateKey::from_pem(pem)?));
+        let certificate = Entry::of(chain_pem, |pem| CertificateFacts::from_pem(pem));
+
+        let mut annotations = metadata.annotations.unwrap_or_default();
+        let details = certificate
+            .read()
+            .map(|certificate| Details::of(certificate, &annotations))
+            .unwrap_or_default();
+        annotations.retain(|key, _| {
+            key != annotation::LAST_APPLIED && !details.keys.contains(&key.as_str())
+        });
+
+        Self {
+            meta,
+            labels: metadata.labels.unwrap_or_default(),
+            annotations,
+            owners: metadata.owner_references.unwrap_or_default(),
+            type_: type_.unwrap_or_default(),
+            has_data: !data.0.is_empty(),
+            key,
+            leaf: match &certificate {
+                Entry::Missing => Entry::Missing,
+                Entry::Broken(why) => Entry::Broken(why.clone()),
+                Entry::Read(certificate) => Entry::Read(Leaf::from(certificate)),
+            },
+            chain: (!chain_pem.is_empty()).then(|| ChainHash::of(chain_pem)),
+            has_ca: !data.get(secret_key::CA).is_empty(),
+            der_fits: data.fits(secret_key::DER, || der_of(key_pem)),
+            combined_fits: data.fits(secret_key::COMBINED_PEM, || {
+                Some(combined(key_pem, chain_pem))
+            }),
+            details,
+            managed: ManagedFields::read(&metadata.managed_fields.unwrap_or_default()),
+        }
+    }
+
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    fn indexes(&self) -> Vec<SecretIndex> {
+        self.meta
+            .controller
+            .iter()
+            .cloned()
+            .map(SecretIndex::Owner)
+            .collect()
+    }
+}
+
+impl SecretFacts {
+    /// Whether it is there to hold the key of an issuance under way.
+    pub fn is_next_key(&self) -> bool {
+        self.labels
+            .get(label::NEXT_PRIVATE_KEY)
+            .is_some_and(|value| value == TRUE)
+    }
+
+    /// The value of an annotation that does not follow from the certificate.
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        self.annotations.get(key).map(String::as_str)
+    }
+}
+
+/// The bytes of the first PEM block of a key: what `key.der` holds.
+pub fn der_of(key_pem: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    Some(Zeroizing::new(pem::parse(key_pem).ok()?.into_contents()))
+}
+
+/// Key and chain in one: what `tls-combined.pem` holds.
+pub fn combined(key_pem: &[u8], chain_pem: &[u8]) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new([key_pem, b"\n", chain_pem].concat())
+}
+
+/// The data of a Secret, overwritten when let go.
+struct Data(BTreeMap<String, ByteString>);
+
+impl Data {
+    fn get(&self, key: &str) -> &[u8] {
+        self.0.get(key).map_or(&[], |value| value.0.as_slice())
+    }
+
+    fn fits(&self, key: &str, wanted: impl FnOnce() -> Option<Zeroizing<Vec<u8>>>) -> Option<bool> {
+        let stored = &self.0.get(key)?.0;
+        Some(wanted().is_some_and(|wanted| *wanted == *stored))
+    }
+}
+
+impl Drop for Data {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
+    }
+}
+
+/// Overwrites the data of a Secret.
+pub fn wipe(data: &mut BTreeMap<String, ByteString>) {
+    for value in data.values_mut() {
+        value.0.zeroize();
+    }
+}

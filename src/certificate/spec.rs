@@ -1,0 +1,75 @@
+//! Can what a Certificate asks for be issued at all?
+
+use crate::{
+    api::certificate::CertificateSpec,
+    certificate::{key, policy::Violation, request},
+};
+
+/// Reason of the Ready condition where the spec asks for what this version cannot do.
+pub const NOT_SUPPORTED: &str = "NotSupported";
+/// Reason of the Ready condition where the spec asks for what nobody can do.
+pub const INVALID_SPEC: &str = "InvalidSpec";
+
+/// Why nothing is issued for `spec`, if nothing is: told on the Certificate rather than issued
+/// without what it asks for.
+pub fn refusal(spec: &CertificateSpec) -> Option<Violation> {
+    if let Some(field) = unsupported(spec) {
+        return Some(Violation::new(
+            NOT_SUPPORTED,
+            format!(
+                "Not issuing: {field} is not supported by this version of certwright; remove it to \
+                 have the certificate issued without"
+            ),
+        ));
+    }
+    let invalid = |problem| Violation::new(INVALID_SPEC, format!("Not issuing: {problem}"));
+    check(spec).err().map(invalid)
+}
+
+/// The field that this version does not act on, if one is set.
+fn unsupported(spec: &CertificateSpec) -> Option<&'static str> {
+    let keystores = spec.keystores.as_ref()?;
+    if keystores.jks.as_ref().is_some_and(|jks| jks.create) {
+        return Some("spec.keystores.jks");
+    }
+    if keystores
+        .pkcs12
+        .as_ref()
+        .is_some_and(|pkcs12| pkcs12.create)
+    {
+        return Some("spec.keystores.pkcs12");
+    }
+    None
+}
+
+/// What admission rules cannot check, and what they would have refused.
+fn check(spec: &CertificateSpec) -> Result<(), String> {
+    if spec.secret_name.is_empty() {
+        return Err("spec.secretName is empty".to_owned());
+    }
+    if spec.issuer_ref.name.is_empty() {
+        return Err("spec.issuerRef.name is empty".to_owned());
+    }
+    let key = key::parameters(spec)?;
+    let parameters = request::parameters(spec)?;
+    if let Some(algorithm) = parameters.signature_algorithm
+        && algorithm.key_algorithm() != key.algorithm()
+    {
+        return Err(format!(
+            "spec.signatureAlgorithm: {} does not go with a private key of kind {}",
+            algorithm.as_str(),
+            key.algorithm()
+        ));
+    }
+    for (field, duration) in [
+        ("spec.duration", &spec.duration),
+        ("spec.renewBefore", &spec.renew_before),
+    ] {
+        if let Some(duration) = duration {
+            duration
+                .parse()
+                .map_err(|error| format!("{field}: {error}"))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,619 @@
+//! Working on an Order: gather the facts, plan, act.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use instant_acme::{AuthorizationStatus, CertificateIdentifier, Identifier, OrderStatus as AtCa};
+use jiff::SignedDuration;
+use k8s_openapi::{
+    ByteString, api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
+use kube::{Client, api::ObjectMeta};
+use serde::{
+    Deserialize,
+    de::value::{BorrowedStrDeserializer, Error as ValueError},
+};
+use tracing::{debug, info};
+
+use crate::{
+    acme::{self, Session, order::OrderRequest},
+    api::{
+        challenge::{Challenge, ChallengeSpec, ChallengeType},
+        condition,
+        names::finalizer,
+        order::{Authorization, OfferedChallenge, Order, OrderSpec, OrderStatus, State},
+        reason::acme as reason,
+    },
+    challenge::facts::{ChallengeFacts, ChallengeIndex},
+    cluster::{
+        Cache, Clock, Next, ObjectKey, Reconciler,
+        events::{EventType, Events},
+        pace::Pace,
+        write::{self, Created, api_of},
+    },
+    issuer::{IssuerView, Issuers, Sessions, ca::CaError},
+    order::{
+        error::Error,
+        facts::OrderFacts,
+        plan::{NewChallenge, Situation, Step, plan},
+    },
+    pki::csr::request_der,
+};
+
+/// Authorizations read at the same time.
+const PARALLEL_READS: usize = 8;
+
+/// Works on Orders.
+pub struct OrderReconciler {
+    /// For the API server.
+    pub client: Client,
+    /// The time.
+    pub clock: Clock,
+    /// All Orders.
+    pub orders: Arc<Cache<OrderFacts>>,
+    /// All Challenges.
+    pub challenges: Arc<Cache<ChallengeFacts>>,
+    /// All issuers.
+    pub issuers: Issuers,
+    /// Their accounts.
+    pub sessions: Arc<Sessions>,
+    /// What users are told.
+    pub events: Events,
+    /// How soon an order that the CA works on is read again.
+    pub pace: Pace,
+}
+
+impl Reconciler for OrderReconciler {
+    const NAME: &'static str = "orders";
+    type Error = Error;
+
+    async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
+        let Some(order) = self.orders.get(key) else {
+            self.pace.reset(key);
+            return Ok(Next::Change);
+        };
+        if order.meta.deleting {
+            return Ok(Next::Change);
+        }
+        match self.step(&order).await {
+            Err(Error::Ca(error)) if error.is_refusal() => {
+                self.fail(&order, State::Errored, error.to_string()).await?;
+                Ok(Next::Change)
+            }
+            Err(error @ (Error::Ca(_) | Error::Account(_))) => {
+                // The reason is where the Certificate finds what it waits for.
+                self.note(&order, error.to_string()).await?;
+                Err(error)
+            }
+            result => result,
+        }
+    }
+
+    fn reference(&self, key: &ObjectKey) -> Option<ObjectReference> {
+        self.orders.get(key).map(|order| reference(&order))
+    }
+}
+
+impl OrderReconciler {
+    async fn step(&self, order: &OrderFacts) -> Result<Next, Error> {
+        let challenges = self
+            .challenges
+            .find(&ChallengeIndex::Owner(order.meta.uid.clone()));
+        if order.is_over() {
+            let step = plan(Situation {
+                order,
+                challenges: &challenges,
+                solvers: &[],
+            });
+            return self.act(order, None, step).await;
+        }
+        let issuer = match self
+            .issuers
+            .lookup(&order.spec.issuer_ref, &order.meta.key.namespace)
+        {
+            Ok(issuer) => issuer,
+            Err(missing) => {
+                self.note(order, missing.to_string()).await?;
+                return Ok(Next::Change);
+            }
+        };
+        let acme = match issuer.usable() {
+            Ok(acme) => acme,
+            Err(why) => {
+                self.note(order, why.to_string()).await?;
+                return Ok(Next::Change);
+            }
+        };
+        let solvers = acme.solvers.as_deref().unwrap_or_default();
+        let step = plan(Situation {
+            order,
+            challenges: &challenges,
+            solvers,
+        });
+        debug!(?step, "planned");
+        self.act(order, Some(&issuer), step).await
+    }
+
+    async fn act(
+        &self,
+        order: &OrderFacts,
+        issuer: Option<&IssuerView>,
+        step: Step,
+    ) -> Result<Next, Error> {
+        match step {
+            Step::Over(challenges) => {
+                for (key, uid) in challenges {
+                    self.delete_challenge(&key, &uid).await?;
+                }
+                return Ok(Next::Change);
+            }
+            Step::AwaitChallenges => return Ok(Next::Change),
+            Step::NoSolver(error) => {
+                let message = error.to_string();
+                if self.note(order, message.clone()).await? {
+                    self.warn(order, reason::SOLVER, message);
+                }
+                return Ok(Next::Change);
+            }
+            Step::Place
+            | Step::Read
+            | Step::ReadAuthorizations
+            | Step::Solve { .. }
+            | Step::Advance { .. } => {}
+        }
+        let Some(issuer) = issuer else {
+            return Ok(Next::Change);
+        };
+        let session = self.sessions.session(issuer).await?;
+        match step {
+            Step::Place => {
+                let placed = self.place(order, &session).await?;
+                info!(url = placed.url, "order placed");
+                self.store(order, adopt(&order.status, &placed)).await?;
+            }
+            Step::Read => {
+                let url = order.status.url.as_deref().unwrap_or_default();
+                let read = session.order(url).await.map_err(|error| self.ca(error))?;
+                self.store(order, adopt(&order.status, &read)).await?;
+            }
+            Step::ReadAuthorizations => self.read_authorizations(order, &session).await?,
+            Step::Solve { create, delete } => {
+                for new in create {
+                    self.create_challenge(order, &session, new).await?;
+                }
+                for (key, uid) in delete {
+                    self.delete_challenge(&key, &uid).await?;
+                }
+            }
+            Step::Advance { failed } => {
+                return self.advance(order, issuer, &session, failed).await;
+            }
+            Step::Over(_) | Step::AwaitChallenges | Step::NoSolver(_) => {}
+        }
+        Ok(Next::Change)
+    }
+
+    async fn place(
+        &self,
+        order: &OrderFacts,
+        session: &Session,
+    ) -> Result<acme::order::Order, Error> {
+        let spec = &order.spec;
+        let identifiers = identifiers(spec);
+        let not_after = spec.duration.as_ref().and_then(|duration| {
+            let lifetime = SignedDuration::try_from(duration.parse().ok()?).ok()?;
+            self.clock.now().checked_add(lifetime).ok()
+        });
+        let replaces = spec.replaces.as_deref().and_then(|text| {
+            CertificateIdentifier::deserialize(BorrowedStrDeserializer::<ValueError>::new(text))
+                .ok()
+        });
+        let request = OrderRequest {
+            identifiers: &identifiers,
+            not_after,
+            profile: spec.profile.as_deref(),
+            replaces,
+        };
+        Ok(session
+            .new_order(&request)
+            .await
+            .map_err(|error| self.ca(error))?)
+    }
+
+    async fn read_authorizations(
+        &self,
+        order: &OrderFacts,
+        session: &Session,
+    ) -> Result<(), Error> {
+        let known = order.status.authorizations.as_deref().unwrap_or_default();
+        // Owned URLs, for the futures outlive no loan of the list.
+        let reads: Vec<_> = known
+            .iter()
+            .map(|authorization| self.read_authorization(session, authorization.url.clone()))
+            .collect();
+        let read: Vec<Authorization> = stream::iter(reads)
+            .buffered(PARALLEL_READS)
+            .try_collect()
+            .await?;
+        let status = OrderStatus {
+            authorizations: Some(read),
+            reason: None,
+            ..order.status.clone()
+        };
+        self.store(order, status).await?;
+        Ok(())
+    }
+
+    async fn read_authorization(
+        &self,
+        session: &Session,
+        url: String,
+    ) -> Result<Authorization, CaError> {
+        let read = session.authorization(&url).await;
+        Ok(authorization_status(&read.map_err(|error| self.ca(error))?))
+    }
+
+    /// Everything is proven, or something failed: see what the CA makes of it.
+    async fn advance(
+        &self,
+        order: &OrderFacts,
+        issuer: &IssuerView,
+        session: &Session,
+        failed: Option<String>,
+    ) -> Result<Next, Error> {
+        let url = order.status.url.as_deref().unwrap_or_default();
+        let mut at_ca = session.order(url).await.map_err(|error| self.ca(error))?;
+        if at_ca.status.known() == Some(&AtCa::Ready) {
+            let csr = request_der(&order.spec.request.0)?;
+            at_ca = match session.finalize(&at_ca, &csr).await {
+                Ok(finalized) => finalized,
+                Err(error) => {
+                    let error = self.ca(error);
+                    // An earlier try may have been heard: what the order has become tells.
+                    let read = session.order(url).await.map_err(|error| self.ca(error))?;
+                    match read.status.known() {
+                        Some(AtCa::Valid | AtCa::Processing | AtCa::Invalid) => read,
+                        _ => return Err(error.into()),
+                    }
+                }
+            };
+        }
+        match at_ca.status.known() {
+            Some(AtCa::Valid) => {
+                let Some(url) = at_ca.certificate.as_deref() else {
+                    return Ok(Next::After(self.pace.wait(&order.meta.key)));
+                };
+                self.take_certificate(order, issuer, session, url).await?;
+                Ok(Next::Change)
+            }
+            Some(AtCa::Invalid) => {
+                let said = at_ca.error.as_ref().map(ToString::to_string);
+                let reason = match (failed, said) {
+                    (Some(failed), _) => failed,
+                    (None, Some(said)) => said,
+                    (None, None) => {
+                        "the CA found the order invalid, and did not say why".to_owned()
+                    }
+                };
+                self.fail(order, State::Invalid, reason).await?;
+                Ok(Next::Change)
+            }
+            Some(AtCa::Pending) if let Some(failed) = failed => {
+                // A challenge was given up here before the CA gave up the authorization.
+                self.fail(order, State::Invalid, failed).await?;
+                Ok(Next::Change)
+            }
+            Some(AtCa::Pending | AtCa::Processing | AtCa::Ready) | None => {
+                let wait = self.pace.wait(&order.meta.key);
+                let asked = at_ca.retry_after.and_then(|retry| {
+                    let now = self.clock.now();
+                    Duration::try_from(retry.until(now).duration_since(now)).ok()
+                });
+                // The CA's word is for others: an order is often done long before it says.
+                Ok(Next::After(asked.map_or(wait, |asked| asked.min(wait))))
+            }
+        }
+    }
+
+    async fn take_certificate(
+        &self,
+        order: &OrderFacts,
+        issuer: &IssuerView,
+        session: &Session,
+        url: &str,
+    ) -> Result<(), Error> {
+        let acme = issuer.usable().ok();
+        let preferred = acme.and_then(|acme| acme.preferred_chain.as_deref());
+        let chain = match preferred.filter(|name| !name.is_empty()) {
+            Some(name) => session.certificate_preferring(url, name).await,
+            None => session.certificate(url).await,
+        };
+        let chain = chain.map_err(|error| self.ca(error))?;
+        let status = OrderStatus {
+            certificate: Some(ByteString(chain.pem.into_bytes())),
+            state: Some(State::Valid),
+            reason: None,
+            ..order.status.clone()
+        };
+        self.store(order, status).await?;
+        self.pace.reset(&order.meta.key);
+        info!("order complete");
+        Ok(())
+    }
+
+    async fn create_challenge(
+        &self,
+        order: &OrderFacts,
+        session: &Session,
+        new: NewChallenge,
+    ) -> Result<(), Error> {
+        let challenge = challenge(order, session, new);
+        let key = ObjectKey::of(&challenge.metadata);
+        let api = api_of::<Challenge>(&self.client, &key);
+        match write::create(&api, &challenge).await? {
+            Created::New(created) => self.challenges.observe(created),
+            Created::Exists => {
+                // Ours, made before a restart or not yet brought by the watch; the name holds our
+                // uid, and only the operator may create Challenges.
+                if let Some(standing) = write::get(&api, &key).await? {
+                    self.challenges.observe(standing);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn delete_challenge(&self, key: &ObjectKey, uid: &str) -> Result<(), Error> {
+        let known = self.challenges.get(key);
+        if known
+            .as_ref()
+            .is_some_and(|challenge| challenge.meta.deleting)
+        {
+            return Ok(());
+        }
+        write::delete(&api_of::<Challenge>(&self.client, key), key, uid).await?;
+        Ok(())
+    }
+
+    /// Store that the order failed, and tell.
+    async fn fail(&self, order: &OrderFacts, state: State, why: String) -> Result<(), Error> {
+        info!(state = state.as_str(), why, "order failed");
+        let status = OrderStatus {
+            state: Some(state),
+            reason: Some(why),
+            failure_time: Some(condition::to_the_second(self.clock.now())),
+            ..order.status.clone()
+        };
+        self.store(order, status).await?;
+        self.pace.reset(&order.meta.key);
+        Ok(())
+    }
+
+    /// Store what the order waits for, if that is new; answers whether it was.
+    async fn note(&self, order: &OrderFacts, why: String) -> Result<bool, Error> {
+        if order.status.reason.as_ref() == Some(&why) {
+            return Ok(false);
+        }
+        let status = OrderStatus {
+            reason: Some(why),
+            ..order.status.clone()
+        };
+        self.store(order, status).await?;
+        Ok(true)
+    }
+
+    async fn store(&self, order: &OrderFacts, status: OrderStatus) -> Result<(), Error> {
+        let key = &order.meta.key;
+        let api = api_of::<Order>(&self.client, key);
+        let version = &order.meta.resource_version;
+        let written = write::patch_status(&api, key, version, &order.status, &status).await?;
+        if let Some(written) = written {
+            self.orders.observe(written);
+        }
+        Ok(())
+    }
+
+    fn warn(&self, order: &OrderFacts, reason: &'static str, message: String) {
+        self.events
+            .publish(reference(order), EventType::Warning, reason, message);
+    }
+
+    fn ca(&self, error: acme::Error) -> CaError {
+        CaError::new(error, self.clock.now())
+    }
+}
+
+/// What the CA answered to placing or reading the order, as it is stored.
+fn adopt(status: &OrderStatus, at_ca: &acme::order::Order) -> OrderStatus {
+    let authorizations = at_ca
+        .authorizations
+        .iter()
+        .map(|url| Authorization {
+            url: url.clone(),
+            ..Default::default()
+        })
+        .collect();
+    OrderStatus {
+        url: Some(at_ca.url.clone()),
+        finalize_url: Some(at_ca.finalize.clone()),
+        authorizations: Some(authorizations),
+        state: Some(match at_ca.status.known() {
+            Some(AtCa::Ready) => State::Ready,
+            Some(AtCa::Processing) => State::Processing,
+            Some(AtCa::Valid) => State::Valid,
+            Some(AtCa::Invalid) => State::Invalid,
+            Some(AtCa::Pending) | None => State::Pending,
+        }),
+        reason: None,
+        ..status.clone()
+    }
+}
+
+/// An authorization as it is stored. Kinds of challenges that are not known are kept; those without
+/// a token are not answered by any solver here.
+fn authorization_status(read: &acme::authorization::Authorization) -> Authorization {
+    let identifier = match read.identifier.known() {
+        Some(Identifier::Dns(name)) => name.clone(),
+        Some(Identifier::Ip(address)) => address.to_string(),
+        _ => String::new(),
+    };
+    let challenges = read.challenges.iter().map(|challenge| OfferedChallenge {
+        token: challenge.token.clone().unwrap_or_default(),
+        type_: type_name(&challenge.r#type).to_owned(),
+        url: challenge.url.clone(),
+    });
+    Authorization {
+        challenges: Some(challenges.collect()),
+        identifier: Some(identifier),
+        initial_state: Some(match read.status.known() {
+            Some(AuthorizationStatus::Valid) => State::Valid,
+            Some(AuthorizationStatus::Pending) | None => State::Pending,
+            Some(AuthorizationStatus::Expired) => State::Expired,
+            Some(
+                AuthorizationStatus::Invalid
+                | AuthorizationStatus::Revoked
+                | AuthorizationStatus::Deactivated,
+            ) => State::Invalid,
+        }),
+        url: read.url.clone(),
+        wildcard: Some(read.wildcard),
+    }
+}
+
+fn type_name(type_: &instant_acme::ChallengeType) -> &str {
+    match type_ {
+        instant_acme::ChallengeType::Http01 => "http-01",
+        instant_acme::ChallengeType::Dns01 => "dns-01",
+        instant_acme::ChallengeType::TlsAlpn01 => "tls-alpn-01",
+        instant_acme::ChallengeType::Unknown(name) => name,
+        _ => "unknown",
+    }
+}
+
+/// The names to order, each once and in order: DNS names, then addresses, the common name among
+/// them (RFC 8555 section 7.4).
+fn identifiers(spec: &OrderSpec) -> Vec<Identifier> {
+    let OrderSpec {
+        common_name,
+        dns_names,
+        duration: _,
+        ip_addresses,
+        issuer_ref: _,
+        profile: _,
+        replaces: _,
+        request: _,
+    } = spec;
+    let mut names: Vec<String> = dns_names.iter().flatten().cloned().collect();
+    let mut addresses: Vec<IpAddr> = ip_addresses
+        .iter()
+        .flatten()
+        .filter_map(|text| text.parse().ok())
+        .collect();
+    if let Some(name) = common_name.as_deref().filter(|name| !name.is_empty()) {
+        match name.parse() {
+            Ok(address) => addresses.push(address),
+            Err(_) => names.push(name.to_owned()),
+        }
+    }
+    names.sort();
+    names.dedup();
+    addresses.sort();
+    addresses.dedup();
+    let names = names.into_iter().map(Identifier::Dns);
+    names
+        .chain(addresses.into_iter().map(Identifier::Ip))
+        .collect()
+}
+
+fn challenge(order: &OrderFacts, session: &Session, new: NewChallenge) -> Challenge {
+    let NewChallenge {
+        name,
+        authorization_url,
+        identifier,
+        wildcard,
+        choice,
+    } = new;
+    let token = choice.offered.token;
+    let key = match choice.type_ {
+        ChallengeType::Http01 => session.key().key_authorization(&token),
+        ChallengeType::Dns01 => session.key().dns_value(&token),
+    };
+    let spec = ChallengeSpec {
+        authorization_url,
+        dns_name: identifier,
+        issuer_ref: order.spec.issuer_ref.clone(),
+        key,
+        solver: choice.solver,
+        token,
+        type_: choice.type_,
+        url: choice.offered.url,
+        wildcard: Some(wildcard),
+    };
+    let mut challenge = Challenge::new(&name, spec);
+    challenge.metadata = ObjectMeta {
+        namespace: Some(order.meta.key.namespace.to_string()),
+        name: Some(name),
+        owner_references: Some(vec![OwnerReference {
+            api_version: "acme.cert-manager.io/v1".to_owned(),
+            kind: "Order".to_owned(),
+            name: order.meta.key.name.to_string(),
+            uid: order.meta.uid.clone(),
+            controller: Some(true),
+            block_owner_deletion: Some(true),
+        }]),
+        ..Default::default()
+    };
+    // From the first moment, so that no record is ever left behind without it.
+    if ChallengeFacts::would_be_external(&challenge.spec) {
+        challenge.metadata.finalizers = Some(vec![finalizer::CHALLENGE.to_owned()]);
+    }
+    challenge
+}
+
+fn reference(order: &OrderFacts) -> ObjectReference {
+    order.meta.reference("acme.cert-manager.io/v1", "Order")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_ordered_once_with_the_common_name_among_them() {
+        let spec = OrderSpec {
+            common_name: Some("b.example.com".into()),
+            dns_names: Some(vec![
+                "c.example.com".into(),
+                "a.example.com".into(),
+                "b.example.com".into(),
+            ]),
+            ip_addresses: Some(vec![
+                "2001:db8::1".into(),
+                "192.0.2.1".into(),
+                "192.0.2.1".into(),
+            ]),
+            ..OrderSpec::default()
+        };
+        let shown: Vec<String> = identifiers(&spec)
+            .into_iter()
+            .map(|identifier| match identifier {
+                Identifier::Dns(name) => name,
+                Identifier::Ip(address) => address.to_string(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let expected = [
+            "a.example.com",
+            "b.example.com",
+            "c.example.com",
+            "192.0.2.1",
+            "2001:db8::1",
+        ];
+        assert_eq!(shown, expected);
+        let address = OrderSpec {
+            common_name: Some("192.0.2.1".into()),
+            ..OrderSpec::default()
+        };
+        assert!(matches!(identifiers(&address)[..], [Identifier::Ip(_)]));
+    }
+}
