@@ -10,6 +10,7 @@ mod admission;
 mod bed;
 mod book;
 mod chart;
+mod leader;
 mod identity;
 mod issuer;
 mod leader;
@@ -56,6 +57,16 @@ fn tell(book: &mut Book) {
 fn stories(stage: &Stage) -> Vec<Trial> {
     vec![
         Trial::test(
+            "bed::everything_answers",
+            story(stage.without_operator(bed::everything_answers)),
+        ),
+        Trial::test(
+            "leader::one_replica_leads",
+            story(stage.alone(leader::one_replica_leads)),
+        ),
+        Trial::test(
+            "leader::a_restart_of_the_api_server_is_lived_through",
+            story(stage.alone(leader::a_restart_of_the_api_server_is_lived_through)),
             "acme::every_account_key",
             story(stage.without_operator(acme::every_account_key)),
         ),
