@@ -15,13 +15,13 @@ use crate::{
     certificate::{
         content::{self, Content, Issuer, Sensitive, owner},
         error::Error,
-        facts::{CertificateFacts, Situation},
+        facts::{CertificateFacts, Situation, Write},
         gather::{Known, is_next_key_of},
         key::Source,
         plan::{self, Action, Event},
         reconcile::{CertificateReconciler, reference},
         request,
-        secret::SecretFacts,
+        secret::{ChainHash, SecretFacts},
         temporary,
     },
     cluster::{
@@ -226,9 +226,14 @@ impl CertificateReconciler {
         };
         let api = api_of::<Secret>(&self.client, &certificate.secret());
         let written = write::apply(&api, field_manager::ISSUING, &object.0).await?;
-        let version = written.metadata.resource_version.clone();
-        self.written
-            .set(&certificate.meta.key, version.unwrap_or_default());
+        self.written.set(
+            &certificate.meta.key,
+            Write {
+                version: written.metadata.resource_version.clone().unwrap_or_default(),
+                generation: certificate.meta.generation,
+                chain: ChainHash::of(entry(&object.0, secret_key::CERTIFICATE)),
+            },
+        );
         self.secrets.observe(written);
         Ok(())
     }
@@ -237,11 +242,7 @@ impl CertificateReconciler {
     async fn rebuild(&self, situation: &Situation) -> Result<Sensitive, Error> {
         let key = situation.certificate.secret();
         let standing = Sensitive(self.read_secret(&key).await?);
-        let data = standing.0.data.as_ref();
-        let entry = |name: &str| {
-            data.and_then(|data| data.get(name))
-                .map_or(&[][..], |value| value.0.as_slice())
-        };
+        let entry = |name| entry(&standing.0, name);
         let annotations = standing.0.metadata.annotations.as_ref();
         let annotated = |name: &str| {
             annotations
@@ -290,13 +291,7 @@ impl CertificateReconciler {
     /// The key in a Secret, read live.
     async fn read_key(&self, secret: &ObjectKey) -> Result<PrivateKey, Error> {
         let standing = Sensitive(self.read_secret(secret).await?);
-        let pem = standing
-            .0
-            .data
-            .as_ref()
-            .and_then(|data| data.get(secret_key::PRIVATE_KEY))
-            .map_or(&[][..], |value| value.0.as_slice());
-        PrivateKey::from_pem(pem).map_err(|source| Error::Key {
+        PrivateKey::from_pem(entry(&standing.0, secret_key::PRIVATE_KEY)).map_err(|source| Error::Key {
             secret: secret.clone(),
             source,
         })
@@ -322,6 +317,14 @@ impl CertificateReconciler {
         self.events
             .publish(reference(certificate), kind, reason, message);
     }
+}
+
+fn entry<'a>(secret: &'a Secret, name: &str) -> &'a [u8] {
+    secret
+        .data
+        .as_ref()
+        .and_then(|data| data.get(name))
+        .map_or(&[], |value| value.0.as_slice())
 }
 
 fn build(situation: &Situation, content: Content<'_>) -> Result<Sensitive, Error> {

@@ -29,3 +29,8 @@ pub use facts::{CertificateFacts, CertificateIndex, Settings};
 pub use keyring::KeyRing;
 pub use reconcile::{CertificateReconciler, Written};
 pub use secret::{SecretFacts, SecretIndex};
+
+#[cfg(test)]
+mod stories;
+#[cfg(test)]
+mod world;

@@ -14,7 +14,7 @@ use crate::{
     api::certificate::Certificate,
     certificate::{
         error::Error,
-        facts::{CertificateFacts, Settings, Situation},
+        facts::{CertificateFacts, Settings, Situation, Write},
         gather::Known,
         keyring::KeyRing,
         plan::{Action, blocked, plan},
@@ -66,19 +66,19 @@ pub struct CertificateReconciler {
     pub written: Written,
 }
 
-/// The versions of Secrets that our own last writes made, since the start of the process.
+/// The last writes of Secrets, by their Certificates, since the start of the process.
 #[derive(Debug, Default)]
-pub struct Written(Mutex<HashMap<ObjectKey, String>>);
+pub struct Written(Mutex<HashMap<ObjectKey, Write>>);
 
 impl Written {
-    pub(super) fn get(&self, certificate: &ObjectKey) -> Option<String> {
+    pub(super) fn get(&self, certificate: &ObjectKey) -> Option<Write> {
         let written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         written.get(certificate).cloned()
     }
 
-    pub(super) fn set(&self, certificate: &ObjectKey, resource_version: String) {
+    pub(super) fn set(&self, certificate: &ObjectKey, write: Write) {
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        written.insert(certificate.clone(), resource_version);
+        written.insert(certificate.clone(), write);
     }
 
     fn forget(&self, certificate: &ObjectKey) {
