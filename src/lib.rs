@@ -5,6 +5,7 @@
 
 pub mod acme;
 pub mod api;
+pub mod caches;
 pub mod certificate;
 pub mod challenge;
 pub mod cli;

@@ -109,3 +109,82 @@ fn encode(header: &Header<'_>, payload: &[u8]) -> Option<(String, String, String
     let input = format!("{protected}.{payload}");
     Some((protected, payload, input))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::acme::key::tests::rsa_pem;
+
+    /// The key of RFC 7515, A.1.
+    const KEY: &str = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAz\
+        Zr1Z9CAow";
+
+    fn decoded(text: &str) -> Value {
+        serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn hs256_is_that_of_rfc_7515_however_the_key_is_written() {
+        let input = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTk\
+            zODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
+        let standard = KEY.replace('-', "+").replace('_', "/");
+        for key in [
+            KEY.to_owned(),
+            format!("{KEY}=="),
+            format!(" {standard}==\n"),
+            standard,
+        ] {
+            let key = EabKey::new("id", &key).unwrap();
+            let signature = hmac::sign(&key.key, input.as_bytes());
+            assert_eq!(
+                BASE64_URL_SAFE_NO_PAD.encode(signature),
+                "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
+            );
+        }
+        for key in ["", "==", "not base64", "A", "ä"] {
+            assert!(
+                matches!(EabKey::new("id", key), Err(Error::EabKey)),
+                "{key}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_account_names_itself_and_a_new_key_shows_itself() {
+        let key = AccountKey::from_pem(rsa_pem()).unwrap();
+        let account = Signatory::Account("https://ca/a/1");
+        let jws = sign(&key, account, "n1", "https://ca/o", b"{}").unwrap();
+        assert_eq!(
+            decoded(&jws.protected),
+            json!({"alg": "RS256", "kid": "https://ca/a/1", "nonce": "n1", "url": "https://ca/o"})
+        );
+        assert_eq!(jws.payload, "e30");
+        let input = format!("{}.{}", jws.protected, jws.payload);
+        assert_eq!(
+            jws.signature,
+            BASE64_URL_SAFE_NO_PAD.encode(key.sign(input.as_bytes()).unwrap())
+        );
+
+        let new = sign(&key, Signatory::Key(key.jwk()), "n2", "https://ca/a", b"").unwrap();
+        assert_eq!(decoded(&new.protected)["jwk"]["kty"], "RSA");
+        assert_eq!(decoded(&new.protected).get("kid"), None);
+        assert_eq!(new.payload, "");
+    }
+
+    #[test]
+    fn a_binding_signs_the_account_key_without_a_nonce() {
+        let key = AccountKey::generate().unwrap();
+        let eab = EabKey::new("kid-1", KEY).unwrap();
+        let jws = bind(&key, &eab, "https://ca/new-account").unwrap();
+        assert_eq!(
+            decoded(&jws.protected),
+            json!({"alg": "HS256", "kid": "kid-1", "url": "https://ca/new-account"})
+        );
+        assert_eq!(
+            decoded(&jws.payload),
+            serde_json::to_value(key.jwk()).unwrap()
+        );
+    }
+}

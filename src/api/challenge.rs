@@ -68,6 +68,16 @@ pub enum ChallengeType {
     Dns01,
 }
 
+impl ChallengeType {
+    /// The kind as it is written in a resource.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http01 => "HTTP-01",
+            Self::Dns01 => "DNS-01",
+        }
+    }
+}
+
 /// How far the challenge is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

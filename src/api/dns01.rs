@@ -216,6 +216,16 @@ pub enum Rfc2136Protocol {
     Udp,
 }
 
+impl Rfc2136Protocol {
+    /// The protocol as it is written in a resource.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+        }
+    }
+}
+
 /// AWS Route 53. Without credentials the workload's own identity is used.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -106,6 +106,8 @@ pub mod request {
     pub const ORDER_FAILED: &str = "OrderFailed";
     /// Event: the signing request cannot be read.
     pub const REQUEST_PARSING_ERROR: &str = "RequestParsingError";
+    /// Event: the API server stands in the way.
+    pub const REQUEST_ERROR: &str = "RequestError";
     /// Event: the request cannot be ordered.
     pub const INVALID_ORDER: &str = "InvalidOrder";
 }
@@ -152,6 +154,8 @@ pub mod acme {
     pub const ORDER_ERROR: &str = "OrderError";
     /// Order: no solver fits.
     pub const SOLVER: &str = "Solver";
+    /// Challenge: the CA, or the account there, stands in the way.
+    pub const CHALLENGE_ERROR: &str = "ChallengeError";
     /// Challenge: its turn has come.
     pub const STARTED: &str = "Started";
     /// Challenge: the proof is in place.

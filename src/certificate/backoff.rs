@@ -5,7 +5,10 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    certificate::{facts::{Settings, Situation}, request},
+    certificate::{
+        facts::{Settings, Situation},
+        request,
+    },
     request::facts::RequestFacts,
 };
 
@@ -65,7 +68,9 @@ fn before(
 
 /// The wait after the `attempts`-th failure in a row: it doubles from the shortest to the longest.
 fn delay(settings: &Settings, attempts: i64) -> SignedDuration {
-    let doublings = u32::try_from(attempts.max(1) - 1).unwrap_or(u32::MAX).min(30);
+    let doublings = u32::try_from(attempts.max(1) - 1)
+        .unwrap_or(u32::MAX)
+        .min(30);
     settings
         .backoff_min
         .checked_mul(1 << doublings)
@@ -106,7 +111,11 @@ mod tests {
             (6, Some(hours(40)), hours(10)),
             (1, Some(hours(40)), hours(1)),
             (6, Some(hours(2)), SignedDuration::from_mins(30)),
-            (6, Some(SignedDuration::from_mins(1)), SignedDuration::from_mins(10)),
+            (
+                6,
+                Some(SignedDuration::from_mins(1)),
+                SignedDuration::from_mins(10),
+            ),
             // Expired already: nothing is saved by hurrying.
             (6, Some(hours(-1)), hours(32)),
         ];

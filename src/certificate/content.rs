@@ -140,12 +140,7 @@ fn data(certificate: &CertificateFacts, content: Content<'_>) -> BTreeMap<String
     if let Some(ca) = ca_pem.filter(|ca| !ca.is_empty()) {
         put(secret_key::CA, ca);
     }
-    for format in certificate
-        .spec
-        .additional_output_formats
-        .iter()
-        .flatten()
-    {
+    for format in certificate.spec.additional_output_formats.iter().flatten() {
         match format.type_ {
             OutputFormat::Der => {
                 if let Some(der) = der_of(key_pem) {

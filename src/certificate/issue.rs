@@ -131,9 +131,18 @@ impl Issuance<'_> {
             .unnumbered
             .iter()
             .copied()
-            .chain(self.requests.next.iter().copied().filter(|r| self.is_stale(r)))
+            .chain(
+                self.requests
+                    .next
+                    .iter()
+                    .copied()
+                    .filter(|r| self.is_stale(r)),
+            )
             .map(|request| delete_request(request))
-            .chain(delete_keys(self.situation, Some(&self.secret.meta.key.name)))
+            .chain(delete_keys(
+                self.situation,
+                Some(&self.secret.meta.key.name),
+            ))
             .collect();
         if !leftover.is_empty() {
             return Plan::act(leftover);
@@ -280,7 +289,11 @@ impl Issuance<'_> {
         let certificate = &self.situation.certificate;
         match &self.situation.secret {
             Some(secret) if self.holds(secret, issued) => self.succeed(request),
-            Some(secret) if self.written(secret).is_some_and(|w| w.chain == issued.chain) => {
+            Some(secret)
+                if self
+                    .written(secret)
+                    .is_some_and(|w| w.chain == issued.chain) =>
+            {
                 let violation = Violation::new(
                     reason::SECRET_MISMATCH,
                     format!(

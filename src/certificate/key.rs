@@ -156,10 +156,7 @@ pub fn choose(situation: &Situation, wanted: KeyParameters) -> Choice {
     }
 }
 
-fn source(
-    situation: &Situation,
-    wanted: KeyParameters,
-) -> Result<(Source, Option<Event>), Event> {
+fn source(situation: &Situation, wanted: KeyParameters) -> Result<(Source, Option<Event>), Event> {
     let spec = &situation.certificate.spec;
     let policy = spec
         .private_key

@@ -101,10 +101,9 @@ pub fn intern(key: &str) -> Cow<'static, str> {
         secret_key::DER,
         secret_key::COMBINED_PEM,
     ];
-    OURS.iter().find(|known| **known == key).map_or_else(
-        || Cow::Owned(key.to_owned()),
-        |known| Cow::Borrowed(*known),
-    )
+    OURS.iter()
+        .find(|known| **known == key)
+        .map_or_else(|| Cow::Owned(key.to_owned()), |known| Cow::Borrowed(*known))
 }
 
 #[cfg(test)]

@@ -385,7 +385,10 @@ fn settle(situation: &Situation, requests: &Requests<'_>) -> Plan {
 
 /// When the certificate in the Secret makes a difference by itself: renewal or expiry.
 fn wake_up(situation: &Situation) -> Next {
-    let leaf = situation.secret.as_ref().and_then(|secret| secret.leaf.read());
+    let leaf = situation
+        .secret
+        .as_ref()
+        .and_then(|secret| secret.leaf.read());
     let Some(leaf) = leaf else {
         return Next::After(LONGEST_SLEEP);
     };

@@ -3,11 +3,7 @@
 use jiff::Timestamp;
 
 use crate::{
-    api::{
-        names::annotation,
-        reason::certificate as reason,
-        reference::IssuerRef,
-    },
+    api::{names::annotation, reason::certificate as reason, reference::IssuerRef},
     certificate::{
         facts::CertificateFacts,
         key,

@@ -296,7 +296,11 @@ mod tests {
                 policy,
                 windows: Some(windows.clone()),
             });
-            let found = renewal_time(&spec, at("2026-01-01T00:00:00Z"), at("2026-04-01T00:00:00Z"));
+            let found = renewal_time(
+                &spec,
+                at("2026-01-01T00:00:00Z"),
+                at("2026-04-01T00:00:00Z"),
+            );
             assert_eq!(found.at, want.map(at), "{policy:?} {windows:?}");
             assert_eq!(found.problem.is_some(), problem, "{windows:?} {found:?}");
         }

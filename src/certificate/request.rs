@@ -298,8 +298,8 @@ pub fn violations(
 
     match literal_subject(spec) {
         Some(literal) => {
-            let wanted = DistinguishedName::parse(literal)
-                .map_err(|error: pki::Error| error.to_string())?;
+            let wanted =
+                DistinguishedName::parse(literal).map_err(|error: pki::Error| error.to_string())?;
             check(wanted.to_der() == csr.subject_der, "spec.literalSubject");
         }
         None => {
@@ -326,10 +326,7 @@ pub fn violations(
             "spec.duration",
         );
     }
-    check(
-        request.issuer_ref.same(&spec.issuer_ref),
-        "spec.issuerRef",
-    );
+    check(request.issuer_ref.same(&spec.issuer_ref), "spec.issuerRef");
     Ok(differ)
 }
 
@@ -348,10 +345,7 @@ fn subject_violations(requested: &Subject, wanted: &Subject) -> [(&'static str, 
             "spec.subject.organizations",
             list(|subject| &subject.organizations),
         ),
-        (
-            "spec.subject.countries",
-            list(|subject| &subject.countries),
-        ),
+        ("spec.subject.countries", list(|subject| &subject.countries)),
         (
             "spec.subject.localities",
             list(|subject| &subject.localities),
@@ -364,10 +358,7 @@ fn subject_violations(requested: &Subject, wanted: &Subject) -> [(&'static str, 
             "spec.subject.postalCodes",
             list(|subject| &subject.postal_codes),
         ),
-        (
-            "spec.subject.provinces",
-            list(|subject| &subject.provinces),
-        ),
+        ("spec.subject.provinces", list(|subject| &subject.provinces)),
         (
             "spec.subject.streetAddresses",
             list(|subject| &subject.street_addresses),

@@ -281,11 +281,7 @@ impl Data {
         self.0.get(key).map_or(&[], |value| value.0.as_slice())
     }
 
-    fn fits(
-        &self,
-        key: &str,
-        wanted: impl FnOnce() -> Option<Zeroizing<Vec<u8>>>,
-    ) -> Option<bool> {
+    fn fits(&self, key: &str, wanted: impl FnOnce() -> Option<Zeroizing<Vec<u8>>>) -> Option<bool> {
         let stored = &self.0.get(key)?.0;
         Some(wanted().is_some_and(|wanted| *wanted == *stored))
     }

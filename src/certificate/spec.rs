@@ -32,7 +32,11 @@ fn unsupported(spec: &CertificateSpec) -> Option<&'static str> {
     if keystores.jks.as_ref().is_some_and(|jks| jks.create) {
         return Some("spec.keystores.jks");
     }
-    if keystores.pkcs12.as_ref().is_some_and(|pkcs12| pkcs12.create) {
+    if keystores
+        .pkcs12
+        .as_ref()
+        .is_some_and(|pkcs12| pkcs12.create)
+    {
         return Some("spec.keystores.pkcs12");
     }
     None

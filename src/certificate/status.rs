@@ -109,11 +109,7 @@ impl<'a> Draft<'a> {
                 not_after,
                 ..
             } = leaf;
-            renewal_time(
-                &self.situation.certificate.spec,
-                *not_before,
-                *not_after,
-            )
+            renewal_time(&self.situation.certificate.spec, *not_before, *not_after)
         });
         self.status.not_before = leaf.map(|leaf| Time(leaf.not_before));
         self.status.not_after = leaf.map(|leaf| Time(leaf.not_after));

@@ -52,7 +52,10 @@ fn reasons(events: &[Event]) -> Vec<&str> {
 fn an_issuance_takes_six_writes_and_one_event() {
     let mut world = World::new(spec());
     assert_eq!(world.settle(), 3);
-    assert_eq!(world.writes, ["create key", "patch status", "create request"]);
+    assert_eq!(
+        world.writes,
+        ["create key", "patch status", "create request"]
+    );
     let status = world.status();
     let key = status.next_private_key_secret_name.unwrap();
     assert!(world.secrets.contains_key(&key));
@@ -64,7 +67,11 @@ fn an_issuance_takes_six_writes_and_one_event() {
         let want = (holds, "DoesNotExist".to_owned(), missing.to_owned());
         assert_eq!(world.condition(type_), Some(want));
     }
-    let annotations = world.requests["web-1"].metadata.annotations.clone().unwrap();
+    let annotations = world.requests["web-1"]
+        .metadata
+        .annotations
+        .clone()
+        .unwrap();
     assert_eq!(annotations[annotation::PRIVATE_KEY_SECRET_NAME], key);
     assert_eq!(annotations[annotation::CERTIFICATE_REVISION], "1");
     assert_eq!(annotations[annotation::CERTIFICATE_NAME], "web");
@@ -220,7 +227,10 @@ fn a_kept_key_that_does_not_fit_stops_it() {
     assert_eq!(world.settle(), 1);
     assert_eq!(reasons(&world.events), ["CannotRegenerateKey"]);
     let (ready, reason, message) = world.condition(kind::READY).unwrap();
-    assert_eq!((ready, &*reason), (ConditionStatus::False, "SecretMismatch"));
+    assert_eq!(
+        (ready, &*reason),
+        (ConditionStatus::False, "SecretMismatch")
+    );
     assert!(message.starts_with("User intervention required: existing private key in Secret"));
     assert!(message.contains("mismatching fields: [spec.privateKey.size]"));
     assert_eq!(world.status().failed_issuance_attempts, None);
@@ -236,7 +246,13 @@ fn a_kept_key_that_does_not_fit_stops_it() {
 fn failures_are_told_with_the_next_try() {
     let mut world = World::new(spec());
     world.settle();
-    world.say("web-1", kind::READY, false, "Failed", "Order failed: no DNS");
+    world.say(
+        "web-1",
+        kind::READY,
+        false,
+        "Failed",
+        "Order failed: no DNS",
+    );
     world.events.clear();
     world.settle();
     let said = "The certificate request has failed to complete and will be retried: Order failed: \
@@ -250,7 +266,10 @@ fn failures_are_told_with_the_next_try() {
     assert_eq!(world.condition(kind::READY), Some(want));
     assert_eq!(world.status().failed_issuance_attempts, Some(1));
     assert!(world.secrets.is_empty(), "the key is gone");
-    assert_eq!(world.plan().next, Next::After(std::time::Duration::from_secs(3600)));
+    assert_eq!(
+        world.plan().next,
+        Next::After(std::time::Duration::from_secs(3600))
+    );
 
     // The second failure waits twice as long, and a change of the spec does not wait.
     world.pass(HOUR);
@@ -262,7 +281,10 @@ fn failures_are_told_with_the_next_try() {
     assert_eq!(world.status().failed_issuance_attempts, Some(2));
     let (_, reason, message) = world.condition(kind::ISSUING).unwrap();
     assert_eq!(reason, "Policy");
-    assert!(message.ends_with("not allowed; next try at 2026-01-01T04:00:00Z"), "{message}");
+    assert!(
+        message.ends_with("not allowed; next try at 2026-01-01T04:00:00Z"),
+        "{message}"
+    );
     world.spec().dns_names = Some(vec!["other.example.com".into()]);
     world.settle();
     world.sign("web-1");
@@ -321,7 +343,10 @@ fn what_it_waits_for_is_told_once_it_takes_long() {
     world.cause = Some("Waiting for HTTP-01 of www.example.com: answered 404".into());
     world.settle();
     assert_eq!(world.writes.len(), 3);
-    assert_eq!(world.plan().next, Next::After(std::time::Duration::from_secs(2)));
+    assert_eq!(
+        world.plan().next,
+        Next::After(std::time::Duration::from_secs(2))
+    );
     world.pass(SignedDuration::from_secs(2));
     assert_eq!(world.settle(), 1);
     let (_, reason, message) = world.condition(kind::READY).unwrap();
@@ -343,7 +368,10 @@ fn what_it_waits_for_is_told_once_it_takes_long() {
     let (ready, ..) = world.condition(kind::READY).unwrap();
     assert_eq!(ready, ConditionStatus::True);
     let (issuing, reason, message) = world.condition(kind::ISSUING).unwrap();
-    assert_eq!((issuing, &*reason, &*message), (ConditionStatus::True, "Renewing", "Waiting"));
+    assert_eq!(
+        (issuing, &*reason, &*message),
+        (ConditionStatus::True, "Renewing", "Waiting")
+    );
 }
 
 #[test]
@@ -354,13 +382,19 @@ fn the_secret_belongs_to_one_certificate() {
     world.rivals = vec![older];
     assert_eq!(world.settle(), 1);
     let (ready, reason, message) = world.condition(kind::READY).unwrap();
-    assert_eq!((ready, &*reason), (ConditionStatus::False, "IncorrectCertificate"));
+    assert_eq!(
+        (ready, &*reason),
+        (ConditionStatus::False, "IncorrectCertificate")
+    );
     assert_eq!(
         message,
         "Secret \"web-tls\" belongs to Certificate \"older\"; name another Secret in \
          spec.secretName"
     );
-    assert_eq!(world.plan().next, Next::After(std::time::Duration::from_secs(180)));
+    assert_eq!(
+        world.plan().next,
+        Next::After(std::time::Duration::from_secs(180))
+    );
 
     // Who is named on the Secret has it, whoever is older.
     let mut world = World::issued(spec());
@@ -395,7 +429,10 @@ fn what_is_not_supported_is_refused() {
     assert_eq!(world.settle(), 1);
     let (ready, reason, message) = world.condition(kind::READY).unwrap();
     assert_eq!((ready, &*reason), (ConditionStatus::False, "NotSupported"));
-    assert!(message.contains("spec.keystores.pkcs12 is not supported"), "{message}");
+    assert!(
+        message.contains("spec.keystores.pkcs12 is not supported"),
+        "{message}"
+    );
     world.spec().keystores = None;
     world.settle();
     world.sign("web-1");
@@ -449,7 +486,10 @@ fn names_that_belong_to_others_are_never_adopted() {
     world.pass(SignedDuration::from_hours(24 * 61));
     world.settle();
     let (_, _, message) = world.condition(kind::ISSUING).unwrap();
-    assert!(message.contains("CertificateRequest \"web-2\" is not ours"), "{message}");
+    assert!(
+        message.contains("CertificateRequest \"web-2\" is not ours"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -507,8 +547,18 @@ fn the_secret_is_kept_as_it_should_be() {
 
     // Somebody else's entries stay, ours come back, and what the template no longer has goes.
     let standing = world.secrets.get_mut("web-tls").unwrap();
-    standing.metadata.labels.as_mut().unwrap().insert("theirs".into(), "c".into());
-    standing.metadata.labels.as_mut().unwrap().insert("team".into(), "wrong".into());
+    standing
+        .metadata
+        .labels
+        .as_mut()
+        .unwrap()
+        .insert("theirs".into(), "c".into());
+    standing
+        .metadata
+        .labels
+        .as_mut()
+        .unwrap()
+        .insert("team".into(), "wrong".into());
     world.spec().secret_template.as_mut().unwrap().annotations = None;
     world.settle();
     let secret = world.target().unwrap();
@@ -530,7 +580,10 @@ fn a_write_that_does_not_help_is_not_repeated() {
     let plan = world.plan();
     assert!(matches!(
         plan.actions.as_slice(),
-        [Action::PatchStatus(_), Action::ApplySecret(Content::Again(_))]
+        [
+            Action::PatchStatus(_),
+            Action::ApplySecret(Content::Again(_))
+        ]
     ));
     world.settle();
     // A webhook takes the label away on each write.
@@ -578,7 +631,11 @@ fn a_deleted_or_broken_secret_is_issued_again() {
         (
             |world| {
                 let secret = world.secrets.get_mut("web-tls").unwrap();
-                secret.data.as_mut().unwrap().remove(secret_key::PRIVATE_KEY);
+                secret
+                    .data
+                    .as_mut()
+                    .unwrap()
+                    .remove(secret_key::PRIVATE_KEY);
             },
             "MissingData",
         ),

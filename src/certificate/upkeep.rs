@@ -109,8 +109,7 @@ fn managed_metadata(secret: &SecretFacts, managed: &ManagedFields) -> Option<Vio
 
 fn template_values(certificate: &CertificateFacts, secret: &SecretFacts) -> Option<Violation> {
     let template = certificate.spec.secret_template.as_ref()?;
-    let differs = |wanted: Option<&BTreeMap<String, String>>,
-                   stored: &BTreeMap<String, String>| {
+    let differs = |wanted: Option<&BTreeMap<String, String>>, stored: &BTreeMap<String, String>| {
         wanted
             .into_iter()
             .flatten()
@@ -176,7 +175,10 @@ fn difference(
     if !missing.is_empty() {
         return Some(Violation::new(
             reason,
-            format!("Secret is missing these {missing_what}: [{}]", list(missing)),
+            format!(
+                "Secret is missing these {missing_what}: [{}]",
+                list(missing)
+            ),
         ));
     }
     let extra: Vec<&str> = held.difference(wanted).map(AsRef::as_ref).collect();

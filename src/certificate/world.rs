@@ -67,7 +67,9 @@ pub(super) struct World {
 /// Who signs in this world.
 static CA: LazyLock<Issuer<'static, KeyPair>> = LazyLock::new(|| {
     let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, "Test CA");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "Test CA");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     Issuer::new(params, KeyPair::generate().unwrap())
 });
@@ -318,7 +320,11 @@ impl World {
             }
             Action::ApplySecret(content) => self.apply_secret(&facts, content),
             Action::PatchStatus(status) => {
-                assert_ne!(self.certificate.status.as_ref(), Some(&*status), "no change");
+                assert_ne!(
+                    self.certificate.status.as_ref(),
+                    Some(&*status),
+                    "no change"
+                );
                 self.certificate.status = Some(*status);
             }
             Action::Publish(_) => {}
@@ -444,14 +450,21 @@ impl World {
         let held = &held.first().and_then(|entry| entry.fields_v1.clone());
         let held = held.as_ref().map_or(Value::Null, |fields| fields.0.clone());
         let metadata = &held["f:metadata"];
-        put(&mut merged.metadata.labels, built.metadata.labels.clone(), &metadata["f:labels"]);
+        put(
+            &mut merged.metadata.labels,
+            built.metadata.labels.clone(),
+            &metadata["f:labels"],
+        );
         put(
             &mut merged.metadata.annotations,
             built.metadata.annotations.clone(),
             &metadata["f:annotations"],
         );
         put(&mut merged.data, built.data.clone(), &held["f:data"]);
-        merged.metadata.owner_references.clone_from(&built.metadata.owner_references);
+        merged
+            .metadata
+            .owner_references
+            .clone_from(&built.metadata.owner_references);
 
         let owners = built.metadata.owner_references.iter().flatten();
         let owners: Map<String, Value> = owners
@@ -475,7 +488,14 @@ impl World {
     }
 
     /// Somebody puts a condition on a request.
-    pub(super) fn say(&mut self, request: &str, type_: &str, holds: bool, reason: &str, said: &str) {
+    pub(super) fn say(
+        &mut self,
+        request: &str,
+        type_: &str,
+        holds: bool,
+        reason: &str,
+        said: &str,
+    ) {
         let now = self.now;
         let request = self.requests.get_mut(request).unwrap();
         let status = request.status.get_or_insert_default();
@@ -492,7 +512,10 @@ impl World {
 
     /// The issuer signs a request, for 90 days.
     pub(super) fn sign(&mut self, request: &str) {
-        let until = self.now.checked_add(SignedDuration::from_hours(90 * 24)).unwrap();
+        let until = self
+            .now
+            .checked_add(SignedDuration::from_hours(90 * 24))
+            .unwrap();
         self.sign_until(request, until);
     }
 

@@ -1,5 +1,7 @@
 //! What is kept of a Challenge: all of it, there are only ever a few.
 
+use jiff::Timestamp;
+
 use crate::{
     api::{
         challenge::{Challenge, ChallengeSpec, ChallengeStatus, ChallengeType},
@@ -15,6 +17,8 @@ use crate::{
 pub struct ChallengeFacts {
     /// Name and versions.
     pub meta: Meta,
+    /// `metadata.deletionTimestamp`.
+    pub deleted_at: Option<Timestamp>,
     /// `metadata.finalizers`.
     pub finalizers: Vec<String>,
     /// What is to be proven, and how.
@@ -48,6 +52,7 @@ impl Facts for ChallengeFacts {
         } = challenge;
         Self {
             meta: Meta::of(&metadata),
+            deleted_at: metadata.deletion_timestamp.as_ref().map(|at| at.0),
             finalizers: metadata.finalizers.unwrap_or_default(),
             spec,
             status: status.unwrap_or_default(),
@@ -117,10 +122,7 @@ impl ChallengeFacts {
 
     /// `HTTP-01 of www.example.com`, as messages name a challenge.
     pub fn title(&self) -> String {
-        let type_ = match self.spec.type_ {
-            ChallengeType::Http01 => "HTTP-01",
-            ChallengeType::Dns01 => "DNS-01",
-        };
+        let type_ = self.spec.type_.as_str();
         let prefix = if self.spec.wildcard == Some(true) {
             "*."
         } else {

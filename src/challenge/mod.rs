@@ -1,5 +1,8 @@
 //! The ACME Challenge resource: puts the proof in place, checks it, has the CA validate it.
 
+pub mod error;
 pub mod facts;
 pub mod plan;
+pub mod reconcile;
 pub mod slots;
+pub mod solve;

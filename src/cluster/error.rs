@@ -1,6 +1,6 @@
 //! What went wrong with a request to the API server, and what to do about it.
 
-use kube::Resource;
+use kube::{Resource, core::Status};
 
 use crate::cluster::{driver::Class, key::ObjectKey};
 
@@ -32,6 +32,16 @@ impl RequestError {
             object: object.clone(),
             source: Box::new(source),
         }
+    }
+
+    /// `object` of kind `K` is not what it was when it was looked at: look again.
+    pub fn stale<K: Resource<DynamicType = ()>>(object: &ObjectKey) -> Self {
+        let status = Status {
+            code: 409,
+            message: "it has changed".to_owned(),
+            ..Status::default()
+        };
+        Self::new::<K>("use", object, kube::Error::Api(Box::new(status)))
     }
 
     /// The HTTP status the API server answered with, if it did.

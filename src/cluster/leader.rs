@@ -206,7 +206,8 @@ impl Elector {
         match answer {
             Ok(Ok(lease)) => {
                 let holder = holder(lease.as_ref());
-                if holder != holder_of(self.candidate.record()) && holder != self.identity {
+                let is_other = !holder.is_empty() && holder != self.identity;
+                if is_other && holder != holder_of(self.candidate.record()) {
                     info!(lease = %self.key, holder, "waiting to lead");
                 }
                 self.candidate.observe(lease.as_ref().map(record), now);

@@ -10,6 +10,7 @@ pub mod health;
 pub mod key;
 pub mod leader;
 pub mod lease;
+pub mod leftover;
 pub mod metrics;
 pub mod name;
 pub mod pace;

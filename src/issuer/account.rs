@@ -193,7 +193,10 @@ pub fn status_after(
         Ok(()) => {
             let remarks = acme.and_then(solvers::remarks);
             let remarks = remarks.map(|text| format!("; {text}")).unwrap_or_default();
-            (reason::ACME_ACCOUNT_REGISTERED, format!("{REGISTERED}{remarks}"))
+            (
+                reason::ACME_ACCOUNT_REGISTERED,
+                format!("{REGISTERED}{remarks}"),
+            )
         }
         Err(error) if error.is_passing() && was_ready && account.is_some() => return status,
         Err(error) => (error.condition_reason(), error.to_string()),
@@ -228,11 +231,319 @@ fn is_of(known: &AcmeIssuerStatus, server: &Url, key_hash: Option<&str>) -> bool
         last_registered_email: _,
         uri,
     } = known;
-    let same_server = uri.as_deref().is_some_and(|uri| is_same_origin(uri, server));
+    let same_server = uri
+        .as_deref()
+        .is_some_and(|uri| is_same_origin(uri, server));
     let same_key = key_hash.is_none_or(|hash| last_private_key_hash.as_deref() == Some(hash));
     same_server && same_key
 }
 
 fn same_email(known: Option<&str>, wanted: &str) -> bool {
     known.unwrap_or_default().eq_ignore_ascii_case(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{api::condition::ConditionStatus, issuer::kind::Unsupported};
+
+    const SERVER: &str = "https://ca.example/dir";
+    const T0: &str = "2026-01-01T00:00:00Z";
+    const T1: &str = "2026-01-02T00:00:00Z";
+
+    fn server(text: &str) -> Url {
+        text.parse().unwrap()
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn known() -> AcmeIssuerStatus {
+        account_status("https://ca.example/acct/1", "Ops@example.com", "hash")
+    }
+
+    fn status(
+        acme: Option<AcmeIssuerStatus>,
+        ready: (&str, &str),
+        generation: i64,
+    ) -> IssuerStatus {
+        let (ready, reason) = ready;
+        let conditions: Value = json!([{
+            "type": "Ready", "status": ready, "reason": reason, "message": "as it was",
+            "observedGeneration": generation, "lastTransitionTime": T0,
+        }]);
+        IssuerStatus {
+            acme,
+            conditions: serde_json::from_value(conditions).unwrap(),
+        }
+    }
+
+    #[test]
+    fn servers_that_cannot_work_are_told() {
+        let acme = |value: Value| -> AcmeIssuer { serde_json::from_value(value).unwrap() };
+        let with = |server: &str| {
+            acme(json!({"server": server, "privateKeySecretRef": {"name": "account"}}))
+        };
+        let table = [
+            (with(SERVER), None),
+            (with("http://ca.internal:14000/dir"), None),
+            (with("ca.example/dir"), Some("InvalidURL")),
+            (with("ftp://ca.example/dir"), Some("InvalidURL")),
+            (with("https://"), Some("InvalidURL")),
+            (with(""), Some("InvalidURL")),
+            (
+                with("https://acme-v01.api.letsencrypt.org/directory"),
+                Some("InvalidConfig"),
+            ),
+            (
+                with("https://acme-staging.api.letsencrypt.org/directory/"),
+                Some("InvalidConfig"),
+            ),
+            (with("https://acme-v02.api.letsencrypt.org/directory"), None),
+            (
+                acme(json!({
+                    "server": SERVER, "privateKeySecretRef": {"name": "account"},
+                    "caBundle": "YQ==", "skipTLSVerify": true,
+                })),
+                Some("InvalidConfig"),
+            ),
+            (
+                acme(json!({"server": SERVER, "privateKeySecretRef": {"name": ""}})),
+                Some("ErrVerifyACMEAccount"),
+            ),
+        ];
+        for (acme, reason) in table {
+            let error = server_of(&acme).err();
+            let found = error.as_ref().map(Error::condition_reason);
+            assert_eq!(found, reason, "{}", acme.server);
+        }
+        let old = with("https://acme-v01.api.letsencrypt.org/directory");
+        let message = server_of(&old).unwrap_err().to_string();
+        assert!(message.ends_with("use https://acme-v02.api.letsencrypt.org/directory"));
+    }
+
+    #[test]
+    fn the_ca_is_asked_only_when_something_changed() {
+        let ready = ("True", "ACMEAccountRegistered");
+        let wanted = |server, email, key_hash| Wanted {
+            server,
+            email,
+            key_hash,
+            key_is_new: false,
+            generation: 3,
+        };
+        let same = server(SERVER);
+        let other_path = server("https://ca.example/other");
+        let other_host = server("https://ca.test/dir");
+        let other_port = server("https://ca.example:444/dir");
+        let plain = wanted(&same, "ops@example.com", "hash");
+        let table = [
+            (status(Some(known()), ready, 3), plain, Step::Nothing),
+            // The status says the same of another path: only a new generation gives it away.
+            (
+                status(Some(known()), ready, 3),
+                wanted(&other_path, "ops@example.com", "hash"),
+                Step::Nothing,
+            ),
+            (
+                status(Some(known()), ready, 2),
+                wanted(&other_path, "ops@example.com", "hash"),
+                Step::Find,
+            ),
+            (status(Some(known()), ready, 2), plain, Step::Find),
+            (
+                status(Some(known()), ready, 3),
+                wanted(&other_host, "ops@example.com", "hash"),
+                Step::Find,
+            ),
+            (
+                status(Some(known()), ready, 3),
+                wanted(&other_port, "ops@example.com", "hash"),
+                Step::Find,
+            ),
+            (
+                status(Some(known()), ready, 3),
+                wanted(&same, "new@example.com", "hash"),
+                Step::Find,
+            ),
+            (
+                status(Some(known()), ready, 3),
+                wanted(&same, "", "hash"),
+                Step::Find,
+            ),
+            (
+                status(Some(known()), ready, 3),
+                wanted(&same, "ops@example.com", "other"),
+                Step::Find,
+            ),
+            (status(None, ready, 3), plain, Step::Find),
+            (IssuerStatus::default(), plain, Step::Find),
+            (
+                status(Some(known()), ("False", "InvalidSolver"), 3),
+                plain,
+                Step::Nothing,
+            ),
+            (
+                status(Some(known()), ("False", "ErrVerifyACMEAccount"), 3),
+                plain,
+                Step::Find,
+            ),
+            (
+                status(Some(known()), ready, 3),
+                Wanted {
+                    key_is_new: true,
+                    ..plain
+                },
+                Step::Register,
+            ),
+        ];
+        for (at, (status, wanted, step_wanted)) in table.into_iter().enumerate() {
+            assert_eq!(step(&status, wanted), step_wanted, "case {at}: {wanted:?}");
+        }
+    }
+
+    #[test]
+    fn contacts_are_changed_when_they_differ() {
+        let url = "https://ca.example/acct/1";
+        let mail = |address: &str| vec![format!("mailto:{address}")];
+        let table = [
+            (mail("ops@example.com"), "Ops@example.com", false),
+            (mail("Ops@example.com"), "ops@example.com", false),
+            (mail("old@example.com"), "ops@example.com", true),
+            (mail("old@example.com"), "", true),
+            (vec![], "", true),
+            (vec![], "ops@example.com", false),
+            (vec![], "new@example.com", true),
+            (
+                vec!["mailto:ops@example.com".into(), "tel:+1".into()],
+                "ops@example.com",
+                true,
+            ),
+        ];
+        for (contacts, email, want) in table {
+            let found = needs_contacts(Some(&known()), url, &contacts, email);
+            assert_eq!(found, want, "{contacts:?} {email}");
+        }
+        // Nothing was ever sent to another account, or without a status.
+        for known in [
+            None,
+            Some(account_status("https://ca.example/acct/2", "", "h")),
+        ] {
+            assert!(needs_contacts(known.as_ref(), url, &[], "ops@example.com"));
+            assert!(!needs_contacts(known.as_ref(), url, &[], ""));
+        }
+    }
+
+    #[test]
+    fn what_holds_of_the_account_is_kept() {
+        let status = status(Some(known()), ("True", "ACMEAccountRegistered"), 1);
+        let here = server(SERVER);
+        let elsewhere = server("https://ca.test/dir");
+        for (server, hash, kept) in [
+            (&here, None, true),
+            (&here, Some("hash"), true),
+            (&here, Some("other"), false),
+            (&elsewhere, None, false),
+        ] {
+            let found = still_valid(&status, server, hash);
+            assert_eq!(found, kept.then(known), "{server} {hash:?}");
+        }
+    }
+
+    fn ready_of(
+        status: &IssuerStatus,
+    ) -> (ConditionStatus, String, String, Option<i64>, Timestamp) {
+        let ready = condition::find(status.conditions.as_ref(), "Ready")
+            .unwrap()
+            .clone();
+        (
+            ready.status,
+            ready.reason.unwrap(),
+            ready.message.unwrap(),
+            ready.observed_generation,
+            ready.last_transition_time.unwrap().0,
+        )
+    }
+
+    #[test]
+    fn the_status_tells_the_outcome() {
+        let acme: AcmeIssuer = serde_json::from_value(json!({
+            "server": SERVER, "privateKeySecretRef": {"name": "account"},
+            "solvers": [{"dns01": {"route53": {}}}],
+        }))
+        .unwrap();
+        let good = Checked {
+            account: Some(known()),
+            result: Ok(()),
+        };
+        let first = status_after(&IssuerStatus::default(), Some(&acme), 1, &good, at(T0));
+        let (status, reason, message, generation, time) = ready_of(&first);
+        assert_eq!(
+            (status, reason.as_str()),
+            (ConditionStatus::True, "ACMEAccountRegistered")
+        );
+        assert!(
+            message.starts_with("The ACME account was registered with the ACME server; solvers[0]")
+        );
+        assert_eq!((generation, time), (Some(1), at(T0)));
+        assert_eq!(first.acme, Some(known()));
+        let again = status_after(&first, Some(&acme), 1, &good, at(T1));
+        assert_eq!(again, first, "nothing to write");
+
+        let bad = Checked {
+            account: None,
+            result: Err(Error::BindingMissing {
+                name: "eab".into(),
+                namespace: "web".into(),
+            }),
+        };
+        let failed = status_after(&first, Some(&acme), 2, &bad, at(T1));
+        let (status, reason, message, generation, time) = ready_of(&failed);
+        assert_eq!(
+            (status, reason.as_str()),
+            (ConditionStatus::False, "ErrRegisterACMEAccount")
+        );
+        assert_eq!(message, "EAB Secret \"eab\" not found in namespace \"web\"");
+        assert_eq!((generation, time), (Some(2), at(T1)));
+        assert_eq!(failed.acme, None);
+    }
+
+    #[test]
+    fn a_ca_that_is_down_does_not_stop_an_account_that_works() {
+        let down = || {
+            let source = crate::acme::Error::Http {
+                action: crate::acme::Action::Directory,
+                url: SERVER.into(),
+                status: 503,
+                excerpt: String::new(),
+                retry_after: None,
+            };
+            Err(Error::acme(
+                crate::issuer::error::Doing::Register,
+                source,
+                at(T1),
+            ))
+        };
+        let old = status(Some(known()), ("True", "ACMEAccountRegistered"), 1);
+        let kept = Checked {
+            account: Some(known()),
+            result: down(),
+        };
+        assert_eq!(status_after(&old, None, 2, &kept, at(T1)), old);
+        let lost = Checked {
+            account: None,
+            result: down(),
+        };
+        let after = status_after(&old, None, 2, &lost, at(T1));
+        assert_eq!(ready_of(&after).0, ConditionStatus::False);
+        let unsupported = Checked {
+            account: Some(known()),
+            result: Err(Error::Unsupported(Unsupported::Vault)),
+        };
+        let after = status_after(&old, None, 2, &unsupported, at(T1));
+        assert_eq!(ready_of(&after).1, "NotSupported");
+    }
 }

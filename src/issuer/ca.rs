@@ -29,7 +29,10 @@ impl CaError {
             }
             _ => None,
         };
-        Self { source: Box::new(source), retry }
+        Self {
+            source: Box::new(source),
+            retry,
+        }
     }
 
     /// Whether the CA refused for good: the same request will be refused again.

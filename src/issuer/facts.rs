@@ -127,6 +127,8 @@ fn secrets(spec: &IssuerSpec) -> BTreeSet<String> {
 pub trait IssuerResource: AnyIssuer + Kind {
     /// Which of the two.
     const KIND: IssuerKind;
+    /// Name of the controller, as users of cert-manager's metrics know it.
+    const CONTROLLER: &'static str;
 
     /// The API for the object `key`.
     fn api(client: &Client, key: &ObjectKey) -> Api<Self>;
@@ -134,6 +136,7 @@ pub trait IssuerResource: AnyIssuer + Kind {
 
 impl IssuerResource for Issuer {
     const KIND: IssuerKind = IssuerKind::Issuer;
+    const CONTROLLER: &'static str = "issuers";
 
     fn api(client: &Client, key: &ObjectKey) -> Api<Self> {
         Api::namespaced(client.clone(), &key.namespace)
@@ -142,6 +145,7 @@ impl IssuerResource for Issuer {
 
 impl IssuerResource for ClusterIssuer {
     const KIND: IssuerKind = IssuerKind::ClusterIssuer;
+    const CONTROLLER: &'static str = "clusterissuers";
 
     fn api(client: &Client, _key: &ObjectKey) -> Api<Self> {
         Api::all(client.clone())

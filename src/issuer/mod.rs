@@ -1,12 +1,25 @@
 //! One file per kind of issuer.
+//!
+//! [`reconcile`] checks issuers and tells whether they are ready, [`order_request`] says what becomes
+//! of a request at an ACME issuer, [`Sessions`] speaks to its server.
 
+pub mod account;
+mod acme;
 pub mod ca;
+pub mod error;
 pub mod facts;
 pub mod kind;
 pub mod order_name;
 pub mod order_request;
+mod recent;
+pub mod reconcile;
+mod secret;
+pub mod sessions;
 pub mod solvers;
 pub mod view;
 
+pub use error::Error;
 pub use facts::{IssuerFacts, IssuerIndex, IssuerKind};
+pub use secret::SecretVersion;
+pub use sessions::Sessions;
 pub use view::{IssuerView, Issuers, Missing, NotUsable};

@@ -1,4 +1,4 @@
 //! The HTTP client and DNS look-ups.
 
-pub mod http;
 pub mod dns;
+pub mod http;

@@ -3,7 +3,7 @@
 use crate::{
     api::reason::acme as reason,
     cluster::{Class, ReconcileError, RequestError},
-    issuer::{self, ca::CaError},
+    issuer::{ca::CaError, error::Error as AccountError},
     pki,
 };
 
@@ -15,7 +15,7 @@ pub enum Error {
     Ca(#[from] CaError),
     /// The account of the issuer cannot be used.
     #[error("{0}")]
-    Account(#[from] issuer::SharedError),
+    Account(#[from] AccountError),
     /// The signing request cannot be read.
     #[error("spec.request of Order cannot be read: {0}")]
     SigningRequest(#[from] pki::Error),

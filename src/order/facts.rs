@@ -32,6 +32,8 @@ pub struct OrderFacts {
 /// How Orders are looked up.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum OrderIndex {
+    /// By its own uid: what it owns names it so.
+    Uid(String),
     /// By the uid of the controller owner.
     Owner(String),
     /// By the issuer, of those that are not over.
@@ -71,13 +73,8 @@ impl Facts for OrderFacts {
     }
 
     fn indexes(&self) -> Vec<OrderIndex> {
-        let mut indexes: Vec<OrderIndex> = self
-            .meta
-            .controller
-            .iter()
-            .cloned()
-            .map(OrderIndex::Owner)
-            .collect();
+        let mut indexes = vec![OrderIndex::Uid(self.meta.uid.clone())];
+        indexes.extend(self.meta.controller.iter().cloned().map(OrderIndex::Owner));
         // Only what still has something to do cares for its issuer.
         if !self.is_over() {
             let issuer = self.spec.issuer_ref.address(&self.meta.key.namespace);

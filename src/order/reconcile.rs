@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use instant_acme::{AuthorizationStatus, CertificateIdentifier, Identifier, OrderStatus as AtCa};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use k8s_openapi::{
     ByteString, api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
@@ -96,12 +96,21 @@ impl Reconciler for OrderReconciler {
 
 impl OrderReconciler {
     async fn step(&self, order: &OrderFacts) -> Result<Next, Error> {
-        let challenges = self.challenges.find(&ChallengeIndex::Owner(order.meta.uid.clone()));
+        let challenges = self
+            .challenges
+            .find(&ChallengeIndex::Owner(order.meta.uid.clone()));
         if order.is_over() {
-            let step = plan(Situation { order, challenges: &challenges, solvers: &[] });
+            let step = plan(Situation {
+                order,
+                challenges: &challenges,
+                solvers: &[],
+            });
             return self.act(order, None, step).await;
         }
-        let issuer = match self.issuers.lookup(&order.spec.issuer_ref, &order.meta.key.namespace) {
+        let issuer = match self
+            .issuers
+            .lookup(&order.spec.issuer_ref, &order.meta.key.namespace)
+        {
             Ok(issuer) => issuer,
             Err(missing) => {
                 self.note(order, missing.to_string()).await?;
@@ -116,7 +125,11 @@ impl OrderReconciler {
             }
         };
         let solvers = acme.solvers.as_deref().unwrap_or_default();
-        let step = plan(Situation { order, challenges: &challenges, solvers });
+        let step = plan(Situation {
+            order,
+            challenges: &challenges,
+            solvers,
+        });
         debug!(?step, "planned");
         self.act(order, Some(&issuer), step).await
     }
@@ -148,7 +161,9 @@ impl OrderReconciler {
             | Step::Solve { .. }
             | Step::Advance { .. } => {}
         }
-        let Some(issuer) = issuer else { return Ok(Next::Change) };
+        let Some(issuer) = issuer else {
+            return Ok(Next::Change);
+        };
         let session = self.sessions.session(issuer).await?;
         match step {
             Step::Place => {
@@ -178,7 +193,11 @@ impl OrderReconciler {
         Ok(Next::Change)
     }
 
-    async fn place(&self, order: &OrderFacts, session: &Session) -> Result<acme::order::Order, Error> {
+    async fn place(
+        &self,
+        order: &OrderFacts,
+        session: &Session,
+    ) -> Result<acme::order::Order, Error> {
         let spec = &order.spec;
         let identifiers = identifiers(spec);
         let not_after = spec.duration.as_ref().and_then(|duration| {
@@ -186,7 +205,8 @@ impl OrderReconciler {
             self.clock.now().checked_add(lifetime).ok()
         });
         let replaces = spec.replaces.as_deref().and_then(|text| {
-            CertificateIdentifier::deserialize(BorrowedStrDeserializer::<ValueError>::new(text)).ok()
+            CertificateIdentifier::deserialize(BorrowedStrDeserializer::<ValueError>::new(text))
+                .ok()
         });
         let request = OrderRequest {
             identifiers: &identifiers,
@@ -194,16 +214,24 @@ impl OrderReconciler {
             profile: spec.profile.as_deref(),
             replaces,
         };
-        Ok(session.new_order(&request).await.map_err(|error| self.ca(error))?)
+        Ok(session
+            .new_order(&request)
+            .await
+            .map_err(|error| self.ca(error))?)
     }
 
-    async fn read_authorizations(&self, order: &OrderFacts, session: &Session) -> Result<(), Error> {
+    async fn read_authorizations(
+        &self,
+        order: &OrderFacts,
+        session: &Session,
+    ) -> Result<(), Error> {
         let known = order.status.authorizations.as_deref().unwrap_or_default();
-        let read: Vec<Authorization> = stream::iter(known)
-            .map(|authorization| async move {
-                let read = session.authorization(&authorization.url).await;
-                Ok::<_, CaError>(authorization_status(&read.map_err(|error| self.ca(error))?))
-            })
+        // Owned URLs, for the futures outlive no loan of the list.
+        let reads: Vec<_> = known
+            .iter()
+            .map(|authorization| self.read_authorization(session, authorization.url.clone()))
+            .collect();
+        let read: Vec<Authorization> = stream::iter(reads)
             .buffered(PARALLEL_READS)
             .try_collect()
             .await?;
@@ -214,6 +242,15 @@ impl OrderReconciler {
         };
         self.store(order, status).await?;
         Ok(())
+    }
+
+    async fn read_authorization(
+        &self,
+        session: &Session,
+        url: String,
+    ) -> Result<Authorization, CaError> {
+        let read = session.authorization(&url).await;
+        Ok(authorization_status(&read.map_err(|error| self.ca(error))?))
     }
 
     /// Everything is proven, or something failed: see what the CA makes of it.
@@ -254,7 +291,9 @@ impl OrderReconciler {
                 let reason = match (failed, said) {
                     (Some(failed), _) => failed,
                     (None, Some(said)) => said,
-                    (None, None) => "the CA found the order invalid, and did not say why".to_owned(),
+                    (None, None) => {
+                        "the CA found the order invalid, and did not say why".to_owned()
+                    }
                 };
                 self.fail(order, State::Invalid, reason).await?;
                 Ok(Next::Change)
@@ -326,7 +365,10 @@ impl OrderReconciler {
 
     async fn delete_challenge(&self, key: &ObjectKey, uid: &str) -> Result<(), Error> {
         let known = self.challenges.get(key);
-        if known.as_ref().is_some_and(|challenge| challenge.meta.deleting) {
+        if known
+            .as_ref()
+            .is_some_and(|challenge| challenge.meta.deleting)
+        {
             return Ok(());
         }
         write::delete(&api_of::<Challenge>(&self.client, key), key, uid).await?;
@@ -352,7 +394,10 @@ impl OrderReconciler {
         if order.status.reason.as_ref() == Some(&why) {
             return Ok(false);
         }
-        let status = OrderStatus { reason: Some(why), ..order.status.clone() };
+        let status = OrderStatus {
+            reason: Some(why),
+            ..order.status.clone()
+        };
         self.store(order, status).await?;
         Ok(true)
     }
@@ -369,7 +414,8 @@ impl OrderReconciler {
     }
 
     fn warn(&self, order: &OrderFacts, reason: &'static str, message: String) {
-        self.events.publish(reference(order), EventType::Warning, reason, message);
+        self.events
+            .publish(reference(order), EventType::Warning, reason, message);
     }
 
     fn ca(&self, error: acme::Error) -> CaError {
@@ -382,7 +428,10 @@ fn adopt(status: &OrderStatus, at_ca: &acme::order::Order) -> OrderStatus {
     let authorizations = at_ca
         .authorizations
         .iter()
-        .map(|url| Authorization { url: url.clone(), ..Default::default() })
+        .map(|url| Authorization {
+            url: url.clone(),
+            ..Default::default()
+        })
         .collect();
     OrderStatus {
         url: Some(at_ca.url.clone()),
@@ -455,8 +504,11 @@ fn identifiers(spec: &OrderSpec) -> Vec<Identifier> {
         request: _,
     } = spec;
     let mut names: Vec<String> = dns_names.iter().flatten().cloned().collect();
-    let mut addresses: Vec<IpAddr> =
-        ip_addresses.iter().flatten().filter_map(|text| text.parse().ok()).collect();
+    let mut addresses: Vec<IpAddr> = ip_addresses
+        .iter()
+        .flatten()
+        .filter_map(|text| text.parse().ok())
+        .collect();
     if let Some(name) = common_name.as_deref().filter(|name| !name.is_empty()) {
         match name.parse() {
             Ok(address) => addresses.push(address),
@@ -468,11 +520,19 @@ fn identifiers(spec: &OrderSpec) -> Vec<Identifier> {
     addresses.sort();
     addresses.dedup();
     let names = names.into_iter().map(Identifier::Dns);
-    names.chain(addresses.into_iter().map(Identifier::Ip)).collect()
+    names
+        .chain(addresses.into_iter().map(Identifier::Ip))
+        .collect()
 }
 
 fn challenge(order: &OrderFacts, session: &Session, new: NewChallenge) -> Challenge {
-    let NewChallenge { name, authorization_url, identifier, wildcard, choice } = new;
+    let NewChallenge {
+        name,
+        authorization_url,
+        identifier,
+        wildcard,
+        choice,
+    } = new;
     let token = choice.offered.token;
     let key = match choice.type_ {
         ChallengeType::Http01 => session.key().key_authorization(&token),
@@ -522,8 +582,16 @@ mod tests {
     fn names_are_ordered_once_with_the_common_name_among_them() {
         let spec = OrderSpec {
             common_name: Some("b.example.com".into()),
-            dns_names: Some(vec!["c.example.com".into(), "a.example.com".into(), "b.example.com".into()]),
-            ip_addresses: Some(vec!["2001:db8::1".into(), "192.0.2.1".into(), "192.0.2.1".into()]),
+            dns_names: Some(vec![
+                "c.example.com".into(),
+                "a.example.com".into(),
+                "b.example.com".into(),
+            ]),
+            ip_addresses: Some(vec![
+                "2001:db8::1".into(),
+                "192.0.2.1".into(),
+                "192.0.2.1".into(),
+            ]),
             ..OrderSpec::default()
         };
         let shown: Vec<String> = identifiers(&spec)
@@ -534,10 +602,18 @@ mod tests {
                 other => panic!("{other:?}"),
             })
             .collect();
-        let expected =
-            ["a.example.com", "b.example.com", "c.example.com", "192.0.2.1", "2001:db8::1"];
+        let expected = [
+            "a.example.com",
+            "b.example.com",
+            "c.example.com",
+            "192.0.2.1",
+            "2001:db8::1",
+        ];
         assert_eq!(shown, expected);
-        let address = OrderSpec { common_name: Some("192.0.2.1".into()), ..OrderSpec::default() };
+        let address = OrderSpec {
+            common_name: Some("192.0.2.1".into()),
+            ..OrderSpec::default()
+        };
         assert!(matches!(identifiers(&address)[..], [Identifier::Ip(_)]));
     }
 }

@@ -135,3 +135,153 @@ fn timestamp(time: ASN1Time) -> Result<Timestamp, Error> {
     Timestamp::from_second(time.timestamp())
         .map_err(|_| Error::Certificate("its validity is out of range".to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{
+        BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose,
+        IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
+    };
+
+    use super::*;
+    use crate::pki::{openssl::openssl, usages::Usage};
+
+    /// A leaf and its CA, both in DER.
+    fn leaf() -> (Vec<u8>, Vec<u8>) {
+        let ca_key = KeyPair::generate().unwrap();
+        let mut ca = CertificateParams::default();
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        ca.distinguished_name.push(DnType::CommonName, "Test CA");
+        let ca_der = ca.self_signed(&ca_key).unwrap().der().to_vec();
+
+        let mut leaf = CertificateParams::default();
+        leaf.serial_number = Some(SerialNumber::from_slice(&[0x00, 0x9a, 0x0b]));
+        leaf.not_before = rcgen::date_time_ymd(2026, 1, 2);
+        leaf.not_after = rcgen::date_time_ymd(2051, 3, 4);
+        leaf.distinguished_name = rcgen::DistinguishedName::new();
+        leaf.distinguished_name
+            .push(DnType::CommonName, "a.example");
+        leaf.distinguished_name.push(DnType::CountryName, "DE");
+        leaf.subject_alt_names = vec![
+            SanType::DnsName("a.example".try_into().unwrap()),
+            SanType::IpAddress("2001:db8::1".parse().unwrap()),
+            SanType::URI("spiffe://a".try_into().unwrap()),
+            SanType::Rfc822Name("a@example".try_into().unwrap()),
+        ];
+        leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        leaf.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::Any,
+        ];
+        leaf.use_authority_key_identifier_extension = true;
+        // Precertificate poison: an extension nobody here needs.
+        leaf.custom_extensions = vec![CustomExtension::from_oid_content(
+            &[1, 3, 6, 1, 4, 1, 11_129, 2, 4, 3],
+            vec![5, 0],
+        )];
+        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+        let issuer = Issuer::new(ca, ca_key);
+        let der = leaf.signed_by(&key, &issuer).unwrap().der().to_vec();
+        (der, ca_der)
+    }
+
+    #[test]
+    fn a_certificate_is_read() {
+        let (der, ca) = leaf();
+        let facts = CertificateFacts::from_der(&der).unwrap();
+        let ca = CertificateFacts::from_der(&ca).unwrap();
+        assert_eq!(facts.serial, "9a0b");
+        assert_eq!(facts.serial_der, [0x00, 0x9a, 0x0b]);
+        assert_eq!(facts.not_before.to_string(), "2026-01-02T00:00:00Z");
+        assert_eq!(facts.not_after.to_string(), "2051-03-04T00:00:00Z");
+        assert_eq!(facts.subject.common_name, "a.example");
+        assert_eq!(facts.subject.countries, ["DE"]);
+        assert_eq!(facts.issuer_common_name.as_deref(), Some("Test CA"));
+        assert_eq!(facts.issuer_der, ca.subject_der);
+        assert_eq!(facts.names.dns, ["a.example"]);
+        assert_eq!(facts.names.ips[0].to_string(), "2001:db8::1");
+        assert_eq!(facts.names.uris, ["spiffe://a"]);
+        assert_eq!(facts.names.emails, ["a@example"]);
+        assert_eq!(
+            facts.usages.known(),
+            [Usage::DigitalSignature, Usage::ServerAuth, Usage::Any]
+        );
+        assert_eq!(facts.key.unwrap().to_string(), "ECDSA 384");
+        assert!(!facts.is_ca());
+        assert!(ca.is_ca());
+        assert!(facts.authority_key_id.is_some());
+        assert_eq!(facts.authority_key_id, ca.subject_key_id);
+    }
+
+    #[test]
+    fn openssl_reads_it_alike() {
+        let (der, _) = leaf();
+        let facts = CertificateFacts::from_der(&der).unwrap();
+        let pem = pem::encode(pem::CERTIFICATE, &der);
+        let arguments = [
+            "x509", "-noout", "-serial", "-dates", "-dateopt", "iso_8601",
+        ];
+        let Some(text) = openssl(&arguments, pem.as_bytes()) else {
+            return;
+        };
+        let want = format!(
+            "serial={}\nnotBefore={}\nnotAfter={}\n",
+            facts.serial.to_uppercase(),
+            facts.not_before.to_string().replace('T', " "),
+            facts.not_after.to_string().replace('T', " "),
+        );
+        assert_eq!(String::from_utf8(text).unwrap(), want);
+        let public = openssl(&["x509", "-noout", "-pubkey"], pem.as_bytes()).unwrap();
+        let public = pem::blocks(&public, "test", 10_000).unwrap();
+        assert_eq!(PublicKeyHash::of(&public[0].der), facts.public_key);
+    }
+
+    #[test]
+    fn the_leaf_is_the_first_certificate() {
+        let (der, ca) = leaf();
+        let text = pem::encode("PRIVATE KEY", b"x")
+            + &pem::encode(pem::CERTIFICATE, &der)
+            + &pem::encode(pem::CERTIFICATE, &ca);
+        assert_eq!(
+            CertificateFacts::from_pem(&text),
+            CertificateFacts::from_der(&der)
+        );
+    }
+
+    #[test]
+    fn garbage_is_refused() {
+        let (der, _) = leaf();
+        for end in 0..der.len() {
+            assert!(CertificateFacts::from_der(&der[..end]).is_err(), "{end}");
+        }
+        for at in 0..der.len() {
+            for flip in [0x01, 0x80, 0xff] {
+                let mut changed = der.clone();
+                changed[at] ^= flip;
+                // Signatures of leaves are for those to check who trust the CA.
+                drop(CertificateFacts::from_der(&changed));
+            }
+        }
+        for text in [
+            "",
+            "x",
+            "-----BEGIN CERTIFICATE-----",
+            &pem::encode("X", &der),
+        ] {
+            assert_eq!(
+                CertificateFacts::from_pem(text),
+                Err(Error::Certificate(
+                    "it is not PEM with a CERTIFICATE".to_owned()
+                ))
+            );
+        }
+        assert_eq!(
+            CertificateFacts::from_pem(vec![b' '; 95_001]).unwrap_err(),
+            Error::TooLarge {
+                what: "the certificate",
+                size: 95_001,
+                limit: 95_000
+            }
+        );
+    }
+}

@@ -11,8 +11,11 @@ use super::{
     signature,
 };
 
-/// More certificates than this are not looked at: finding the chain is quadratic.
+/// More certificates than this are not looked at: names are compared in pairs.
 const MAX_CERTIFICATES: usize = 1000;
+/// Signatures that are checked at most: a chain needs one per certificate, unless many of them
+/// share a name.
+const MAX_SIGNATURE_CHECKS: usize = 2 * MAX_CERTIFICATES;
 
 /// A chain from a bundle of certificates in any order.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -115,36 +118,51 @@ fn order<'a, 'der>(
     certificates: &'a [X509Certificate<'der>],
 ) -> Result<Vec<&'a X509Certificate<'der>>, Error> {
     let broken = || Error::Chain("the certificates do not form a single chain".to_owned());
+    // For each certificate, those that it issued and those that issued it.
+    let mut links = Vec::new();
+    let mut checks = 0;
+    for (child, one) in certificates.iter().enumerate() {
+        for (issuer, other) in certificates.iter().enumerate() {
+            if child == issuer || !is_named_as_issuer(one, other) {
+                continue;
+            }
+            checks += 1;
+            if checks > MAX_SIGNATURE_CHECKS {
+                return Err(Error::Chain(
+                    "too many certificates share a name".to_owned(),
+                ));
+            }
+            if is_issued_by(one, other) {
+                links.push((child, issuer));
+            }
+        }
+    }
+
     // The leaf is the one that issued none of the others.
-    let mut leaves = certificates.iter().enumerate().filter(|(at, leaf)| {
-        !certificates
-            .iter()
-            .enumerate()
-            .any(|(other, child)| other != *at && is_issued_by(child, leaf))
-    });
-    let (leaf, _) = leaves.next().ok_or_else(broken)?;
+    let mut leaves =
+        (0..certificates.len()).filter(|at| links.iter().all(|(_, issuer)| issuer != at));
+    let mut at = leaves.next().ok_or_else(broken)?;
     if leaves.next().is_some() {
         return Err(broken());
     }
-
-    let mut left = (0..certificates.len())
-        .filter(|at| *at != leaf)
-        .collect::<Vec<_>>();
-    let mut ordered = vec![&certificates[leaf]];
-    while !left.is_empty() {
-        let child = ordered[ordered.len() - 1];
-        let next = left
+    let mut path = vec![at];
+    while path.len() < certificates.len() {
+        let next = links
             .iter()
-            .position(|at| is_issued_by(child, &certificates[*at]))
-            .ok_or_else(broken)?;
-        ordered.push(&certificates[left.swap_remove(next)]);
+            .find(|(child, issuer)| *child == at && !path.contains(issuer));
+        (_, at) = *next.ok_or_else(broken)?;
+        path.push(at);
     }
-    Ok(ordered)
+    Ok(path.into_iter().map(|at| &certificates[at]).collect())
+}
+
+fn is_named_as_issuer(child: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> bool {
+    child.issuer().as_raw() == issuer.subject().as_raw()
 }
 
 /// Whether `issuer` is a CA that signed `child`.
 fn is_issued_by(child: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> bool {
-    if child.issuer().as_raw() != issuer.subject().as_raw() {
+    if !is_named_as_issuer(child, issuer) {
         return false;
     }
     let is_ca = matches!(issuer.basic_constraints(), Ok(Some(constraints)) if constraints.value.ca);
@@ -165,4 +183,144 @@ fn is_issued_by(child: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> bo
 
 fn to_pem(certificate: &X509Certificate<'_>) -> String {
     pem::encode(pem::CERTIFICATE, certificate.as_raw())
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{
+        BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
+    };
+
+    use super::*;
+
+    struct Made {
+        pem: String,
+        issuer: Issuer<'static, KeyPair>,
+    }
+
+    fn parameters(name: &str, is_ca: bool) -> CertificateParams {
+        let mut parameters = CertificateParams::default();
+        parameters.distinguished_name = DistinguishedName::new();
+        parameters.distinguished_name.push(DnType::CommonName, name);
+        if is_ca {
+            parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
+        parameters
+    }
+
+    fn root(name: &str, is_ca: bool) -> Made {
+        let key = KeyPair::generate().unwrap();
+        let parameters = parameters(name, is_ca);
+        Made {
+            pem: pem::encode("CERTIFICATE", parameters.self_signed(&key).unwrap().der()),
+            issuer: Issuer::new(parameters, key),
+        }
+    }
+
+    fn issue(by: &Made, name: &str, is_ca: bool) -> Made {
+        let key = KeyPair::generate().unwrap();
+        let parameters = parameters(name, is_ca);
+        let certificate = parameters.signed_by(&key, &by.issuer).unwrap();
+        Made {
+            pem: pem::encode("CERTIFICATE", certificate.der()),
+            issuer: Issuer::new(parameters, key),
+        }
+    }
+
+    #[test]
+    fn chains() {
+        let alone = root("alone", false);
+        let root = root("root", true);
+        let upper = issue(&root, "upper", true);
+        let lower = issue(&upper, "lower", true);
+        let leaf = issue(&lower, "leaf", false);
+
+        let [r, u, l, f] = [&root, &upper, &lower, &leaf].map(|made| made.pem.as_str());
+        let cases = [
+            ("in order", vec![f, l, u, r], Some((vec![f, l, u], Some(r)))),
+            ("reversed", vec![r, u, l, f], Some((vec![f, l, u], Some(r)))),
+            (
+                "mixed, twice",
+                vec![u, f, r, f, l, u],
+                Some((vec![f, l, u], Some(r))),
+            ),
+            ("no root", vec![l, f, u], Some((vec![f, l, u], Some(u)))),
+            ("two", vec![f, l], Some((vec![f, l], Some(l)))),
+            ("leaf only", vec![f], Some((vec![f], None))),
+            ("root only", vec![r], Some((vec![r], Some(r)))),
+            (
+                "self-signed leaf",
+                vec![&alone.pem],
+                Some((vec![&alone.pem], None)),
+            ),
+            ("hole", vec![f, u], None),
+            ("stranger", vec![f, l, &alone.pem], None),
+            ("nothing", vec![], None),
+        ];
+        for (name, bundle, want) in cases {
+            let got = Chain::from_pem(bundle.concat()).ok();
+            let want = want.map(|(chain, ca)| Chain {
+                chain_pem: chain.concat(),
+                ca_pem: ca.map(str::to_owned),
+            });
+            assert_eq!(got, want, "{name}");
+        }
+    }
+
+    #[test]
+    fn two_leaves_or_a_branch_are_no_chain() {
+        let root = root("root", true);
+        let one = issue(&root, "one", false);
+        let two = issue(&root, "two", false);
+        let error = Chain::from_pem(one.pem.clone() + &two.pem + &root.pem).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot build a certificate chain: the certificates do not form a single chain"
+        );
+    }
+
+    #[test]
+    fn a_root_with_the_right_name_and_another_key_is_a_stranger() {
+        let leaf = issue(&root("root", true), "leaf", false);
+        assert!(Chain::from_pem(leaf.pem + &root("root", true).pem).is_err());
+    }
+
+    #[test]
+    fn one_that_is_no_ca_has_issued_nothing() {
+        let fake = root("fake", false);
+        let leaf = issue(&fake, "leaf", false);
+        assert!(Chain::from_pem(leaf.pem + &fake.pem).is_err());
+    }
+
+    #[test]
+    fn work_is_bounded() {
+        let root = root("same", true);
+        let many = (0..60).map(|_| issue(&root, "same", true).pem);
+        let error = Chain::from_pem(many.collect::<String>()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot build a certificate chain: too many certificates share a name"
+        );
+        let error = Chain::from_pem_within(&root.pem, root.pem.len() - 1).unwrap_err();
+        assert!(matches!(error, Error::TooLarge { .. }), "{error}");
+    }
+
+    #[test]
+    fn the_topmost_issuer_is_that_of_the_last_certificate() {
+        let root = root("root", true);
+        let lower = issue(&root, "lower", true);
+        let leaf = issue(&lower, "leaf", false);
+        let cases = [
+            (vec![&leaf, &lower], "root"),
+            (vec![&leaf], "lower"),
+            (vec![&lower, &leaf], "lower"),
+        ];
+        for (chain, want) in cases {
+            let pem = chain.iter().map(|made| made.pem.as_str());
+            let pem = pem.collect::<String>();
+            let got = topmost_issuer_common_name(pem.as_bytes()).unwrap();
+            assert_eq!(got.as_deref(), Some(want));
+        }
+        assert!(topmost_issuer_common_name(b"").is_err());
+    }
 }

@@ -256,3 +256,255 @@ fn write_extension_request(writer: yasna::DERWriter<'_>, extensions: &[Extension
         });
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pki::{
+        key::{KeyAlgorithm, PrivateKey},
+        names::OtherName,
+        openssl::openssl,
+        subject::DistinguishedName,
+    };
+
+    fn key() -> PrivateKey {
+        PrivateKey::generate(KeyParameters::new(KeyAlgorithm::Ecdsa, None).unwrap()).unwrap()
+    }
+
+    fn full() -> RequestParameters {
+        RequestParameters {
+            subject: SubjectName::Fields(Subject {
+                common_name: "app.example.com".to_owned(),
+                organizations: vec!["Exämple".to_owned()],
+                ..Subject::default()
+            }),
+            names: Names {
+                dns: vec!["app.example.com".to_owned(), "*.example.com".to_owned()],
+                emails: vec!["ops@example.com".to_owned()],
+                ips: ["192.0.2.1", "2001:db8::1", "::ffff:192.0.2.2"]
+                    .map(|ip| ip.parse().unwrap())
+                    .to_vec(),
+                uris: vec!["spiffe://example.com/app".to_owned()],
+                others: vec![OtherName {
+                    oid: "1.3.6.1.4.1.311.20.2.3".to_owned(),
+                    utf8_value: "üser@example.com".to_owned(),
+                }],
+                unrecognized: Vec::new(),
+            },
+            is_ca: true,
+            usages: vec![Usage::ClientAuth, Usage::Signing, Usage::ServerAuth],
+            omit_usages: false,
+            basic_constraints: true,
+            name_constraints: Some(NameConstraints {
+                critical: true,
+                permitted: Subtrees {
+                    dns_domains: vec!["example.com".to_owned()],
+                    email_addresses: vec!["example.com".to_owned()],
+                    ip_ranges: vec!["10.0.0.0/8".to_owned()],
+                    uri_domains: vec![".example.com".to_owned()],
+                },
+                excluded: Subtrees {
+                    ip_ranges: vec!["2001:db8::/32".to_owned()],
+                    ..Subtrees::default()
+                },
+            }),
+            signature_algorithm: None,
+        }
+    }
+
+    #[test]
+    fn a_full_request_is_read_as_it_was_built() {
+        let key = key();
+        let parameters = full();
+        let request = CertificateSigningRequest::build(&parameters, &key).unwrap();
+        let facts = CsrFacts::from_pem(request.to_pem()).unwrap();
+
+        let mut names = parameters.names.clone();
+        names.ips[2] = "192.0.2.2".parse().unwrap();
+        assert_eq!(facts.names, names);
+        assert_eq!(
+            SubjectName::Fields(facts.subject.clone()),
+            parameters.subject
+        );
+        assert_eq!(facts.subject_der, parameters.subject.to_der());
+        assert_eq!(facts.usages, UsageSet::of(&parameters.usages, true));
+        assert_eq!(facts.usages.extended().len(), 2);
+        assert!(facts.is_ca());
+        assert_eq!(facts.public_key, key.public_key_hash().unwrap());
+        assert_eq!(facts.key, Some(key.parameters()));
+        assert_eq!(facts.signature_algorithm, SignatureAlgorithm::EcdsaSha256);
+    }
+
+    #[test]
+    fn openssl_reads_a_full_request_alike() {
+        let request = CertificateSigningRequest::build(&full(), &key()).unwrap();
+        let arguments = ["req", "-noout", "-text", "-verify", "-nameopt", "RFC2253"];
+        let Some(text) = openssl(&arguments, request.to_pem().as_bytes()) else {
+            return;
+        };
+        let text = String::from_utf8(text).unwrap();
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in [
+            r"Version: 1 (0x0) Subject: CN=app.example.com,O=Ex\C3\A4mple",
+            "X509v3 Subject Alternative Name: DNS:app.example.com, DNS:*.example.com, \
+             email:ops@example.com, IP Address:192.0.2.1, IP Address:2001:DB8:0:0:0:0:0:1, \
+             IP Address:192.0.2.2, URI:spiffe://example.com/app, othername:",
+            "X509v3 Key Usage: critical Digital Signature, Certificate Sign",
+            "X509v3 Extended Key Usage: TLS Web Client Authentication, TLS Web Server \
+             Authentication",
+            "X509v3 Basic Constraints: critical CA:TRUE",
+            "X509v3 Name Constraints: critical Permitted: DNS:example.com IP:10.0.0.0/255.0.0.0 \
+             email:example.com URI:.example.com Excluded: IP:2001:DB8:0:0:0:0:0:0/FFFF:FFFF:0:",
+            "Signature Algorithm: ecdsa-with-SHA256",
+        ] {
+            assert!(text.contains(part), "{part}\nis not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn names_are_critical_only_without_a_subject() {
+        let critical = |subject: SubjectName| {
+            let parameters = RequestParameters {
+                subject,
+                names: Names {
+                    dns: vec!["a.example".to_owned()],
+                    ..Names::default()
+                },
+                ..RequestParameters::default()
+            };
+            let request = CertificateSigningRequest::build(&parameters, &key()).unwrap();
+            let (_, parsed) = X509CertificationRequest::from_der(request.der()).unwrap();
+            let attribute = parsed.certification_request_info.iter_attributes().next();
+            let ParsedCriAttribute::ExtensionRequest(requested) =
+                attribute.unwrap().parsed_attribute()
+            else {
+                panic!("an extension request");
+            };
+            requested.extensions[0].critical
+        };
+        let literal = DistinguishedName::parse("CN=a,O=b").unwrap();
+        let named = Subject {
+            common_name: "a".to_owned(),
+            ..Subject::default()
+        };
+        assert!(critical(SubjectName::default()));
+        assert!(!critical(SubjectName::Fields(named)));
+        assert!(!critical(SubjectName::Literal(literal)));
+    }
+
+    #[test]
+    fn usages_by_parameters() {
+        let usages = |usages: &[Usage], is_ca, omit_usages| {
+            let parameters = RequestParameters {
+                usages: usages.to_vec(),
+                is_ca,
+                omit_usages,
+                ..RequestParameters::default()
+            };
+            let request = CertificateSigningRequest::build(&parameters, &key()).unwrap();
+            CsrFacts::from_der(request.der()).unwrap().usages
+        };
+        for usage in Usage::ALL {
+            let got = usages(&[usage], false, false);
+            assert_eq!(got, UsageSet::of(&[usage], false), "{usage}");
+        }
+        assert_eq!(usages(&[], true, false), UsageSet::of(&[], true));
+        assert!(usages(&[Usage::Any], true, true).is_empty());
+        assert_eq!(
+            usages(&Usage::ALL, true, false),
+            UsageSet::of(&Usage::ALL, true)
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_encoded_is_named() {
+        let names = |change: fn(&mut Names)| {
+            let mut names = Names::default();
+            change(&mut names);
+            let parameters = RequestParameters {
+                names,
+                ..RequestParameters::default()
+            };
+            let result = CertificateSigningRequest::build(&parameters, &key());
+            result.unwrap_err().to_string()
+        };
+        let error = names(|names| names.dns.push("bücher.example".to_owned()));
+        assert_eq!(
+            error,
+            "cannot build the certificate request: DNS name \"bücher.example\" has characters \
+             outside ASCII; write internationalised names in their ASCII form (xn--…)"
+        );
+        for oid in [
+            "",
+            "1",
+            "3.1",
+            "1.40",
+            "1.2.x",
+            "1..2",
+            "+1.2",
+            "1.2.99999999999999999999",
+        ] {
+            let other = OtherName {
+                oid: oid.to_owned(),
+                utf8_value: "x".to_owned(),
+            };
+            let parameters = RequestParameters {
+                names: Names {
+                    others: vec![other],
+                    ..Names::default()
+                },
+                ..RequestParameters::default()
+            };
+            let error = CertificateSigningRequest::build(&parameters, &key()).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "cannot build the certificate request: {oid:?} is not an object identifier"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn a_changed_request_is_refused() {
+        let request = CertificateSigningRequest::build(&full(), &key()).unwrap();
+        let at = request
+            .der()
+            .windows(3)
+            .position(|window| window == b"app")
+            .unwrap();
+        let mut changed = request.der().to_vec();
+        changed[at] = b'b';
+        assert_eq!(
+            CsrFacts::from_der(&changed),
+            Err(Error::Request("its signature is wrong".to_owned()))
+        );
+    }
+
+    /// Every truncation, and every byte changed: never a panic, and an error wherever the signature
+    /// covers the byte.
+    #[test]
+    fn garbage_is_refused() {
+        let request = CertificateSigningRequest::build(&full(), &key()).unwrap();
+        let der = request.der();
+        for end in 0..der.len() {
+            assert!(CsrFacts::from_der(&der[..end]).is_err(), "{end}");
+        }
+        let (_, parsed) = X509CertificationRequest::from_der(der).unwrap();
+        let signed = 4..4 + parsed.certification_request_info.raw.len();
+        for at in 0..der.len() {
+            for flip in [0x01, 0x80, 0xff] {
+                let mut changed = der.to_vec();
+                changed[at] ^= flip;
+                let result = CsrFacts::from_der(&changed);
+                assert!(result.is_err() || !signed.contains(&at), "{at} {flip}");
+            }
+        }
+        let mut longer = der.to_vec();
+        longer.push(0);
+        assert!(CsrFacts::from_der(&longer).is_err());
+        assert!(CsrFacts::from_pem("").is_err());
+        assert!(CsrFacts::from_pem(pem::encode("CERTIFICATE", der)).is_err());
+        assert!(CsrFacts::from_pem(pem::encode("NEW CERTIFICATE REQUEST", der)).is_ok());
+    }
+}

@@ -452,3 +452,186 @@ fn bit_length(bytes: &[u8]) -> u32 {
         [first, rest @ ..] => (8 - first.leading_zeros()) + 8 * rest.len() as u32,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pki::openssl::openssl;
+
+    fn parameters() -> Vec<KeyParameters> {
+        [
+            (KeyAlgorithm::Rsa, 2048),
+            (KeyAlgorithm::Rsa, 3072),
+            (KeyAlgorithm::Ecdsa, 256),
+            (KeyAlgorithm::Ecdsa, 384),
+            (KeyAlgorithm::Ecdsa, 521),
+            (KeyAlgorithm::Ed25519, 0),
+        ]
+        .map(|(algorithm, size)| KeyParameters::new(algorithm, Some(size)).unwrap())
+        .to_vec()
+    }
+
+    #[test]
+    fn every_kind_and_encoding_round_trips() {
+        for parameters in parameters() {
+            let key = PrivateKey::generate(parameters).unwrap();
+            assert_eq!(key.parameters(), parameters);
+            for encoding in [KeyEncoding::Pkcs1, KeyEncoding::Pkcs8] {
+                let label = match (parameters.algorithm(), encoding) {
+                    (KeyAlgorithm::Rsa, KeyEncoding::Pkcs1) => PKCS1,
+                    (KeyAlgorithm::Ecdsa, KeyEncoding::Pkcs1) => SEC1,
+                    _ => PKCS8,
+                };
+                let pem = key.to_pem(encoding).unwrap();
+                assert!(pem.starts_with(&format!("-----BEGIN {label}-----\n")));
+                assert!(pem.ends_with("-----\n"));
+
+                let read = PrivateKey::from_pem(pem.as_bytes()).unwrap();
+                assert!(read.matches(parameters), "{parameters} {encoding:?}");
+                assert_eq!(read.to_pem(encoding).unwrap(), pem);
+                assert_eq!(
+                    read.public_key_der().unwrap(),
+                    key.public_key_der().unwrap()
+                );
+                let arguments = ["pkey", "-pubout", "-outform", "DER"];
+                if let Some(public) = openssl(&arguments, pem.as_bytes()) {
+                    assert_eq!(public, key.public_key_der().unwrap(), "{parameters}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn keys_made_by_openssl_are_read() {
+        let cases: [(&[&str], _, _); 7] = [
+            (&["genrsa", "-traditional", "2048"], KeyAlgorithm::Rsa, 2048),
+            (&["genrsa", "2560"], KeyAlgorithm::Rsa, 2560),
+            // With a block of parameters before the key.
+            (
+                &["ecparam", "-name", "prime256v1", "-genkey"],
+                KeyAlgorithm::Ecdsa,
+                256,
+            ),
+            (
+                &["ecparam", "-name", "secp384r1", "-genkey", "-noout"],
+                KeyAlgorithm::Ecdsa,
+                384,
+            ),
+            (
+                &[
+                    "genpkey",
+                    "-algorithm",
+                    "EC",
+                    "-pkeyopt",
+                    "ec_paramgen_curve:P-521",
+                ],
+                KeyAlgorithm::Ecdsa,
+                521,
+            ),
+            (
+                &["genpkey", "-algorithm", "ED25519"],
+                KeyAlgorithm::Ed25519,
+                0,
+            ),
+            (&["genrsa", "4096"], KeyAlgorithm::Rsa, 4096),
+        ];
+        for (arguments, algorithm, size) in cases {
+            let Some(pem) = openssl(arguments, b"") else {
+                return;
+            };
+            let want = KeyParameters::new(algorithm, Some(size)).unwrap();
+            let key = PrivateKey::from_pem(&pem).unwrap();
+            assert_eq!(key.parameters(), want, "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_usable_key_is_named() {
+        let key = PrivateKey::generate(KeyParameters::new(KeyAlgorithm::Ed25519, None).unwrap());
+        let good = key.unwrap().to_pem(KeyEncoding::Pkcs8).unwrap();
+        let x448 = pem::encode(PKCS8, &hex("3046020100300506032b656f043a0438"));
+        let cases = [
+            (String::new(), "it is not PEM"),
+            ("secret".to_owned(), "it is not PEM"),
+            (good.replace("BEGIN", "BEGINN"), "it is not PEM"),
+            (
+                pem::encode("CERTIFICATE", b"x"),
+                "the PEM block is a certificate",
+            ),
+            (pem::encode("secret", b"x"), "no PEM block is a private key"),
+            (
+                pem::encode("ENCRYPTED PRIVATE KEY", b"x"),
+                "it is encrypted with a password; store it unencrypted",
+            ),
+            (
+                "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\
+                 \n\nAAAA\n-----END RSA PRIVATE KEY-----\n"
+                    .to_owned(),
+                "it is encrypted with a password; store it unencrypted",
+            ),
+            (pem::encode(PKCS8, b"x"), "it is not valid PKCS#8"),
+            (x448, "it is not valid PKCS#8"),
+            (
+                pem::encode(PKCS1, b"x"),
+                "it is not a valid RSA key of 2048 to 8192 bits",
+            ),
+            (
+                pem::encode(SEC1, b"x"),
+                "it is not a valid ECDSA key on P-256, P-384 or P-521",
+            ),
+            (
+                pem::encode("DSA PRIVATE KEY", b"x"),
+                "the PEM label is none of PRIVATE KEY, RSA PRIVATE KEY and EC PRIVATE KEY",
+            ),
+        ];
+        for (text, want) in cases {
+            let error = PrivateKey::from_pem(&text).unwrap_err();
+            assert_eq!(error, Error::Key(want.to_owned()), "{text}");
+        }
+        let long = " ".repeat(13_001);
+        assert_eq!(
+            PrivateKey::from_pem(&long).unwrap_err().to_string(),
+            "the private key is 13001 bytes, more than the limit of 13000"
+        );
+    }
+
+    #[test]
+    fn sizes_go_with_algorithms() {
+        let cases = [
+            (KeyAlgorithm::Rsa, None, Some("RSA 2048")),
+            (KeyAlgorithm::Rsa, Some(0), Some("RSA 2048")),
+            (KeyAlgorithm::Rsa, Some(8192), Some("RSA 8192")),
+            (KeyAlgorithm::Rsa, Some(2047), None),
+            (KeyAlgorithm::Rsa, Some(8193), None),
+            (KeyAlgorithm::Rsa, Some(-1), None),
+            (KeyAlgorithm::Ecdsa, None, Some("ECDSA 256")),
+            (KeyAlgorithm::Ecdsa, Some(521), Some("ECDSA 521")),
+            (KeyAlgorithm::Ecdsa, Some(224), None),
+            (KeyAlgorithm::Ed25519, Some(7), Some("Ed25519")),
+        ];
+        for (algorithm, size, want) in cases {
+            let got = KeyParameters::new(algorithm, size).ok();
+            let got = got.map(|parameters| parameters.to_string());
+            assert_eq!(got.as_deref(), want, "{algorithm} {size:?}");
+        }
+        let odd = KeyParameters::new(KeyAlgorithm::Rsa, Some(2560)).unwrap();
+        assert_eq!(
+            PrivateKey::generate(odd).unwrap_err().to_string(),
+            "private key parameters: RSA keys of 2560 bits can be used but not generated; use \
+             2048, 3072, 4096 or 8192"
+        );
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        let key = PrivateKey::generate(KeyParameters::new(KeyAlgorithm::Ecdsa, None).unwrap());
+        assert_eq!(format!("{:?}", key.unwrap()), "PrivateKey(ECDSA 256)");
+    }
+
+    fn hex(text: &str) -> Vec<u8> {
+        (0..text.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+            .collect()
+    }
+}

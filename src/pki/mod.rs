@@ -9,6 +9,8 @@ pub mod csr;
 mod extension;
 pub mod key;
 pub mod names;
+#[cfg(test)]
+mod openssl;
 pub mod pem;
 pub mod signature;
 pub mod subject;

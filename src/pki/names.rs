@@ -155,7 +155,7 @@ pub(super) fn parse_oid(text: &str) -> Result<ObjectIdentifier, Error> {
     let invalid = || Error::RequestParameters(format!("{text:?} is not an object identifier"));
     let arcs = text
         .split('.')
-        .map(|arc| arc.parse::<u64>().ok().filter(|_| arc != "+"))
+        .map(|arc| arc.parse::<u64>().ok().filter(|_| !arc.starts_with('+')))
         .collect::<Option<Vec<_>>>()
         .ok_or_else(invalid)?;
     // X.660: three roots, of which the first two have forty children; the library asserts it.

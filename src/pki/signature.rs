@@ -258,3 +258,79 @@ fn fit(
     number.extend(hash.iter().take(own.output_len()));
     Digest::import_less_safe(&number, own)
 }
+
+#[cfg(test)]
+mod tests {
+    use x509_parser::prelude::FromDer;
+
+    use super::*;
+    use crate::pki::{csr::*, openssl::openssl};
+
+    /// Every hash with every curve: the library pairs each curve with one hash only.
+    #[test]
+    fn every_algorithm_signs_with_every_key_of_its_kind() {
+        let keys = [
+            (KeyAlgorithm::Rsa, 2048),
+            (KeyAlgorithm::Ecdsa, 256),
+            (KeyAlgorithm::Ecdsa, 384),
+            (KeyAlgorithm::Ecdsa, 521),
+            (KeyAlgorithm::Ed25519, 0),
+        ];
+        for (kind, size) in keys {
+            let key = PrivateKey::generate(KeyParameters::new(kind, Some(size)).unwrap()).unwrap();
+            let spki = key.public_key_der().unwrap();
+            let (_, spki) = SubjectPublicKeyInfo::from_der(&spki).unwrap();
+            for algorithm in SignatureAlgorithm::ALL {
+                let identifier = yasna::construct_der(|writer| algorithm.write(writer));
+                let (_, identifier) = AlgorithmIdentifier::from_der(&identifier).unwrap();
+                assert_eq!(SignatureAlgorithm::of(&identifier), Some(algorithm));
+
+                let signed = key.sign(algorithm, b"message");
+                if algorithm.key_algorithm() != kind {
+                    assert_eq!(signed, Err(Error::Sign(algorithm)));
+                    assert!(!verify(&spki, &identifier, b"x", b"message"));
+                    continue;
+                }
+                let signed = signed.unwrap();
+                assert!(
+                    verify(&spki, &identifier, &signed, b"message"),
+                    "{algorithm} {size}"
+                );
+                assert!(
+                    !verify(&spki, &identifier, &signed, b"other"),
+                    "{algorithm} {size}"
+                );
+
+                let parameters = RequestParameters {
+                    signature_algorithm: Some(algorithm),
+                    ..RequestParameters::default()
+                };
+                let request = CertificateSigningRequest::build(&parameters, &key).unwrap();
+                let arguments = ["req", "-verify", "-noout"];
+                openssl(&arguments, request.to_pem().as_bytes());
+            }
+        }
+    }
+
+    #[test]
+    fn defaults_and_names() {
+        let cases = [
+            (KeyAlgorithm::Rsa, 2048, "SHA256WithRSA"),
+            (KeyAlgorithm::Rsa, 3071, "SHA256WithRSA"),
+            (KeyAlgorithm::Rsa, 3072, "SHA384WithRSA"),
+            (KeyAlgorithm::Rsa, 4095, "SHA384WithRSA"),
+            (KeyAlgorithm::Rsa, 4096, "SHA512WithRSA"),
+            (KeyAlgorithm::Ecdsa, 256, "ECDSAWithSHA256"),
+            (KeyAlgorithm::Ecdsa, 384, "ECDSAWithSHA384"),
+            (KeyAlgorithm::Ecdsa, 521, "ECDSAWithSHA512"),
+            (KeyAlgorithm::Ed25519, 0, "PureEd25519"),
+        ];
+        for (algorithm, size, want) in cases {
+            let key = KeyParameters::new(algorithm, Some(size)).unwrap();
+            let default = SignatureAlgorithm::default_for(key);
+            assert_eq!(default.as_str(), want, "{key}");
+            assert_eq!(want.parse(), Ok(default));
+        }
+        assert!("SHA1WithRSA".parse::<SignatureAlgorithm>().is_err());
+    }
+}

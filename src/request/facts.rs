@@ -48,6 +48,8 @@ pub struct RequestFacts {
 /// How CertificateRequests are looked up.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RequestIndex {
+    /// By its own uid: what it owns names it so.
+    Uid(String),
     /// By the uid of the controller owner.
     Owner(String),
     /// By the issuer, of those that are not over.
@@ -106,13 +108,14 @@ impl Facts for RequestFacts {
     }
 
     fn indexes(&self) -> Vec<RequestIndex> {
-        let mut indexes: Vec<RequestIndex> = self
-            .meta
-            .controller
-            .iter()
-            .cloned()
-            .map(RequestIndex::Owner)
-            .collect();
+        let mut indexes = vec![RequestIndex::Uid(self.meta.uid.clone())];
+        indexes.extend(
+            self.meta
+                .controller
+                .iter()
+                .cloned()
+                .map(RequestIndex::Owner),
+        );
         if !self.is_over() {
             let issuer = self.issuer_ref.address(&self.meta.key.namespace);
             indexes.push(RequestIndex::Issuer(issuer));

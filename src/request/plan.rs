@@ -25,6 +25,8 @@ pub struct Situation<'a> {
     pub request: &'a RequestFacts,
     /// Whether requests are approved here; otherwise somebody else does.
     pub approver: bool,
+    /// Whether requests of ACME issuers are handed to them here.
+    pub signer: bool,
     /// Its issuer.
     pub issuer: Result<&'a IssuerView, &'a Missing>,
     /// The Order it owns.
@@ -69,6 +71,7 @@ pub fn plan(situation: Situation<'_>) -> Plan {
     let Situation {
         request,
         approver,
+        signer,
         issuer,
         order,
         now,
@@ -106,6 +109,9 @@ pub fn plan(situation: Situation<'_>) -> Plan {
             reason::APPROVED,
             APPROVED_MESSAGE.to_owned(),
         );
+    }
+    if !signer {
+        return draft.plan(request, None);
     }
     let issuer = match issuer {
         // Approved under the same rules, signed by its own controller.
@@ -383,6 +389,7 @@ mod tests {
         plan(Situation {
             request,
             approver,
+            signer: true,
             issuer,
             order,
             now: now(),

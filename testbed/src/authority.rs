@@ -46,6 +46,11 @@ impl Authority {
         &self.pem
     }
 
+    /// Its key, in PKCS#8 PEM.
+    pub fn key(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
     /// For a server reached at these addresses and as `localhost`.
     pub fn server(&self, name: &str, addresses: &[IpAddr]) -> Result<Identity> {
         let mut params = params(name);

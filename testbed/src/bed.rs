@@ -129,6 +129,21 @@ impl Bed {
         self.folder.path().join("logs")
     }
 
+    /// The requests of ServiceAccounts, if they are recorded: one JSON object per line.
+    pub fn audit_log(&self) -> PathBuf {
+        self.folder.path().join("audit.log")
+    }
+
+    /// The user name that the operator has at the API server.
+    pub fn operator_user(&self) -> Result<String> {
+        let release = self
+            .release
+            .get()
+            .context("the chart is not installed yet")?;
+        let (namespace, name) = (release.namespace(), release.service_account());
+        Ok(format!("system:serviceaccount:{namespace}:{name}"))
+    }
+
     /// Where the test bed keeps its files and tools.
     pub fn home(&self) -> &Home {
         &self.options.home

@@ -1,6 +1,6 @@
 //! Is the operator started as it should be?
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::render::{CERT_MANAGER_VALUES, Render};
 
@@ -11,6 +11,7 @@ fn the_operator_is_told_its_place() {
         objects.arguments(),
         [
             "controller",
+            "--v=2",
             "--acme-http01-solver-listen-address=0.0.0.0:8089",
             "--acme-http01-solver-service=pki/cert-manager-certwright-solver",
             "--cluster-resource-namespace=pki",
@@ -19,7 +20,6 @@ fn the_operator_is_told_its_place() {
             "--max-concurrent-challenges=60",
             "--metrics-listen-address=0.0.0.0:9402",
             "--signers-config-map=pki/cert-manager-certwright-signers",
-            "--v=2",
         ]
     );
     let solver = objects.get("Service", "cert-manager-certwright-solver");
@@ -40,34 +40,38 @@ fn values_of_a_cert_manager_release_are_taken_as_they_are() {
         objects.arguments(),
         [
             "controller",
+            "--v=3",
+            "--config=/etc/certwright/config.yaml",
+            "--acme-http01-solver-extra-labels=team=platform",
             "--acme-http01-solver-listen-address=0.0.0.0:8089",
             "--acme-http01-solver-service=pki/cert-manager-certwright-solver",
             "--cluster-resource-namespace=pki",
-            "--concurrent-workers=200",
-            "--copied-annotation-prefixes=*,-kubectl.kubernetes.io/",
             "--default-issuer-group=cert-manager.io",
             "--default-issuer-kind=ClusterIssuer",
             "--default-issuer-name=letsencrypt",
             "--dns01-recursive-nameservers=192.0.2.53:53,https://dns.example.com/dns-query",
             "--dns01-recursive-nameservers-only=true",
             "--enable-certificate-owner-ref=true",
-            // The value wins over the map in config, as a flag does over the file.
             "--feature-gates=ExperimentalGatewayAPISupport=true",
             "--internal-healthz-listen-address=0.0.0.0:9403",
             "--leader-election-lease-duration=60s",
             "--leader-election-namespace=cert-manager",
             "--leader-election-renew-deadline=40s",
             "--leader-election-retry-period=15s",
-            "--logging-format=json",
-            "--max-certificate-bundle-size=500000",
+            "--max-concurrent-challenges=30",
             "--metrics-listen-address=0.0.0.0:9402",
             "--signers-config-map=pki/cert-manager-certwright-signers",
-            "--v=3",
-            // Those of extraArgs replace the chart's.
+            // Of a flag given twice, the last counts.
             "--max-concurrent-challenges=90",
             "--dns01-check-retry-period=3s",
         ]
     );
+    let config = objects.get("ConfigMap", "cert-manager-certwright");
+    let config: Value =
+        serde_saphyr::from_str(config["data"]["config.yaml"].as_str().unwrap()).unwrap();
+    let theirs: Value =
+        serde_saphyr::from_str(include_str!("../fixtures/cert-manager-values.yaml")).unwrap();
+    assert_eq!(config, theirs["config"]);
     let account = objects.get("ServiceAccount", "cert-manager-dns");
     assert_eq!(
         account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"],

@@ -25,7 +25,7 @@ fn an_image_of_cert_manager_is_refused() {
 }
 
 #[test]
-fn what_contradicts_itself_is_refused() {
+fn what_would_not_work_is_refused() {
     for (path, value, expected) in [
         (
             "podDisruptionBudget",
@@ -36,6 +36,26 @@ fn what_contradicts_itself_is_refused() {
             "prometheus",
             json!({"servicemonitor": {"enabled": true}, "podmonitor": {"enabled": true}}),
             "not both",
+        ),
+        (
+            "config",
+            json!({"gatewayAPI": {"enabled": true}}),
+            "Gateway API is not supported yet",
+        ),
+        (
+            "config",
+            json!({"enableGatewayAPI": true}),
+            "Gateway API is not supported yet",
+        ),
+        (
+            "extraArgs",
+            json!(["--enable-gateway-api"]),
+            "Gateway API is not supported yet",
+        ),
+        (
+            "config",
+            json!({"metricsTLSConfig": {"dynamic": {"secretName": "ca"}}}),
+            "metrics over TLS are not supported yet",
         ),
         // As with --reuse-values, which has no defaults for what only this chart has.
         ("solver", json!(null), "--reset-then-reuse-values"),

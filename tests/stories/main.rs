@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Trial};
 use testbed::stage::Stage;
 
+mod acme;
 mod bed;
 
 fn main() -> ExitCode {
@@ -24,10 +25,41 @@ fn main() -> ExitCode {
 /// Stories that share the operator first, those that are alone last: the operator is started again
 /// between one kind and the other.
 fn stories(stage: &Stage) -> Vec<Trial> {
-    vec![Trial::test(
-        "bed::everything_answers",
-        story(stage.without_operator(bed::everything_answers)),
-    )]
+    vec![
+        Trial::test(
+            "acme::every_account_key",
+            story(stage.without_operator(acme::every_account_key)),
+        ),
+        Trial::test(
+            "acme::external_account",
+            story(stage.without_operator(acme::external_account)),
+        ),
+        Trial::test(
+            "acme::order_to_revocation",
+            story(stage.without_operator(acme::order_to_revocation)),
+        ),
+        Trial::test(
+            "acme::refusals",
+            story(stage.without_operator(acme::refusals)),
+        ),
+        Trial::test(
+            "acme::rejected_nonces",
+            story(stage.without_operator(acme::rejected_nonces)),
+        ),
+        Trial::test(
+            "bed::routes",
+            story(stage.without_operator(bed::the_ingress_controller_routes)),
+        ),
+        Trial::test(
+            "bed::acme",
+            story(stage.without_operator(bed::the_acme_server_answers)),
+        ),
+        // Alone, since it takes the API server away for a moment.
+        Trial::test(
+            "bed::control_plane",
+            story(stage.alone(bed::the_control_plane_works)),
+        ),
+    ]
 }
 
 /// An error of a story with all its causes.

@@ -17,10 +17,4 @@ verticalPodAutoscaler: create one for the Deployment, by extraObjects if wanted
 {{- if dig "podSecurityPolicy" "enabled" false .Values.global }}
   global.podSecurityPolicy: Kubernetes has had no PodSecurityPolicy since 1.25
 {{- end -}}
-{{- $known := include "certwright.configFlags" . | fromYaml -}}
-{{- range $path, $_ := include "certwright.flatConfig" . | fromJson -}}
-{{- if not (hasKey $known $path) }}
-  config.{{ $path }}: certwright has no such setting, or the chart sets it
-{{- end -}}
-{{- end -}}
 {{- end -}}

@@ -55,6 +55,8 @@ pub struct Settings {
     pub signers_config_map: Option<ObjectKey>,
     /// Features that can be chosen.
     pub gates: Gates,
+    /// Before which request the process ends itself, in a crash test.
+    pub fault_point: Option<u64>,
     /// Where `/metrics` is served.
     pub metrics_address: SocketAddr,
     /// Where `/livez` and `/readyz` are served.
@@ -92,6 +94,8 @@ pub struct Http01 {
     pub backend: Option<SolverBackend>,
     /// Whom the self-check asks for addresses; the system's when empty.
     pub nameservers: Vec<Nameserver>,
+    /// The port that the self-check asks at.
+    pub check_port: u16,
     /// Labels for the objects that route challenges.
     pub extra_labels: BTreeMap<String, String>,
 }
@@ -112,6 +116,8 @@ pub struct Dns01 {
     pub nameservers: Vec<Nameserver>,
     /// Whether only they are asked.
     pub recursive_only: bool,
+    /// The port of the authoritative servers.
+    pub authoritative_port: u16,
 }
 
 /// Pauses between tries; none is zero.
@@ -187,6 +193,11 @@ impl Settings {
             dns01: Dns01 {
                 nameservers: values.parsed_list("dns01-recursive-nameservers")?,
                 recursive_only: values.bool("dns01-recursive-nameservers-only")?,
+                authoritative_port: values.number(
+                    "dns01-authoritative-port",
+                    1..,
+                    "a port number",
+                )?,
             },
             waits: waits(values)?,
             ambient: Ambient {
@@ -210,6 +221,8 @@ impl Settings {
             },
             signers_config_map: values.object("signers-config-map")?,
             gates,
+            fault_point: Some(values.number("fault-point", 0.., "a number")?)
+                .filter(|point| *point > 0),
             metrics_address: values.address("metrics-listen-address")?,
             health_address: values.address("internal-healthz-listen-address")?,
             logging: logging(values)?,
@@ -266,6 +279,7 @@ fn http01(values: &Values) -> Result<Http01, FlagError> {
         listen_address: values.address("acme-http01-solver-listen-address")?,
         backend,
         nameservers,
+        check_port: values.number("acme-http01-check-port", 1.., "a port number")?,
         extra_labels: values.map("acme-http01-solver-extra-labels")?,
     })
 }

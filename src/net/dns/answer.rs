@@ -1,6 +1,6 @@
 //! What did a nameserver say?
 
-use std::{fmt, net::IpAddr};
+use std::net::IpAddr;
 
 use hickory_proto::{
     op::{Edns, Message, MessageType, OpCode, Query, ResponseCode},
@@ -108,7 +108,7 @@ impl Answer {
         matches!(self.code, ResponseCode::NoError | ResponseCode::NXDomain)
     }
 
-    /// The TXT values of the answer, the strings of each joined (RFC 7208 section 3.3 style).
+    /// The TXT values of the answer, the strings of each joined.
     pub fn texts(&self) -> Vec<Vec<u8>> {
         self.answers
             .iter()
@@ -151,6 +151,20 @@ impl Answer {
             .map(|record| &record.name)
     }
 
+    /// For how many seconds a resolver goes on giving this negative answer without asking again
+    /// (RFC 2308 section 5). `None` if it comes from the zone's own server.
+    pub fn negative_ttl(&self) -> Option<u32> {
+        if self.authoritative {
+            return None;
+        }
+        self.authorities
+            .iter()
+            .find_map(|record| match &record.data {
+                RData::SOA(soa) => Some(record.ttl.min(soa.minimum)),
+                _ => None,
+            })
+    }
+
     /// The servers of `zone` that the answer names, or the referral to it.
     pub fn servers_of(&self, zone: &Name) -> Vec<Name> {
         self.answers
@@ -177,18 +191,6 @@ impl Answer {
                     && record.name.zone_of(&self.question.name)
             })
             .map(|record| &record.name)
-    }
-}
-
-/// What the server said, as a half-sentence: `answered NXDOMAIN for _acme-challenge.example.com`.
-impl fmt::Display for Answer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Question { name, kind, .. } = &self.question;
-        let name = shown(name);
-        match self.code {
-            ResponseCode::NoError => write!(f, "{} answered for {kind} of {name}", self.server),
-            code => write!(f, "{} answered {} for {name}", self.server, mnemonic(code)),
-        }
     }
 }
 
@@ -227,4 +229,180 @@ pub fn mnemonic(code: ResponseCode) -> String {
         ResponseCode::Unknown(code) => return format!("RCODE{code}"),
     }
     .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_proto::rr::rdata::{A, AAAA, CNAME, NS, SOA, TXT};
+
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::from_ascii(text).unwrap()
+    }
+
+    fn question() -> Question {
+        Question {
+            name: name("_acme-challenge.www.example.com."),
+            kind: RecordType::TXT,
+            recursion: true,
+        }
+    }
+
+    fn record(owner: &str, data: RData) -> Record {
+        Record::from_rdata(name(owner), 60, data)
+    }
+
+    /// An answer to [`question`] with a record of every type that is looked at.
+    fn message() -> Message {
+        let Question {
+            name: asked, kind, ..
+        } = question();
+        let mut message = Message::response(7, OpCode::Query);
+        message.add_query(Query::query(asked.clone(), kind));
+        let soa = SOA::new(
+            name("ns1.example.com."),
+            name("h.example.com."),
+            1,
+            2,
+            3,
+            4,
+            30,
+        );
+        message.add_answer(Record::from_rdata(
+            asked,
+            60,
+            RData::CNAME(CNAME(name("t.example."))),
+        ));
+        message.add_answer(record(
+            "t.example.",
+            RData::TXT(TXT::from_bytes(vec![b"a", b"b"])),
+        ));
+        message.add_answer(record("t.example.", RData::A(A::new(192, 0, 2, 1))));
+        message.add_answer(record(
+            "t.example.",
+            RData::AAAA(AAAA::new(1, 2, 3, 4, 5, 6, 7, 8)),
+        ));
+        message.add_authority(record("example.com.", RData::SOA(soa)));
+        message.add_authority(record(
+            "example.com.",
+            RData::NS(NS(name("ns1.example.com."))),
+        ));
+        message.set_edns(Edns::new());
+        message
+    }
+
+    fn read(bytes: &[u8]) -> Result<Answer, Failure> {
+        Answer::read("server".to_owned(), question(), 7, bytes)
+    }
+
+    #[test]
+    fn an_answer_is_read() {
+        let answer = read(&message().to_vec().unwrap()).unwrap();
+        let asked = &answer.question.name;
+        assert!(answer.is_definite());
+        assert_eq!(answer.texts(), [b"ab"]);
+        assert_eq!(answer.addresses().len(), 2);
+        assert_eq!(answer.alias_of(asked), Some(&name("t.example.")));
+        assert_eq!(answer.alias_of(&name("t.example.")), None);
+        assert_eq!(answer.zone(), Some(&name("example.com.")));
+        assert_eq!(
+            answer.servers_of(&name("example.com.")),
+            [name("ns1.example.com.")]
+        );
+        assert_eq!(answer.negative_ttl(), Some(30));
+        assert_eq!(answer.referral(), None);
+    }
+
+    #[test]
+    fn the_answer_to_another_question_is_none() {
+        let changed = |change: fn(&mut Message)| {
+            let mut message = message();
+            change(&mut message);
+            read(&message.to_vec().unwrap()).map_err(|error| error.to_string())
+        };
+        for (seen, part) in [
+            (changed(|m| m.metadata.id = 8), "not an answer"),
+            (
+                changed(|m| m.metadata.message_type = MessageType::Query),
+                "not an answer",
+            ),
+            (
+                changed(|m| m.metadata.op_code = OpCode::Update),
+                "another operation",
+            ),
+            (changed(|m| m.queries.clear()), "question is missing"),
+            (
+                changed(|m| {
+                    m.add_query(Query::query(name("a."), RecordType::TXT));
+                }),
+                "question is missing",
+            ),
+            (
+                changed(|m| {
+                    m.queries[0].set_query_type(RecordType::A);
+                }),
+                "another question",
+            ),
+            (
+                changed(|m| {
+                    m.queries[0].set_name(name("example.org."));
+                }),
+                "another question",
+            ),
+        ] {
+            assert!(
+                seen.as_ref().is_err_and(|text| text.contains(part)),
+                "{part}: {seen:?}"
+            );
+        }
+        // Names are compared without case, and a refusal need not repeat the question.
+        let upper = changed(|m| {
+            m.queries[0].set_name(name("_ACME-challenge.www.example.com."));
+        });
+        assert!(upper.is_ok());
+        let refused = changed(|m| {
+            m.metadata.response_code = ResponseCode::Refused;
+            m.queries.clear();
+        });
+        assert!(refused.is_ok_and(|answer| !answer.is_definite()));
+    }
+
+    #[test]
+    fn garbage_is_refused_without_harm() {
+        let good = message().to_vec().unwrap();
+        let (mut kept, mut refused) = (0, 0);
+        let mut look = |bytes: &[u8]| match read(bytes) {
+            Ok(answer) => {
+                kept += 1;
+                let zone = answer.zone().cloned().unwrap_or_default();
+                let _: (usize, usize) = (answer.texts().len(), answer.servers_of(&zone).len());
+                let _: (Option<&Name>, bool) = (answer.referral(), answer.addresses().is_empty());
+            }
+            Err(_) => refused += 1,
+        };
+        for length in 0..good.len() {
+            look(&good[..length]);
+        }
+        // A generator of our own, so that every run tries the same.
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut random = |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            usize::try_from(state >> 33).unwrap() % below
+        };
+        for _ in 0..20_000 {
+            let mut bytes = good.clone();
+            for _ in 0..=random(4) {
+                let index = random(bytes.len());
+                bytes[index] = u8::try_from(random(256)).unwrap();
+            }
+            look(&bytes);
+        }
+        assert!(
+            kept > 1000 && refused > 1000,
+            "{kept} kept, {refused} refused"
+        );
+    }
 }

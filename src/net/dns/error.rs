@@ -4,6 +4,9 @@ use std::{io, time::Duration};
 
 use hickory_proto::rr::{Name, RecordType};
 
+/// "Address family not supported", which the standard library has no kind for (Linux).
+const EAFNOSUPPORT: i32 = 97;
+
 /// A DNS look-up that failed: says what was asked, of whom, and what came back.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -67,7 +70,7 @@ pub enum Error {
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// Nothing came in time.
-    #[error("no answer within {} s", .0.as_secs_f32())]
+    #[error("no answer within {} s", seconds(*.0))]
     Timeout(Duration),
     /// The socket failed.
     #[error("{0}")]
@@ -91,19 +94,53 @@ pub enum Failure {
     Http(String),
 }
 
+/// Rounded, so that the same failure reads the same the next time.
+pub(super) fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 10.0).round() / 10.0
+}
+
 impl Failure {
     /// Whether this machine has no way to such an address at all (an IPv6 address where there is
     /// only IPv4, for instance), which says nothing about the server.
     pub fn is_no_route(&self) -> bool {
         match self {
-            Self::Io(error) => matches!(
-                error.kind(),
-                io::ErrorKind::NetworkUnreachable
-                    | io::ErrorKind::AddrNotAvailable
-                    | io::ErrorKind::Unsupported
-            ),
+            Self::Io(error) => {
+                error.raw_os_error() == Some(EAFNOSUPPORT)
+                    || matches!(
+                        error.kind(),
+                        io::ErrorKind::NetworkUnreachable | io::ErrorKind::AddrNotAvailable
+                    )
+            }
             Self::Both { udp, tcp } => udp.is_no_route() && tcp.is_no_route(),
             Self::Timeout(_) | Self::Malformed(_) | Self::Query(_) | Self::Http(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_family_that_is_missing_here_says_nothing_about_the_server() {
+        let io = |kind: io::ErrorKind| Failure::Io(kind.into());
+        let both = |udp, tcp| Failure::Both {
+            udp: Box::new(udp),
+            tcp: Box::new(tcp),
+        };
+        let no_route = || io(io::ErrorKind::NetworkUnreachable);
+        let refused = || io(io::ErrorKind::ConnectionRefused);
+        for (failure, want) in [
+            (both(no_route(), io(io::ErrorKind::AddrNotAvailable)), true),
+            (
+                Failure::Io(io::Error::from_raw_os_error(EAFNOSUPPORT)),
+                true,
+            ),
+            (both(no_route(), refused()), false),
+            (both(refused(), refused()), false),
+            (Failure::Timeout(Duration::from_secs(1)), false),
+        ] {
+            assert_eq!(failure.is_no_route(), want, "{failure}");
         }
     }
 }

@@ -197,7 +197,7 @@ async fn resolve(host: &str, port: u16, limit: Duration) -> Result<Vec<SocketAdd
     };
     let found = tokio::time::timeout(limit, tokio::net::lookup_host((host, port)))
         .await
-        .map_err(|_| problem(format!("no address within {} s", limit.as_secs_f32())))?
+        .map_err(|_| problem(format!("no address within {} s", error::seconds(limit))))?
         .map_err(|error| problem(error.to_string()))?;
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for address in found {

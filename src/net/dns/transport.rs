@@ -82,6 +82,7 @@ pub async fn exchange_either(
     let left = timing.total.saturating_sub(started.elapsed());
     match (first, within(left, over_tcp(peer, request)).await) {
         (_, Ok(answer)) => Ok(answer),
+        (Err(Failure::Timeout(_)), Err(Failure::Timeout(_))) => Err(Failure::Timeout(timing.total)),
         (Ok(_truncated), Err(tcp)) => Err(tcp),
         (Err(udp), Err(tcp)) => Err(Failure::Both {
             udp: Box::new(udp),

@@ -1,6 +1,6 @@
 //! Which zone is a name in, which servers speak for the zone, and where do aliases lead?
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use futures::future::join_all;
 use hickory_proto::{
@@ -14,7 +14,7 @@ use super::{Answer, Client, Error, Nameserver, mnemonic, resolve, shown};
 const MAX_ALIASES: usize = 16;
 /// At most so many servers of one zone are asked: no zone in use has more than thirteen.
 const MAX_SERVERS: usize = 16;
-/// At most so many addresses of one server are asked.
+/// At most so many addresses of one host are used.
 const MAX_ADDRESSES: usize = 8;
 
 /// A server of a zone, by the name its NS record gives.
@@ -100,27 +100,41 @@ impl Client {
         Ok(join_all(found).await)
     }
 
-    /// All addresses of a server, asked of the same nameservers that named it; of the system where
-    /// they know none (they may serve nothing but the zone).
-    async fn host_addresses(&self, servers: &[Nameserver], host: &Name) -> Vec<IpAddr> {
-        let (v4, v6) = tokio::join!(
+    /// The IPv4 and IPv6 addresses of `host`; none if it has none.
+    ///
+    /// # Errors
+    /// When the nameservers answer for neither.
+    pub async fn addresses(
+        &self,
+        servers: &[Nameserver],
+        host: &Name,
+    ) -> Result<Vec<IpAddr>, Error> {
+        let both = tokio::join!(
             self.lookup(servers, host, RecordType::A),
             self.lookup(servers, host, RecordType::AAAA)
         );
-        let mut found: Vec<IpAddr> = [v4, v6]
-            .into_iter()
-            .flatten()
-            .flat_map(|answer| answer.addresses())
-            .collect();
-        if found.is_empty()
-            && let Ok(addresses) = resolve(&shown(host), 0, self.timing.total).await
-        {
-            found = addresses.iter().map(std::net::SocketAddr::ip).collect();
-        }
+        let answers = match both {
+            (Ok(v4), Ok(v6)) => vec![v4, v6],
+            (Ok(answer), Err(_)) | (Err(_), Ok(answer)) => vec![answer],
+            (Err(error), Err(_)) => return Err(error),
+        };
+        let mut found: Vec<IpAddr> = answers.iter().flat_map(Answer::addresses).collect();
         found.sort();
         found.dedup();
         found.truncate(MAX_ADDRESSES);
-        found
+        Ok(found)
+    }
+
+    /// All addresses of a server, asked of the same nameservers that named it; of the system where
+    /// they know none (they may serve nothing but the zone).
+    async fn host_addresses(&self, servers: &[Nameserver], host: &Name) -> Vec<IpAddr> {
+        match self.addresses(servers, host).await {
+            Ok(found) if !found.is_empty() => found,
+            _ => resolve(&shown(host), 0, self.timing.total)
+                .await
+                .map(|found| found.iter().map(SocketAddr::ip).collect())
+                .unwrap_or_default(),
+        }
     }
 
     /// The port that the servers of zones listen on.
@@ -137,4 +151,98 @@ fn zone_in(answer: &Answer) -> Option<&Name> {
         return None;
     }
     answer.zone().or_else(|| answer.referral())
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_proto::rr::{
+        RData, Record,
+        rdata::{CNAME, NS, SOA},
+    };
+
+    use super::*;
+    use crate::net::dns::Question;
+
+    fn name(text: &str) -> Name {
+        Name::from_ascii(text).unwrap()
+    }
+
+    fn soa(owner: &str) -> Record {
+        let data = SOA::new(name("ns."), name("h."), 1, 2, 3, 4, 5);
+        Record::from_rdata(name(owner), 60, RData::SOA(data))
+    }
+
+    fn ns(owner: &str) -> Record {
+        Record::from_rdata(name(owner), 60, RData::NS(NS(name("ns."))))
+    }
+
+    fn alias(owner: &str) -> Record {
+        Record::from_rdata(name(owner), 60, RData::CNAME(CNAME(name("x.example.org."))))
+    }
+
+    #[test]
+    fn an_answer_gives_the_zone_away_or_sends_upwards() {
+        const AT: &str = "www.example.com.";
+        for (what, authoritative, answers, authorities, zone) in [
+            ("the top of a zone", true, vec![soa(AT)], vec![], Some(AT)),
+            (
+                "no such name",
+                false,
+                vec![],
+                vec![soa("example.com.")],
+                Some("example.com."),
+            ),
+            (
+                "an alias to another zone",
+                false,
+                vec![alias(AT)],
+                vec![soa("example.org.")],
+                None,
+            ),
+            (
+                "an alias within",
+                false,
+                vec![alias(AT)],
+                vec![soa("example.com.")],
+                None,
+            ),
+            (
+                "a stranger's SOA",
+                false,
+                vec![],
+                vec![soa("example.org.")],
+                None,
+            ),
+            (
+                "an SOA from below",
+                false,
+                vec![],
+                vec![soa("a.www.example.com.")],
+                None,
+            ),
+            (
+                "a referral",
+                false,
+                vec![],
+                vec![ns("example.com.")],
+                Some("example.com."),
+            ),
+            ("a referral to the root", false, vec![], vec![ns(".")], None),
+            ("nothing", true, vec![], vec![ns("example.com.")], None),
+        ] {
+            let answer = Answer {
+                server: String::new(),
+                question: Question {
+                    name: name(AT),
+                    kind: RecordType::SOA,
+                    recursion: true,
+                },
+                code: ResponseCode::NoError,
+                authoritative,
+                answers,
+                authorities,
+            };
+            assert_eq!(zone_in(&answer), zone.map(name).as_ref(), "{what}");
+        }
+    }
 }

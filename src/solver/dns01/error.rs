@@ -208,3 +208,102 @@ fn tsig_mnemonic(error: u16) -> String {
         other => format!("error {other}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_what_to_check_and_how_to_go_on() {
+        use Class::{Misconfigured, Transient};
+        use ResponseCode as C;
+        for (code, tsig, signed, want, class) in [
+            (
+                C::NotAuth,
+                Some(BADKEY),
+                true,
+                "NOTAUTH (TSIG BADKEY): check tsigKeyName",
+                Misconfigured,
+            ),
+            (
+                C::NotAuth,
+                Some(BADSIG),
+                true,
+                "NOTAUTH (TSIG BADSIG): check tsigSecret",
+                Misconfigured,
+            ),
+            (
+                C::NotAuth,
+                Some(BADTRUNC),
+                true,
+                "NOTAUTH (TSIG BADTRUNC): the server",
+                Misconfigured,
+            ),
+            (
+                C::NotAuth,
+                Some(BADTIME),
+                true,
+                "NOTAUTH (TSIG BADTIME): its clock is 7 s behind",
+                Transient,
+            ),
+            (
+                C::NotAuth,
+                Some(23),
+                true,
+                "NOTAUTH (TSIG error 23): ",
+                Misconfigured,
+            ),
+            (
+                C::NotAuth,
+                None,
+                true,
+                "NOTAUTH: the server is not a primary",
+                Misconfigured,
+            ),
+            (
+                C::Refused,
+                None,
+                true,
+                "REFUSED: check that the server lets this key",
+                Misconfigured,
+            ),
+            (
+                C::Refused,
+                None,
+                false,
+                "REFUSED: check that the server takes unsigned",
+                Misconfigured,
+            ),
+            (
+                C::NotZone,
+                None,
+                true,
+                "NOTZONE: the name is not in",
+                Misconfigured,
+            ),
+            (
+                C::NotImp,
+                None,
+                false,
+                "NOTIMP: the server takes no updates",
+                Misconfigured,
+            ),
+            (C::FormErr, None, true, "FORMERR", Misconfigured),
+            (C::ServFail, None, true, "SERVFAIL", Transient),
+            (C::Unknown(3000), None, true, "RCODE3000", Transient),
+        ] {
+            let rejection = Rejection {
+                code,
+                tsig,
+                clock_ahead: (tsig == Some(BADTIME)).then_some(-7),
+                signed,
+            };
+            let text = rejection.to_string();
+            assert!(
+                text.starts_with(&format!("server answered {want}")),
+                "{text}"
+            );
+            assert_eq!(rejection.class(), class, "{text}");
+        }
+    }
+}

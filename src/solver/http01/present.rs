@@ -1,9 +1,12 @@
 //! Putting the route of an HTTP-01 challenge in place, and taking exactly that away.
 
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice, networking::v1::Ingress};
-use kube::{Client, Resource, core::NamespaceResourceScope};
+use kube::{Client, Resource, api::ObjectMeta, core::NamespaceResourceScope};
 
 use crate::{
     api::{acme::Solver, http01::IngressSolver, names::field_manager},
@@ -62,21 +65,32 @@ impl Error {
     }
 }
 
-/// Lead the path of `challenge` to `endpoints`: Service, EndpointSlices and, last, the Ingress, so
+/// Where routes lead, and what they carry.
+#[derive(Clone, Debug)]
+pub struct Target<'a> {
+    /// The addresses of the responder.
+    pub endpoints: BTreeSet<SocketAddr>,
+    /// Labels for the objects; those that tell a challenge by are not overridden.
+    pub labels: &'a BTreeMap<String, String>,
+}
+
+/// Lead the path of `challenge` to `target`: Service, EndpointSlices and, last, the Ingress, so
 /// that nothing routes to nowhere. What stands already is left as it is, or brought up to date.
 pub async fn present(
     client: &Client,
     challenge: &ChallengeFacts,
-    endpoints: &BTreeSet<SocketAddr>,
+    target: &Target<'_>,
 ) -> Result<(), Error> {
     let solver = ingress_solver(&challenge.spec.solver)?;
-    if endpoints.is_empty() {
+    if target.endpoints.is_empty() {
         return Err(Error::NoEndpoint);
     }
-    let wanted = route::service(challenge, solver.service_type.as_deref());
+    let mut wanted = route::service(challenge, solver.service_type.as_deref());
+    label(&mut wanted.metadata, target);
     let service = ensure(client, challenge, wanted, &challenge.meta.uid).await?;
     let service_uid = service.metadata.uid.clone().unwrap_or_default();
-    for slice in route::endpoint_slices(challenge, &service, endpoints) {
+    for mut slice in route::endpoint_slices(challenge, &service, &target.endpoints) {
+        label(&mut slice.metadata, target);
         let wanted = slice.clone();
         let standing = ensure(client, challenge, slice, &service_uid).await?;
         if standing.endpoints != wanted.endpoints || standing.ports != wanted.ports {
@@ -87,7 +101,8 @@ pub async fn present(
     match challenge.edited_ingress() {
         Some(name) => edit(client, challenge, name, ingress::add_path, true).await,
         None => {
-            let wanted = route::ingress(challenge, solver);
+            let mut wanted = route::ingress(challenge, solver);
+            label(&mut wanted.metadata, target);
             ensure(client, challenge, wanted, &challenge.meta.uid)
                 .await
                 .map(drop)
@@ -103,6 +118,13 @@ pub async fn clean_up(client: &Client, challenge: &ChallengeFacts) -> Result<(),
     }
     // The EndpointSlices go with their Service.
     remove::<Service>(client, challenge).await
+}
+
+fn label(metadata: &mut ObjectMeta, target: &Target<'_>) {
+    let labels = metadata.labels.get_or_insert_default();
+    for (key, value) in target.labels {
+        labels.entry(key.clone()).or_insert_with(|| value.clone());
+    }
 }
 
 fn ingress_solver(solver: &Solver) -> Result<&IngressSolver, Error> {

@@ -236,3 +236,92 @@ fn bump(sets: &mut Sets, origin: &Name) {
         soa.increment_serial();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use hickory_proto::op::{OpCode, Query};
+
+    use super::*;
+    use crate::dns::{Data, Zone, parse_name};
+
+    const AT: &str = "www.example.com.";
+
+    fn zones() -> Zones {
+        let zone = Zone::new("example.com.")
+            .record(AT, Data::Txt("a".to_owned()))
+            .record(AT, Data::Txt("b".to_owned()))
+            .record(AT, Data::Address(Ipv4Addr::LOCALHOST.into()));
+        Zones::new(vec![zone]).unwrap()
+    }
+
+    fn txt(class: DNSClass, ttl: u32, owner: &str, value: &str) -> Record {
+        let data = Data::Txt(value.to_owned()).rdata().unwrap();
+        let mut record = Record::from_rdata(parse_name(owner).unwrap(), ttl, data);
+        record.dns_class = class;
+        record
+    }
+
+    fn empty(class: DNSClass, owner: &str, kind: RecordType) -> Record {
+        let mut record = Record::update0(parse_name(owner).unwrap(), 0, kind);
+        record.dns_class = class;
+        record
+    }
+
+    /// The code, and the TXT values at [`AT`] afterwards.
+    fn applied(zone: &str, prerequisites: Vec<Record>, update: Record) -> (ResponseCode, String) {
+        let mut message = Message::query();
+        message.metadata.op_code = OpCode::Update;
+        message.add_query(Query::query(parse_name(zone).unwrap(), RecordType::SOA));
+        message.insert_answers(prerequisites);
+        message.insert_authorities(vec![update]);
+        // Through the wire, as from a client.
+        let message = Message::from_vec(&message.to_vec().unwrap()).unwrap();
+        let mut zones = zones();
+        let code = apply(&mut zones, &message);
+        let name = parse_name(AT).unwrap();
+        (code, zones.texts(&name, RecordType::TXT).join(","))
+    }
+
+    #[test]
+    fn updates_do_what_rfc_2136_says() {
+        use DNSClass as C;
+        use RecordType as T;
+        use ResponseCode as R;
+        let zone = "example.com.";
+        for (update, code, left) in [
+            (txt(C::IN, 60, AT, "c"), R::NoError, "a,b,c"),
+            (txt(C::IN, 60, AT, "a"), R::NoError, "a,b"),
+            (txt(C::NONE, 0, AT, "a"), R::NoError, "b"),
+            (txt(C::NONE, 0, AT, "z"), R::NoError, "a,b"),
+            (txt(C::NONE, 60, AT, "a"), R::FormErr, "a,b"),
+            (empty(C::ANY, AT, T::TXT), R::NoError, ""),
+            (empty(C::ANY, AT, T::A), R::NoError, "a,b"),
+            (empty(C::ANY, AT, T::ANY), R::NoError, ""),
+            (empty(C::IN, AT, T::TXT), R::FormErr, "a,b"),
+            (txt(C::IN, 60, "www.example.org.", "c"), R::NotZone, "a,b"),
+        ] {
+            let shown = format!("{update:?}");
+            assert_eq!(
+                applied(zone, vec![], update),
+                (code, left.to_owned()),
+                "{shown}"
+            );
+        }
+        let add = || txt(C::IN, 60, AT, "c");
+        assert_eq!(applied("www.example.com.", vec![], add()).0, R::NotAuth);
+        for (prerequisite, code) in [
+            (empty(C::ANY, AT, T::TXT), R::NoError),
+            (empty(C::ANY, AT, T::AAAA), R::NXRRSet),
+            (empty(C::ANY, "no.example.com.", T::ANY), R::NXDomain),
+            (empty(C::NONE, AT, T::TXT), R::YXRRSet),
+            (empty(C::NONE, AT, T::ANY), R::YXDomain),
+            (txt(C::IN, 0, AT, "b"), R::NoError),
+            (txt(C::IN, 0, AT, "z"), R::NXRRSet),
+        ] {
+            let shown = format!("{prerequisite:?}");
+            assert_eq!(applied(zone, vec![prerequisite], add()).0, code, "{shown}");
+        }
+    }
+}

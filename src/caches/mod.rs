@@ -1,0 +1,125 @@
+//! Which objects are known, and how much of each.
+
+mod samples;
+mod wake;
+mod watch;
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::core::PartialObjectMeta;
+
+use crate::{
+    certificate::{facts::CertificateFacts, secret::SecretFacts},
+    challenge::facts::ChallengeFacts,
+    cluster::{Cache, Facts, Meta, ObjectKey},
+    issuer::Issuers,
+    order::facts::OrderFacts,
+    request::facts::RequestFacts,
+    solver::http01::endpoints::SliceFacts,
+};
+
+pub use wake::Queues;
+
+/// Everything that is known of the cluster. Cheap to clone.
+#[derive(Clone)]
+pub struct Caches {
+    /// Certificates.
+    pub certificates: Arc<Cache<CertificateFacts>>,
+    /// CertificateRequests.
+    pub requests: Arc<Cache<RequestFacts>>,
+    /// Orders.
+    pub orders: Arc<Cache<OrderFacts>>,
+    /// Challenges.
+    pub challenges: Arc<Cache<ChallengeFacts>>,
+    /// Issuers and ClusterIssuers.
+    pub issuers: Issuers,
+    /// Secrets of certificates and keys, by what they hold.
+    pub secrets: Arc<Cache<SecretFacts>>,
+    /// All other Secrets, by name and version alone.
+    pub other_secrets: Arc<Cache<Bystander>>,
+    /// Where the operator's own solver Service leads to.
+    pub slices: Arc<Cache<SliceFacts>>,
+}
+
+/// What is kept of a Secret that is not ours: that it stands, and in which version.
+#[derive(Clone, Debug)]
+pub struct Bystander {
+    meta: Meta,
+}
+
+impl Facts for Bystander {
+    type Object = PartialObjectMeta<Secret>;
+    type Index = ();
+
+    fn reduce(object: Self::Object) -> Self {
+        Self {
+            meta: Meta::of(&object.metadata),
+        }
+    }
+
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    fn indexes(&self) -> Vec<()> {
+        Vec::new()
+    }
+}
+
+/// Which part of the cluster is watched.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    /// The only namespace, or all.
+    pub namespace: Option<String>,
+    /// The operator's solver Service, if routes mirror it.
+    pub solver_service: Option<ObjectKey>,
+}
+
+impl Caches {
+    /// Empty caches; Secrets of ClusterIssuers are in `cluster_resource_namespace`.
+    pub fn new(cluster_resource_namespace: &str) -> Self {
+        Self {
+            certificates: Arc::default(),
+            requests: Arc::default(),
+            orders: Arc::default(),
+            challenges: Arc::default(),
+            issuers: Issuers {
+                namespaced: Arc::default(),
+                cluster: Arc::default(),
+                cluster_resource_namespace: cluster_resource_namespace.into(),
+            },
+            secrets: Arc::default(),
+            other_secrets: Arc::default(),
+            slices: Arc::default(),
+        }
+    }
+
+    /// Wait until every cache that is watched holds its first list.
+    pub async fn synced(&self, scope: &Scope) {
+        self.certificates.synced().await;
+        self.requests.synced().await;
+        self.orders.synced().await;
+        self.challenges.synced().await;
+        self.issuers.namespaced.synced().await;
+        self.secrets.synced().await;
+        self.other_secrets.synced().await;
+        if scope.namespace.is_none() {
+            self.issuers.cluster.synced().await;
+        }
+        if scope.solver_service.is_some() {
+            self.slices.synced().await;
+        }
+    }
+
+    /// The present version of a Secret (uid and resourceVersion), of either sort.
+    pub fn secret_version(&self, key: &ObjectKey) -> Option<(String, String)> {
+        let version = |meta: &Meta| (meta.uid.clone(), meta.resource_version.clone());
+        let ours = self.secrets.get(key).map(|secret| version(secret.meta()));
+        ours.or_else(|| {
+            self.other_secrets
+                .get(key)
+                .map(|secret| version(&secret.meta))
+        })
+    }
+}

@@ -1,0 +1,276 @@
+//! Who is woken by which change.
+
+use std::sync::Arc;
+
+use super::Caches;
+use crate::{
+    api::{challenge::ChallengeType, names, reference::IssuerAddress},
+    certificate::facts::{CertificateFacts, CertificateIndex},
+    challenge::facts::ChallengeIndex,
+    cluster::{Cache, Facts, Meta, ObjectKey, Queue},
+    issuer::{
+        IssuerFacts, IssuerKind,
+        facts::{IssuerResource, is_news, naming_secret},
+    },
+    order::facts::OrderIndex,
+    request::facts::RequestIndex,
+};
+
+/// The queues of the reconcilers. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Queues {
+    /// Of Certificates.
+    pub certificates: Queue,
+    /// Of CertificateRequests.
+    pub requests: Queue,
+    /// Of Orders.
+    pub orders: Queue,
+    /// Of Challenges.
+    pub challenges: Queue,
+    /// Of Issuers.
+    pub issuers: Queue,
+    /// Of ClusterIssuers.
+    pub cluster_issuers: Queue,
+}
+
+impl Caches {
+    /// Wake the reconcilers behind `queues` by every change that concerns them. Once, before
+    /// [`Caches::watch`].
+    pub fn wake(&self, queues: &Queues) {
+        self.wake_by_certificates(queues);
+        self.wake_by_requests(queues);
+        self.wake_by_orders(queues);
+        self.wake_by_challenges(queues);
+        self.wake_by_issuers(&self.issuers.namespaced, &queues.issuers, queues);
+        self.wake_by_issuers(&self.issuers.cluster, &queues.cluster_issuers, queues);
+        self.wake_by_secrets(queues);
+        self.wake_by_endpoints(queues);
+    }
+
+    fn wake_by_certificates(&self, queues: &Queues) {
+        let cache = Arc::downgrade(&self.certificates);
+        let queue = queues.certificates.clone();
+        self.certificates.listen(vec![Box::new(move |old, new| {
+            let changed = old.into_iter().chain(new);
+            for certificate in changed {
+                queue.add(certificate.meta().key.clone());
+            }
+            // Others that name the same Secret may own it now, or not any more.
+            let secret = |facts: Option<&Arc<CertificateFacts>>| facts.map(|facts| facts.secret());
+            if secret(old) == secret(new) {
+                return;
+            }
+            let Some(cache) = cache.upgrade() else { return };
+            for secret in secret(old).into_iter().chain(secret(new)) {
+                cache
+                    .find_keys(&CertificateIndex::Secret(secret))
+                    .into_iter()
+                    .for_each(|key| queue.add(key));
+            }
+        })]);
+    }
+
+    fn wake_by_requests(&self, queues: &Queues) {
+        let queue = queues.requests.clone();
+        let certificates = queues.certificates.clone();
+        let by_uid = Arc::downgrade(&self.certificates);
+        self.requests.listen(vec![Box::new(move |old, new| {
+            if let Some(request) = new {
+                queue.add(request.meta.key.clone());
+            }
+            let owners = old
+                .into_iter()
+                .chain(new)
+                .filter_map(|r| r.meta.controller.clone());
+            let Some(by_uid) = by_uid.upgrade() else {
+                return;
+            };
+            for owner in owners {
+                by_uid
+                    .find_keys(&CertificateIndex::Uid(owner))
+                    .into_iter()
+                    .for_each(|key| certificates.add(key));
+            }
+        })]);
+    }
+
+    fn wake_by_orders(&self, queues: &Queues) {
+        let queue = queues.orders.clone();
+        let owners = Owners {
+            queue: queues.requests.clone(),
+            cache: Arc::clone(&self.requests),
+        };
+        let certificates = self.certificate_of_request(queues);
+        self.orders.listen(vec![Box::new(move |old, new| {
+            if let Some(order) = new {
+                queue.add(order.meta.key.clone());
+            }
+            for order in old.into_iter().chain(new) {
+                if let Some(request) = owners.wake(&order.meta, RequestIndex::Uid) {
+                    // What the order waits for is told on the Certificate.
+                    certificates(&request.meta);
+                }
+            }
+        })]);
+    }
+
+    fn wake_by_challenges(&self, queues: &Queues) {
+        let queue = queues.challenges.clone();
+        let owners = Owners {
+            queue: queues.orders.clone(),
+            cache: Arc::clone(&self.orders),
+        };
+        let requests = Arc::clone(&self.requests);
+        let certificates = self.certificate_of_request(queues);
+        self.challenges.listen(vec![Box::new(move |old, new| {
+            for challenge in old.into_iter().chain(new) {
+                queue.add(challenge.meta.key.clone());
+                let Some(order) = owners.wake(&challenge.meta, OrderIndex::Uid) else {
+                    continue;
+                };
+                let Some(owner) = order.meta.controller.clone() else {
+                    continue;
+                };
+                for request in requests.find(&RequestIndex::Uid(owner)) {
+                    certificates(&request.meta);
+                }
+            }
+        })]);
+    }
+
+    fn wake_by_issuers<K: IssuerResource>(
+        &self,
+        cache: &Cache<IssuerFacts<K>>,
+        queue: &Queue,
+        queues: &Queues,
+    ) {
+        let queue = queue.clone();
+        let wake = self.users_of_issuer(queues);
+        cache.listen(vec![Box::new(move |old, new| {
+            if is_news(old, new)
+                && let Some(issuer) = new
+            {
+                queue.add(issuer.meta.key.clone());
+            }
+            if let Some(issuer) = new.or(old) {
+                wake(K::KIND, &issuer.meta.key);
+            }
+        })]);
+    }
+
+    fn wake_by_secrets(&self, queues: &Queues) {
+        let ours = self.users_of_secret(queues);
+        let certificates = queues.certificates.clone();
+        let by_uid = Arc::clone(&self.certificates);
+        self.secrets.listen(vec![Box::new(move |old, new| {
+            for secret in old.into_iter().chain(new) {
+                ours(&secret.meta().key);
+                if let Some(owner) = &secret.meta().controller {
+                    let owners = by_uid.find_keys(&CertificateIndex::Uid(owner.clone()));
+                    owners.into_iter().for_each(|key| certificates.add(key));
+                }
+            }
+        })]);
+        let others = self.users_of_secret(queues);
+        self.other_secrets.listen(vec![Box::new(move |old, new| {
+            if let Some(secret) = new.or(old) {
+                others(&secret.meta.key);
+            }
+        })]);
+    }
+
+    /// Open HTTP-01 challenges are led to the addresses that are ready now.
+    fn wake_by_endpoints(&self, queues: &Queues) {
+        let challenges = Arc::clone(&self.challenges);
+        let queue = queues.challenges.clone();
+        self.slices.listen(vec![Box::new(move |_, _| {
+            challenges.for_each(|challenge| {
+                if challenge.spec.type_ == ChallengeType::Http01 && !challenge.is_final() {
+                    queue.add(challenge.meta.key.clone());
+                }
+            });
+        })]);
+    }
+
+    /// Wakes the Certificates and issuers that name a Secret, and the Challenges of the latter.
+    fn users_of_secret(&self, queues: &Queues) -> impl Fn(&ObjectKey) + Send + Sync + use<> {
+        let caches = self.clone();
+        let queues = queues.clone();
+        let wake = self.users_of_issuer(&queues);
+        move |secret| {
+            let named = CertificateIndex::Secret(secret.clone());
+            for key in caches.certificates.find_keys(&named) {
+                queues.certificates.add(key);
+            }
+            let namespace = &caches.issuers.cluster_resource_namespace;
+            for key in naming_secret(&caches.issuers.namespaced, secret, namespace) {
+                wake(IssuerKind::Issuer, &key);
+                queues.issuers.add(key);
+            }
+            for key in naming_secret(&caches.issuers.cluster, secret, namespace) {
+                wake(IssuerKind::ClusterIssuer, &key);
+                queues.cluster_issuers.add(key);
+            }
+        }
+    }
+
+    /// Wakes what waits for an issuer.
+    fn users_of_issuer(
+        &self,
+        queues: &Queues,
+    ) -> impl Fn(IssuerKind, &ObjectKey) + Send + Sync + use<> {
+        let (certificates, requests) = (Arc::clone(&self.certificates), Arc::clone(&self.requests));
+        let (orders, challenges) = (Arc::clone(&self.orders), Arc::clone(&self.challenges));
+        let queues = queues.clone();
+        move |kind, key| {
+            let issuer = IssuerAddress {
+                group: names::GROUP.to_owned(),
+                kind: kind.as_str().to_owned(),
+                namespace: key.namespace.to_string(),
+                name: key.name.to_string(),
+            };
+            for key in requests.find_keys(&RequestIndex::Issuer(issuer.clone())) {
+                queues.requests.add(key);
+            }
+            for key in orders.find_keys(&OrderIndex::Issuer(issuer.clone())) {
+                queues.orders.add(key);
+            }
+            for key in challenges.find_keys(&ChallengeIndex::Issuer(issuer.clone())) {
+                queues.challenges.add(key);
+            }
+            // Only those whose message may speak of the issuer.
+            for key in certificates.find_keys(&CertificateIndex::Issuer(issuer)) {
+                queues.certificates.add(key);
+            }
+        }
+    }
+
+    /// Wakes the Certificate that owns a request.
+    fn certificate_of_request(&self, queues: &Queues) -> impl Fn(&Meta) + Send + Sync + use<> {
+        let certificates = Arc::clone(&self.certificates);
+        let queue = queues.certificates.clone();
+        move |request| {
+            let Some(owner) = request.controller.clone() else {
+                return;
+            };
+            certificates
+                .find_keys(&CertificateIndex::Uid(owner))
+                .into_iter()
+                .for_each(|key| queue.add(key));
+        }
+    }
+}
+
+/// Wakes the owner of an object.
+struct Owners<F: Facts> {
+    queue: Queue,
+    cache: Arc<Cache<F>>,
+}
+
+impl<F: Facts> Owners<F> {
+    fn wake(&self, owned: &Meta, index: impl Fn(String) -> F::Index) -> Option<Arc<F>> {
+        let owner = self.cache.find(&index(owned.controller.clone()?)).pop()?;
+        self.queue.add(owner.meta().key.clone());
+        Some(owner)
+    }
+}

@@ -1,0 +1,157 @@
+//! Which objects are watched.
+
+use std::{future::Future, sync::Arc};
+
+use k8s_openapi::api::{core::v1::Secret, discovery::v1::EndpointSlice};
+use kube::{
+    Api, Client, Resource,
+    core::{ClusterResourceScope, DeserializeGuard, NamespaceResourceScope},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{Bystander, Caches, Scope};
+use crate::{
+    api::{
+        certificate::Certificate,
+        challenge::Challenge,
+        issuer::{ClusterIssuer, Issuer},
+        names::label,
+        order::Order,
+        request::CertificateRequest,
+    },
+    certificate::secret::SecretFacts,
+    cluster::{
+        Cache, Facts, ObjectKey,
+        health::Readiness,
+        watch::{self, OnInvalid},
+        write::Kind,
+    },
+    solver::http01::endpoints::SliceFacts,
+};
+
+impl Caches {
+    /// Start all watches, each with its gate in `readiness`; they end with `stop`.
+    pub fn watch(
+        &self,
+        client: &Client,
+        scope: &Scope,
+        readiness: &Readiness,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+        on_invalid: &OnInvalid,
+    ) {
+        let watcher = Watcher {
+            client,
+            scope,
+            readiness,
+            tasks,
+            stop,
+            on_invalid,
+        };
+        watcher.namespaced::<Certificate, _>(&self.certificates);
+        watcher.namespaced::<CertificateRequest, _>(&self.requests);
+        watcher.namespaced::<Order, _>(&self.orders);
+        watcher.namespaced::<Challenge, _>(&self.challenges);
+        watcher.namespaced::<Issuer, _>(&self.issuers.namespaced);
+        if scope.namespace.is_none() {
+            watcher.cluster::<ClusterIssuer, _>(&self.issuers.cluster);
+        }
+        watcher.secrets(&self.secrets, &self.other_secrets);
+        if let Some(service) = &scope.solver_service {
+            watcher.slices(service, &self.slices);
+        }
+    }
+}
+
+/// Starts watches.
+struct Watcher<'a> {
+    client: &'a Client,
+    scope: &'a Scope,
+    readiness: &'a Readiness,
+    tasks: &'a TaskTracker,
+    stop: &'a CancellationToken,
+    on_invalid: &'a OnInvalid,
+}
+
+impl Watcher<'_> {
+    fn namespaced<K, F>(&self, cache: &Arc<Cache<F>>)
+    where
+        K: Kind + Resource<Scope = NamespaceResourceScope>,
+        F: Facts<Object = K>,
+    {
+        let api: Api<DeserializeGuard<K>> = match &self.scope.namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        };
+        self.start(api, None, cache);
+    }
+
+    fn cluster<K, F>(&self, cache: &Arc<Cache<F>>)
+    where
+        K: Kind + Resource<Scope = ClusterResourceScope>,
+        F: Facts<Object = K>,
+    {
+        self.start(
+            Api::<DeserializeGuard<K>>::all(self.client.clone()),
+            None,
+            cache,
+        );
+    }
+
+    fn start<K, F>(
+        &self,
+        api: Api<DeserializeGuard<K>>,
+        selector: Option<String>,
+        cache: &Arc<Cache<F>>,
+    ) where
+        K: Kind,
+        F: Facts<Object = K>,
+    {
+        self.gate(K::plural(&()).as_ref(), cache);
+        let (cache, on_invalid) = (Arc::clone(cache), Arc::clone(self.on_invalid));
+        self.spawn(async move {
+            watch::objects(api, selector.as_deref(), cache, on_invalid).await;
+        });
+    }
+
+    /// Secrets of ours by what they hold, all others by their metadata: no credentials of others
+    /// ever come here unless a reconcile needs them.
+    fn secrets(&self, ours: &Arc<Cache<SecretFacts>>, others: &Arc<Cache<Bystander>>) {
+        let selector = format!("{}=true", label::WATCHED_SECRET);
+        let client = self.client.clone();
+        let (watched, rest) = match &self.scope.namespace {
+            Some(namespace) => (
+                Api::namespaced(client.clone(), namespace),
+                Api::namespaced(client, namespace),
+            ),
+            None => (Api::all(client.clone()), Api::all(client)),
+        };
+        self.start::<Secret, _>(watched, Some(selector), ours);
+        self.gate("metadata of other secrets", others);
+        let selector = format!("{}!=true", label::WATCHED_SECRET);
+        let others = Arc::clone(others);
+        self.spawn(async move { watch::metadata(rest, Some(&selector), others).await });
+    }
+
+    fn slices(&self, service: &ObjectKey, cache: &Arc<Cache<SliceFacts>>) {
+        let selector = format!("{}={}", label::SERVICE_NAME, service.name);
+        let api = Api::namespaced(self.client.clone(), &service.namespace);
+        self.start::<EndpointSlice, _>(api, Some(selector), cache);
+    }
+
+    fn spawn(&self, watch: impl Future<Output = ()> + Send + 'static) {
+        self.tasks
+            .spawn(self.stop.clone().run_until_cancelled_owned(watch));
+    }
+
+    fn gate<F: Facts>(&self, plural: &str, cache: &Arc<Cache<F>>) {
+        let gate = self
+            .readiness
+            .gate(format!("cache of {plural}"), "first list");
+        let cache = Arc::clone(cache);
+        self.spawn(async move {
+            cache.synced().await;
+            gate.open();
+        });
+    }
+}

@@ -1,0 +1,224 @@
+//! `certwright controller`: what is started, in which order, and in which order does it stop?
+
+use std::{io, sync::Arc};
+
+use aws_lc_rs::error::Unspecified;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+
+use super::{
+    connect::{self, ConnectError},
+    flags::{Controller, LeaderElection, Settings, SolverBackend},
+    reconcilers::{self, Parts, PartsError},
+};
+use crate::caches::{Caches, Queues, Scope};
+use crate::cluster::{
+    client::{self, FaultPoint},
+    clock::Clock,
+    events::Events,
+    health::{self, Liveness, Readiness},
+    leader::{Election, Elector, LeaderError, Leadership, identity},
+    leftover,
+    metrics::{self, Metrics},
+    serve::{ListenError, Server},
+    signal::{GRACE, Overdue, Shutdown},
+    watch::OnInvalid,
+};
+use crate::solver::http01::responder::Responder;
+
+/// Connections to /metrics and to health checks, each.
+const CONNECTIONS: usize = 64;
+/// Connections to the HTTP-01 responder: CAs ask from several places at once.
+const CHALLENGE_CONNECTIONS: usize = 512;
+
+/// Why the operator did not start, or ended before it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum ControllerError {
+    /// No way to the API server.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The client cannot be made.
+    #[error("make a client for the API server: {0}")]
+    Client(#[source] Box<kube::Error>),
+    /// A port is in use.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// Another replica leads.
+    #[error(transparent)]
+    Leader(#[from] LeaderError),
+    /// Two metrics have one name.
+    #[error("set up metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// It did not stop in time.
+    #[error(transparent)]
+    Overdue(#[from] Overdue),
+    /// A part of the work cannot be made ready.
+    #[error(transparent)]
+    Parts(#[from] PartsError),
+    /// The system has no randomness.
+    #[error("no randomness from the system")]
+    Randomness(#[from] Unspecified),
+    /// The system refuses to tell signals, or its name.
+    #[error("ask the system for {what}: {source}")]
+    System {
+        /// What was asked for.
+        what: &'static str,
+        /// What it said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Run until a signal, or until leadership is lost.
+///
+/// # Errors
+/// It could not start, or ended before it was asked to.
+pub async fn run(settings: Settings) -> Result<(), ControllerError> {
+    for note in &settings.notes {
+        warn!("{note}");
+    }
+    let system = |what| move |source| ControllerError::System { what, source };
+    let shutdown = Shutdown::on_signal().map_err(system("signals"))?;
+    let hostname = hostname::get().map_err(system("the host name"))?;
+    let hostname = hostname.to_string_lossy();
+    let clock = Clock::default();
+    let metrics = Metrics::new(clock.clone())?;
+    let config = connect::config(settings.api_server.clone()).await?;
+    let fault_point = Arc::new(FaultPoint::new(settings.fault_point));
+    let client = client::client(config, vec![Arc::new(metrics.clone()), fault_point.clone()])
+        .map_err(|error| ControllerError::Client(Box::new(error)))?;
+
+    let (leadership, elector) = match settings.leader_election.clone() {
+        Some(election) => {
+            let (leadership, elector) = candidate(election, &hostname, &client, &clock)?;
+            (leadership, Some(elector))
+        }
+        None => (Leadership::alone(), None),
+    };
+    metrics.follow(leadership.clone());
+    let readiness = Readiness::default();
+    let timeout = settings.leader_health_timeout;
+    let liveness = Liveness::new(leadership.clone(), timeout, clock.clone());
+
+    let tasks = TaskTracker::new();
+    // Served to the end, so that whoever watches sees how it stops.
+    let background = CancellationToken::new();
+    let server = Server::bind("metrics", settings.metrics_address, CONNECTIONS).await?;
+    tasks.spawn(server.run(metrics::router(metrics.clone()), background.clone()));
+    let server = Server::bind("health", settings.health_address, CONNECTIONS).await?;
+    tasks.spawn(server.run(
+        health::router(liveness, readiness.clone()),
+        background.clone(),
+    ));
+    let look = leftover::watch(client.clone(), readiness.clone());
+    tasks.spawn(background.clone().run_until_cancelled_owned(look));
+    let caches = Caches::new(&settings.cluster_resource_namespace);
+    let queues = Queues::default();
+    caches.wake(&queues);
+    let scope = Scope {
+        namespace: settings.namespace.clone(),
+        solver_service: match &settings.http01.backend {
+            Some(SolverBackend::Service(service)) => Some(service.clone()),
+            Some(SolverBackend::Addresses(_)) | None => None,
+        },
+    };
+    let counted = metrics.clone();
+    let on_invalid: OnInvalid = Arc::new(move |kind, _, _| counted.invalid_object(kind));
+    caches.watch(
+        &client,
+        &scope,
+        &readiness,
+        &tasks,
+        &background,
+        &on_invalid,
+    );
+    if settings
+        .controllers
+        .contains(&Controller::CertificateMetrics)
+    {
+        metrics.read_objects(Arc::new(caches.clone()));
+    }
+    let responder = Responder::new(Arc::clone(&caches.challenges), client.clone());
+    let address = settings.http01.listen_address;
+    let server = Server::bind("HTTP-01 challenges", address, CHALLENGE_CONNECTIONS).await?;
+    tasks.spawn(server.run(responder.router(), background.clone()));
+    let (events, recorder) = Events::new(
+        client.clone(),
+        clock.clone(),
+        metrics.clone(),
+        hostname.into_owned(),
+    );
+    let events_stop = CancellationToken::new();
+    let recording = tasks.spawn(recorder.run(events_stop.clone()));
+    let workers = TaskTracker::new();
+    let parts = Parts {
+        settings: &settings,
+        client,
+        clock,
+        caches,
+        scope,
+        queues,
+        events,
+        metrics,
+        fault_point,
+        leadership: leadership.clone(),
+    };
+    reconcilers::start(parts, &workers, &shutdown.asked)?;
+    workers.close();
+
+    info!(version = env!("CARGO_PKG_VERSION"), "started");
+    let stopped = async {
+        // First what writes, then what tells of it, then the lease.
+        let release = CancellationToken::new();
+        let led = async {
+            match elector {
+                Some(elector) => elector.run(release.clone()).await,
+                None => {
+                    release.cancelled().await;
+                    Ok(())
+                }
+            }
+        };
+        let stop = async {
+            shutdown.asked.cancelled().await;
+            workers.wait().await;
+            events_stop.cancel();
+            let _ = recording.await;
+            release.cancel();
+        };
+        let (led, ()) = tokio::join!(
+            async {
+                let led = led.await;
+                if led.is_err() {
+                    shutdown.asked.cancel();
+                }
+                led
+            },
+            stop
+        );
+        background.cancel();
+        tasks.close();
+        tasks.wait().await;
+        led
+    };
+    shutdown.within(GRACE, stopped).await??;
+    info!("stopped");
+    Ok(())
+}
+
+fn candidate(
+    election: LeaderElection,
+    hostname: &str,
+    client: &kube::Client,
+    clock: &Clock,
+) -> Result<(Leadership, Elector), ControllerError> {
+    let LeaderElection { namespace, timing } = election;
+    let mut unique = [0; 8];
+    aws_lc_rs::rand::fill(&mut unique)?;
+    let election = Election {
+        namespace,
+        identity: identity(hostname, u64::from_be_bytes(unique)),
+        timing,
+    };
+    Ok(election.candidate(client.clone(), clock.clone()))
+}

@@ -1,0 +1,311 @@
+//! Which reconcilers run, what is each made of, and when may it begin?
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use jiff::SignedDuration;
+use kube::Client;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::info;
+
+use crate::{
+    acme,
+    caches::{Caches, Queues, Scope},
+    certificate::{
+        facts as certificate,
+        keyring::KeyRing,
+        reconcile::{CertificateReconciler, Written},
+    },
+    challenge::{reconcile::ChallengeReconciler, slots::Slots, solve::Solvers},
+    cli::flags::{Controller, Settings, SolverBackend},
+    cluster::{
+        Clock, Driver, Queue, Reconciler,
+        client::FaultPoint,
+        driver::{Backoff, Observer, Options},
+        events::Events,
+        leader::Leadership,
+        metrics::{AcmeRequest, Metrics},
+        pace::Pace,
+        report::Report,
+    },
+    issuer::{
+        SecretVersion, Sessions,
+        reconcile::{IssuerReconciler, TIMEOUT as ISSUER_TIMEOUT},
+    },
+    net::{self, dns},
+    order::reconcile::OrderReconciler,
+    request::reconcile::RequestReconciler,
+    solver::http01::{check::Checker, endpoints::Endpoints},
+};
+
+/// Where the system names its nameservers.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// Challenges are worked on all at once, as far as they have slots: a check waits for others most
+/// of the time.
+const CHALLENGE_WORKERS: usize = 256;
+/// Issuers wait for CAs, and there are few.
+const ISSUER_WORKERS: usize = 32;
+
+/// What reconcilers are made of.
+pub(super) struct Parts<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) client: Client,
+    pub(super) clock: Clock,
+    pub(super) caches: Caches,
+    pub(super) scope: Scope,
+    pub(super) queues: Queues,
+    pub(super) events: Events,
+    pub(super) metrics: Metrics,
+    pub(super) fault_point: Arc<FaultPoint>,
+    pub(super) leadership: Leadership,
+}
+
+/// Something the reconcilers need cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PartsError {
+    /// No HTTP client.
+    #[error("make an HTTP client: {0}")]
+    Http(#[from] net::http::Error),
+    /// No HTTP client for self-checks.
+    #[error("make an HTTP client for self-checks: {0}")]
+    Check(#[from] reqwest::Error),
+}
+
+/// Start the reconcilers that the settings ask for. Each begins when this process leads and every
+/// cache is filled, and ends with `stop`.
+pub(super) fn start(
+    parts: Parts<'_>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<(), PartsError> {
+    let Parts {
+        settings,
+        client,
+        clock,
+        caches,
+        scope,
+        queues,
+        events,
+        metrics,
+        fault_point,
+        leadership,
+    } = parts;
+    let observer: Arc<dyn Observer> = Arc::new(Report::new(metrics.clone(), events.clone()));
+    let versions = {
+        let caches = caches.clone();
+        Arc::new(move |key: &_| {
+            let (uid, resource_version) = caches.secret_version(key)?;
+            Some(SecretVersion {
+                uid,
+                resource_version,
+            })
+        })
+    };
+    let ca = Arc::new(CaObserver {
+        metrics,
+        fault_point,
+    });
+    let sessions = Arc::new(Sessions::new(client.clone(), versions, ca, clock.clone()));
+    let dns = dns::Client::new(net::http::Options::default().client()?)
+        .with_authority_port(settings.dns01.authoritative_port);
+    let http01 = &settings.http01;
+    let endpoints = match &http01.backend {
+        Some(SolverBackend::Service(_)) => Endpoints::Mirrored(Arc::clone(&caches.slices)),
+        Some(SolverBackend::Addresses(addresses)) => {
+            Endpoints::Fixed(addresses.iter().copied().collect())
+        }
+        None => Endpoints::Fixed(BTreeSet::new()),
+    };
+    let starter = Starter {
+        caches: &caches,
+        scope,
+        leadership,
+        observer,
+        tasks,
+        stop,
+    };
+    let work = |workers| Options {
+        workers,
+        ..Options::default()
+    };
+    let wants = |controller| settings.controllers.contains(&controller);
+
+    if wants(Controller::Issuers) {
+        let cache = Arc::clone(&caches.issuers.namespaced);
+        let reconciler =
+            IssuerReconciler::new(cache, caches.issuers.clone(), Arc::clone(&sessions));
+        starter.start(reconciler, &queues.issuers, issuer_options());
+    }
+    if wants(Controller::ClusterIssuers) {
+        let cache = Arc::clone(&caches.issuers.cluster);
+        let reconciler =
+            IssuerReconciler::new(cache, caches.issuers.clone(), Arc::clone(&sessions));
+        starter.start(reconciler, &queues.cluster_issuers, issuer_options());
+    }
+    if wants(Controller::Certificates) {
+        let others = Arc::clone(&caches.other_secrets);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let reconciler = CertificateReconciler {
+            client: client.clone(),
+            clock: clock.clone(),
+            certificates: Arc::clone(&caches.certificates),
+            requests: Arc::clone(&caches.requests),
+            orders: Arc::clone(&caches.orders),
+            challenges: Arc::clone(&caches.challenges),
+            secrets: Arc::clone(&caches.secrets),
+            has_other_secret: Box::new(move |key| others.get(key).is_some()),
+            issuers: caches.issuers.clone(),
+            events: events.clone(),
+            settings: Arc::new(certificate_settings(settings)),
+            keys: KeyRing::new(cores),
+            written: Written::default(),
+        };
+        starter.start(
+            reconciler,
+            &queues.certificates,
+            work(settings.concurrent_workers),
+        );
+    }
+    if wants(Controller::RequestsAcme) || wants(Controller::RequestApprover) {
+        let reconciler = RequestReconciler {
+            client: client.clone(),
+            clock: clock.clone(),
+            requests: Arc::clone(&caches.requests),
+            orders: Arc::clone(&caches.orders),
+            issuers: caches.issuers.clone(),
+            events: events.clone(),
+            approver: wants(Controller::RequestApprover),
+            signer: wants(Controller::RequestsAcme),
+        };
+        starter.start(
+            reconciler,
+            &queues.requests,
+            work(settings.concurrent_workers),
+        );
+    }
+    if wants(Controller::Orders) {
+        let reconciler = OrderReconciler {
+            client: client.clone(),
+            clock: clock.clone(),
+            orders: Arc::clone(&caches.orders),
+            challenges: Arc::clone(&caches.challenges),
+            issuers: caches.issuers.clone(),
+            sessions: Arc::clone(&sessions),
+            events: events.clone(),
+            pace: Pace::new(Duration::from_millis(100), Duration::from_secs(10)),
+        };
+        starter.start(
+            reconciler,
+            &queues.orders,
+            work(settings.concurrent_workers.max(16)),
+        );
+    }
+    if wants(Controller::Challenges) {
+        let reconciler = ChallengeReconciler {
+            client: client.clone(),
+            clock: clock.clone(),
+            challenges: Arc::clone(&caches.challenges),
+            issuers: caches.issuers.clone(),
+            sessions,
+            events,
+            solvers: Solvers {
+                client,
+                clock,
+                cluster_resource_namespace: settings.cluster_resource_namespace.as_str().into(),
+                dns: dns.clone(),
+                nameservers: settings.dns01.nameservers.clone(),
+                recursive_only: settings.dns01.recursive_only,
+                system_nameservers: dns::system_nameservers(Path::new(RESOLV_CONF)),
+                checker: Checker::new(dns, http01.nameservers.clone(), http01.check_port)?,
+                endpoints,
+                extra_labels: http01.extra_labels.clone(),
+            },
+            queue: queues.challenges.clone(),
+            slots: Mutex::new(Slots::new(settings.max_concurrent_challenges)),
+            checks: Pace::new(Duration::from_millis(100), settings.waits.check_retry),
+            polls: Pace::new(Duration::from_millis(50), Duration::from_secs(5)),
+            check_retry: settings.waits.check_retry,
+            progress: Mutex::new(HashMap::new()),
+        };
+        starter.start(reconciler, &queues.challenges, work(CHALLENGE_WORKERS));
+    }
+    Ok(())
+}
+
+fn certificate_settings(settings: &Settings) -> certificate::Settings {
+    let duration = |wait| SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
+    certificate::Settings {
+        backoff_min: duration(settings.waits.first_backoff),
+        backoff_max: duration(settings.waits.most_backoff),
+        owner_reference: settings.certificate_owns_secret,
+        copied_annotation_prefixes: settings.copied_annotation_prefixes.clone(),
+    }
+}
+
+fn issuer_options() -> Options {
+    Options {
+        workers: ISSUER_WORKERS,
+        timeout: ISSUER_TIMEOUT,
+        backoff: Backoff {
+            first: Duration::from_secs(1),
+            most: Duration::from_secs(300),
+        },
+    }
+}
+
+struct Starter<'a> {
+    caches: &'a Caches,
+    scope: Scope,
+    leadership: Leadership,
+    observer: Arc<dyn Observer>,
+    tasks: &'a TaskTracker,
+    stop: &'a CancellationToken,
+}
+
+impl Starter<'_> {
+    fn start<R: Reconciler>(&self, reconciler: R, queue: &Queue, options: Options) {
+        let observer = Arc::clone(&self.observer);
+        let driver = Driver::new(Arc::new(reconciler), queue.clone(), observer, options);
+        let (caches, scope) = (self.caches.clone(), self.scope.clone());
+        let leadership = self.leadership.clone();
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            let may_begin = async {
+                // A decision on half a picture could undo what is right.
+                caches.synced(&scope).await;
+                leadership.wait_leading().await
+            };
+            if stop.run_until_cancelled(may_begin).await == Some(true) {
+                info!(controller = R::NAME, "begins");
+                driver.run(stop).await;
+            }
+        });
+    }
+}
+
+/// Counts requests to CAs, and ends the process at its fault point.
+struct CaObserver {
+    metrics: Metrics,
+    fault_point: Arc<FaultPoint>,
+}
+
+impl acme::Observer for CaObserver {
+    fn before_request(&self, _: acme::Action) {
+        self.fault_point.pass();
+    }
+
+    fn after_request(&self, exchange: &acme::Exchange<'_>) {
+        self.metrics.acme_request(&AcmeRequest {
+            scheme: exchange.scheme,
+            host: exchange.host,
+            action: exchange.action.as_str(),
+            method: exchange.method,
+            status: exchange.status,
+            took: exchange.duration,
+        });
+    }
+}

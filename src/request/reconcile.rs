@@ -1,0 +1,253 @@
+//! Working on a CertificateRequest: gather the facts, plan, act.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+use tracing::info;
+
+use crate::{
+    api::{
+        order::Order,
+        reason::request as reason,
+        request::{CertificateRequest, CertificateRequestStatus},
+    },
+    cluster::{
+        Cache, Class, Clock, Next, ObjectKey, ReconcileError, Reconciler, RequestError,
+        events::{EventType, Events},
+        write::{self, Created, api_of},
+    },
+    issuer::{
+        Issuers,
+        order_request::{self, Draft, Said},
+    },
+    order::facts::{OrderFacts, OrderIndex},
+    request::{
+        facts::RequestFacts,
+        plan::{self, Event, Plan, Situation, plan},
+    },
+};
+
+/// Works on CertificateRequests.
+pub struct RequestReconciler {
+    /// For the API server.
+    pub client: Client,
+    /// The time.
+    pub clock: Clock,
+    /// All CertificateRequests.
+    pub requests: Arc<Cache<RequestFacts>>,
+    /// All Orders.
+    pub orders: Arc<Cache<OrderFacts>>,
+    /// All issuers.
+    pub issuers: Issuers,
+    /// What users are told.
+    pub events: Events,
+    /// Whether requests are approved here.
+    pub approver: bool,
+    /// Whether requests of ACME issuers are handed to them.
+    pub signer: bool,
+}
+
+/// Why a step of a CertificateRequest failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A request to the API server failed.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+}
+
+impl ReconcileError for Error {
+    fn class(&self) -> Class {
+        let Self::Request(error) = self;
+        error.class()
+    }
+
+    fn reason(&self) -> Option<&'static str> {
+        let Self::Request(error) = self;
+        match error.class() {
+            // A right or a quota is missing: somebody must know.
+            Class::Misconfigured => Some(reason::REQUEST_ERROR),
+            Class::Conflict | Class::Transient | Class::RateLimited(_) | Class::Permanent => None,
+        }
+    }
+}
+
+impl Reconciler for RequestReconciler {
+    const NAME: &'static str = "certificaterequests";
+    type Error = Error;
+
+    async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
+        let Some(request) = self.requests.get(key) else {
+            return Ok(Next::Change);
+        };
+        let issuer = self.issuers.lookup(&request.issuer_ref, &key.namespace);
+        let orders = self
+            .orders
+            .find(&OrderIndex::Owner(request.meta.uid.clone()));
+        let plan = plan(Situation {
+            request: &request,
+            approver: self.approver,
+            signer: self.signer,
+            issuer: issuer.as_ref(),
+            order: orders.first(),
+            now: self.clock.now(),
+        });
+        self.act(request, orders.first(), plan).await?;
+        Ok(Next::Change)
+    }
+
+    fn reference(&self, key: &ObjectKey) -> Option<ObjectReference> {
+        self.requests.get(key).map(|request| reference(&request))
+    }
+}
+
+impl RequestReconciler {
+    async fn act(
+        &self,
+        request: Arc<RequestFacts>,
+        order: Option<&Arc<OrderFacts>>,
+        plan: Plan,
+    ) -> Result<(), Error> {
+        let Plan {
+            status,
+            create,
+            take,
+            event,
+        } = plan;
+        let request = match status {
+            Some(status) => self.store(&request, &status).await?,
+            None => request,
+        };
+        if let Some(event) = event {
+            self.tell(&request, event);
+        }
+        if let Some(draft) = create {
+            self.create_order(&request, *draft).await?;
+        }
+        if take && let Some(order) = order {
+            self.take(&request, order).await?;
+        }
+        Ok(())
+    }
+
+    async fn create_order(&self, request: &RequestFacts, draft: Draft) -> Result<(), Error> {
+        let key = draft.key();
+        let api = api_of::<Order>(&self.client, &key);
+        let order = draft.into_order(request.request.clone());
+        match write::create(&api, &order).await? {
+            Created::New(created) => {
+                self.orders.observe(created);
+                return Ok(());
+            }
+            Created::Exists => {}
+        }
+        let Some(standing) = write::get(&api, &key).await? else {
+            return Ok(());
+        };
+        let owner = standing.metadata.owner_references.iter().flatten();
+        let owner = owner
+            .into_iter()
+            .find(|owner| owner.controller == Some(true))
+            .cloned();
+        match owner {
+            Some(owner) if owner.uid == request.meta.uid => self.orders.observe(standing),
+            // Left over from a request of the same name that is gone: it was for another key.
+            Some(owner)
+                if owner.kind == "CertificateRequest" && *owner.name == *request.meta.key.name =>
+            {
+                info!(order = %key, "deleting the order of a former request of this name");
+                let uid = standing.metadata.uid.unwrap_or_default();
+                write::delete(&api, &key, &uid).await?;
+                return Err(Error::Request(RequestError::stale::<Order>(&key)));
+            }
+            _ => {
+                let plan =
+                    plan::pending(request, order_request::name_taken(&key), self.clock.now());
+                self.finish(request, plan).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn take(&self, request: &RequestFacts, order: &OrderFacts) -> Result<(), Error> {
+        let key = &order.meta.key;
+        let api = api_of::<Order>(&self.client, key);
+        let certificate = write::get(&api, key)
+            .await?
+            .and_then(|order| order.status?.certificate);
+        // The order is gone: its deletion wakes us.
+        let Some(certificate) = certificate else {
+            return Ok(());
+        };
+        let accepted = match &request.csr {
+            Ok(csr) => order_request::accept(&certificate.0, csr).map(drop),
+            Err(error) => Err(error.clone()),
+        };
+        if let Err(why) = accepted {
+            let said = Said {
+                reason: reason::DECODE_ERROR,
+                message: why,
+            };
+            let plan = plan::failed(request, said, self.clock.now());
+            return self.finish(request, plan).await;
+        }
+        let status = plan::issued(request, certificate.0, self.clock.now());
+        self.store(request, &status).await?;
+        info!("certificate issued");
+        Ok(())
+    }
+
+    async fn finish(&self, request: &RequestFacts, plan: Plan) -> Result<(), Error> {
+        let Plan {
+            status,
+            create: _,
+            take: _,
+            event,
+        } = plan;
+        if let Some(status) = status {
+            self.store(request, &status).await?;
+        }
+        if let Some(event) = event {
+            self.tell(request, event);
+        }
+        Ok(())
+    }
+
+    /// Store the status; answers the request as it is then.
+    async fn store(
+        &self,
+        request: &RequestFacts,
+        status: &CertificateRequestStatus,
+    ) -> Result<Arc<RequestFacts>, Error> {
+        let key = &request.meta.key;
+        let api = api_of::<CertificateRequest>(&self.client, key);
+        let version = &request.meta.resource_version;
+        let written = write::patch_status(&api, key, version, &request.status, status).await?;
+        if let Some(written) = written {
+            self.requests.observe(written);
+        }
+        let known = self.requests.get(key);
+        known.ok_or_else(|| Error::Request(RequestError::stale::<CertificateRequest>(key)))
+    }
+
+    fn tell(&self, request: &RequestFacts, event: Event) {
+        let Event {
+            warning,
+            reason,
+            message,
+        } = event;
+        let kind = if warning {
+            EventType::Warning
+        } else {
+            EventType::Normal
+        };
+        self.events
+            .publish(reference(request), kind, reason, message);
+    }
+}
+
+fn reference(request: &RequestFacts) -> ObjectReference {
+    request
+        .meta
+        .reference("cert-manager.io/v1", "CertificateRequest")
+}
