@@ -5,7 +5,7 @@
 //! `SSL_CERT_DIR`): what an administrator trusts on the node or mounts into the pod counts, which
 //! roots compiled into the binary could not offer. A CA bundle replaces that store.
 
-use std::{error::Error as _, time::Duration};
+use std::{error::Error as _, io, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{
@@ -274,15 +274,11 @@ fn causes(error: &reqwest::Error) -> String {
 
 fn is_untrusted(error: &reqwest::Error) -> bool {
     let mut next = error.source();
-    while let Some(cause) = next {
-        let cause = match cause.downcast_ref::<std::io::Error>() {
-            // An io::Error hides what it holds from `source`.
-            Some(io) => match io.get_ref() {
-                Some(inner) => inner as &(dyn std::error::Error + 'static),
-                None => cause,
-            },
-            None => cause,
-        };
+    while let Some(mut cause) = next {
+        // An io::Error hides what it holds from `source`, and may hold another one.
+        while let Some(inner) = cause.downcast_ref().and_then(io::Error::get_ref) {
+            cause = inner;
+        }
         if let Some(rustls::Error::InvalidCertificate(_)) = cause.downcast_ref() {
             return true;
         }
