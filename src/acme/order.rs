@@ -40,7 +40,7 @@ pub struct Order {
     /// The names.
     #[serde(default)]
     pub identifiers: Vec<Open<Identifier, serde_json::Value>>,
-    /// The URLs of the authorizations.
+    /// The URLs of the authorizations, in an order that may differ from answer to answer.
     #[serde(default)]
     pub authorizations: Vec<String>,
     /// Why it is invalid.

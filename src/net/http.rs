@@ -5,7 +5,7 @@
 //! `SSL_CERT_DIR`): what an administrator trusts on the node or mounts into the pod counts, which
 //! roots compiled into the binary could not offer. A CA bundle replaces that store.
 
-use std::{error::Error as _, io, time::Duration};
+use std::{error::Error as _, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{
@@ -255,16 +255,16 @@ pub fn shown(url: &reqwest::Url) -> String {
     format!("{}://{host}{port}{}", url.scheme(), url.path())
 }
 
-/// The innermost causes of an error; the outermost only says that a request failed.
+/// What an error came from; the error itself only says that a request failed.
 fn causes(error: &reqwest::Error) -> String {
     let mut causes = Vec::<String>::new();
     let mut next = error.source();
     while let Some(cause) = next {
         let text = cause.to_string();
-        // Wrappers often repeat what they wrap.
-        causes.retain(|outer| !outer.contains(&text));
+        // Wrappers repeat what they wrap, or say no more than that it was the client.
+        causes.retain(|outer| !outer.contains(&text) && !outer.starts_with("client error"));
         causes.push(text);
-        next = cause.source();
+        next = cause_of(cause);
     }
     match causes.is_empty() {
         true => error.to_string(),
@@ -274,17 +274,25 @@ fn causes(error: &reqwest::Error) -> String {
 
 fn is_untrusted(error: &reqwest::Error) -> bool {
     let mut next = error.source();
-    while let Some(mut cause) = next {
-        // An io::Error hides what it holds from `source`, and may hold another one.
-        while let Some(inner) = cause.downcast_ref().and_then(io::Error::get_ref) {
-            cause = inner;
-        }
+    while let Some(cause) = next {
         if let Some(rustls::Error::InvalidCertificate(_)) = cause.downcast_ref() {
             return true;
         }
-        next = cause.source();
+        next = cause_of(cause);
     }
     false
+}
+
+/// As `source`, but an `io::Error` shows what it holds, which it hides there.
+fn cause_of<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a (dyn std::error::Error + 'static)> {
+    match error.downcast_ref::<std::io::Error>() {
+        Some(io) => io
+            .get_ref()
+            .map(|inner| inner as &(dyn std::error::Error + 'static)),
+        None => error.source(),
+    }
 }
 
 #[cfg(test)]
