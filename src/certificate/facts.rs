@@ -154,6 +154,8 @@ pub struct Situation {
     pub sharing: Vec<Arc<CertificateFacts>>,
     /// Names that would be used next but belong to somebody else.
     pub taken: Taken,
+    /// Why the request for the next revision cannot be made, once that was tried.
+    pub unrequestable: Option<String>,
     /// What was issued for the next revision, once the request says so.
     pub issued: Option<Arc<Issued>>,
     /// What the request for the next revision waits for, in one line.

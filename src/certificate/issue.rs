@@ -182,6 +182,13 @@ impl Issuance<'_> {
     fn request(&self) -> Plan {
         let certificate = &self.situation.certificate;
         let revision = certificate.next_revision();
+        if let Some(problem) = &self.situation.unrequestable {
+            let event = Event::warning(
+                reason::REQUEST_FAILED,
+                format!("Failed to generate the certificate request: {problem} - will not retry"),
+            );
+            return stuck(self.situation, self.requests, None, event);
+        }
         if self.situation.taken.request {
             let name = request::name(&certificate.meta.key.name, revision);
             let event = Event::warning(
@@ -353,7 +360,7 @@ impl Issuance<'_> {
 
         let now = self.situation.now;
         let since = request.meta.created.unwrap_or(now);
-        let told_at = since.saturating_add(PATIENCE).unwrap_or(Timestamp::MAX);
+        let told_at = told_at(request).unwrap_or(now);
         let mut draft = Draft::of(self.situation);
         draft.dates();
         let cause = self.situation.cause.clone().filter(|_| now >= told_at);
@@ -450,4 +457,13 @@ pub(super) fn is_issued(request: &RequestFacts) -> bool {
 /// Whether the request still waits for something.
 pub(super) fn is_pending(request: &RequestFacts) -> bool {
     matches!(standing(request), Standing::Pending { .. })
+}
+
+/// Whether the request has waited so long that what it waits for is told.
+pub(super) fn is_told(request: &RequestFacts, now: Timestamp) -> bool {
+    told_at(request).is_none_or(|at| at <= now)
+}
+
+fn told_at(request: &RequestFacts) -> Option<Timestamp> {
+    request.meta.created?.checked_add(PATIENCE).ok()
 }

@@ -1,16 +1,21 @@
 //! Certificate → private key, CertificateRequest, Secret.
 
+mod act;
 pub mod backoff;
 pub mod cause;
 pub mod content;
 pub mod details;
+pub mod error;
 pub mod facts;
+mod gather;
 mod issue;
 pub mod issued;
 pub mod key;
+pub mod keyring;
 pub mod managed;
 pub mod plan;
 pub mod policy;
+pub mod reconcile;
 pub mod renewal;
 pub mod request;
 pub mod secret;
@@ -18,3 +23,9 @@ pub mod spec;
 mod status;
 pub mod temporary;
 pub mod upkeep;
+
+pub use error::Error;
+pub use facts::{CertificateFacts, CertificateIndex, Settings};
+pub use keyring::KeyRing;
+pub use reconcile::{CertificateReconciler, Written};
+pub use secret::{SecretFacts, SecretIndex};

@@ -254,6 +254,20 @@ pub(super) fn not_ready(situation: &Situation, violation: Violation, next: Next)
     }
 }
 
+/// Say what a request to the API server was refused for, if an issuance waits for it.
+pub(super) fn blocked(situation: &Situation, message: String) -> Option<Action> {
+    let requests = Requests::of(situation).ok()?;
+    if !situation.certificate.is_issuing() {
+        return None;
+    }
+    let mut draft = Draft::of(situation);
+    match policy::readiness(requests.view(situation)) {
+        Some(violation) => draft.not_ready(Violation::new(violation.reason, message)),
+        None => draft.issuing_message(message),
+    }
+    draft.into_action()
+}
+
 /// Why the Secret is not for this Certificate to write, if another has it.
 fn owned_by_another(situation: &Situation) -> Option<Violation> {
     let certificate = &situation.certificate;

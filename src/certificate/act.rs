@@ -1,0 +1,381 @@
+//! How is a step taken? Each is one request to the API server.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use k8s_openapi::{
+    ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use tracing::info;
+
+use crate::{
+    api::{
+        names::{TRUE, annotation, field_manager, label, secret_key},
+        request::CertificateRequest,
+    },
+    certificate::{
+        content::{self, Content, Issuer, Sensitive, owner},
+        error::Error,
+        facts::{CertificateFacts, Situation},
+        gather::{Known, is_next_key_of},
+        key::Source,
+        plan::{self, Action, Event},
+        reconcile::{CertificateReconciler, reference},
+        request,
+        secret::SecretFacts,
+        temporary,
+    },
+    cluster::{
+        Facts, ObjectKey,
+        events::EventType,
+        write::{self, Created, api_of},
+    },
+    pki::{
+        csr::CertificateSigningRequest,
+        key::{KeyEncoding, PrivateKey},
+    },
+};
+
+impl CertificateReconciler {
+    /// Take one step, and have its answer known to the caches.
+    pub(super) async fn act(
+        &self,
+        situation: &Situation,
+        action: Action,
+        known: &mut Known,
+    ) -> Result<(), Error> {
+        let certificate = &situation.certificate;
+        match action {
+            Action::CreateNextKey { name, source } => {
+                self.create_next_key(certificate, name, source, known).await
+            }
+            Action::DeleteKey { key, uid } => {
+                self.keys.forget(&uid);
+                write::delete(&api_of::<Secret>(&self.client, &key), &key, &uid).await?;
+                self.secrets.forget(&key, &uid);
+                Ok(())
+            }
+            Action::CreateRequest {
+                revision,
+                key_secret,
+            } => {
+                self.create_request(certificate, revision, &key_secret, known)
+                    .await
+            }
+            Action::DeleteRequest { key, uid } => {
+                let api = api_of::<CertificateRequest>(&self.client, &key);
+                write::delete(&api, &key, &uid).await?;
+                self.requests.forget(&key, &uid);
+                Ok(())
+            }
+            Action::ApplySecret(content) => self.apply_secret(situation, content).await,
+            Action::PatchStatus(status) => self.patch_status(certificate, &status).await,
+            Action::Publish(event) => {
+                self.publish(certificate, event);
+                Ok(())
+            }
+        }
+    }
+
+    async fn create_next_key(
+        &self,
+        certificate: &CertificateFacts,
+        name: String,
+        source: Source,
+        known: &mut Known,
+    ) -> Result<(), Error> {
+        let secret = ObjectKey::new(Arc::clone(&certificate.meta.key.namespace), name);
+        let key = match source {
+            Source::Generate(parameters) => {
+                let generated = self.keys.generate(parameters).await?;
+                Arc::new(generated.map_err(|source| Error::Generate {
+                    secret: secret.clone(),
+                    source,
+                })?)
+            }
+            Source::Reuse => Arc::new(self.read_key(&certificate.secret()).await?),
+        };
+        let object = next_key_secret(certificate, &secret, &key)?;
+        let api = api_of::<Secret>(&self.client, &secret);
+        match write::create(&api, &object.0).await? {
+            Created::New(created) => {
+                if let Some(uid) = &created.metadata.uid {
+                    self.keys.keep(uid, key);
+                }
+                self.secrets.observe(created);
+            }
+            Created::Exists => {
+                let Some(standing) = write::get(&api, &secret).await? else {
+                    return Err(Error::Gone(secret));
+                };
+                if is_next_key_of(&SecretFacts::reduce(standing.clone()), certificate) {
+                    // Made before a crash, or not yet brought by the watch.
+                    self.secrets.observe(standing);
+                } else {
+                    drop(Sensitive(standing));
+                    known.taken.key = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn create_request(
+        &self,
+        certificate: &CertificateFacts,
+        revision: i64,
+        key_secret: &ObjectKey,
+        known: &mut Known,
+    ) -> Result<(), Error> {
+        let parameters = match request::parameters(&certificate.spec) {
+            Ok(parameters) => parameters,
+            Err(problem) => {
+                known.unrequestable = Some(problem);
+                return Ok(());
+            }
+        };
+        let key = self.next_key(key_secret).await?;
+        let signed = self
+            .keys
+            .work(move || CertificateSigningRequest::build(&parameters, &key))
+            .await?;
+        let csr = match signed {
+            Ok(csr) => csr.to_pem(),
+            Err(error) => {
+                known.unrequestable = Some(error.to_string());
+                return Ok(());
+            }
+        };
+        let object = request::build(
+            certificate,
+            revision,
+            &key_secret.name,
+            csr,
+            &self.settings.copied_annotation_prefixes,
+        );
+        let request = ObjectKey::of(&object.metadata);
+        let api = api_of::<CertificateRequest>(&self.client, &request);
+        match write::create(&api, &object).await? {
+            Created::New(created) => {
+                info!(request = %request.name, revision, "certificate requested");
+                self.requests.observe(created);
+            }
+            Created::Exists => {
+                let Some(standing) = write::get(&api, &request).await? else {
+                    return Err(Error::Gone(request));
+                };
+                let controller = crate::cluster::Meta::of(&standing.metadata).controller;
+                if controller.as_ref() == Some(&certificate.meta.uid) {
+                    self.requests.observe(standing);
+                } else {
+                    known.taken.request = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn apply_secret(
+        &self,
+        situation: &Situation,
+        content: plan::Content,
+    ) -> Result<(), Error> {
+        let certificate = &situation.certificate;
+        let object = match content {
+            plan::Content::Issued { key_secret } => {
+                let Some(issued) = &situation.issued else {
+                    return Ok(());
+                };
+                let key = self.next_key(&key_secret).await?;
+                let key_pem = encode(certificate, &key)?;
+                let content = Content {
+                    key_pem: key_pem.as_bytes(),
+                    chain_pem: &issued.chain_pem,
+                    ca_pem: issued.ca_pem.as_deref(),
+                    certificate_name: Some(&certificate.meta.key.name),
+                    issuer: Some(Issuer::from(&issued.issuer)),
+                };
+                info!(secret = %certificate.spec.secret_name, "storing the issued certificate");
+                build(situation, content)?
+            }
+            plan::Content::Temporary { key_secret } => {
+                let key = self.next_key(&key_secret).await?;
+                let key_pem = encode(certificate, &key)?;
+                let spec = certificate.spec.clone();
+                let now = situation.now;
+                let signed = self
+                    .keys
+                    .work(move || temporary::sign(&spec, &key, now))
+                    .await?;
+                let chain_pem = signed.map_err(|source| Error::Temporary {
+                    secret: certificate.secret(),
+                    source,
+                })?;
+                let content = Content {
+                    key_pem: key_pem.as_bytes(),
+                    chain_pem: chain_pem.as_bytes(),
+                    ca_pem: None,
+                    certificate_name: Some(&certificate.meta.key.name),
+                    issuer: None,
+                };
+                build(situation, content)?
+            }
+            plan::Content::Again(why) => {
+                info!(reason = why.reason, why = why.message, "writing the Secret again");
+                self.rebuild(situation).await?
+            }
+        };
+        let api = api_of::<Secret>(&self.client, &certificate.secret());
+        let written = write::apply(&api, field_manager::ISSUING, &object.0).await?;
+        let version = written.metadata.resource_version.clone();
+        self.written
+            .set(&certificate.meta.key, version.unwrap_or_default());
+        self.secrets.observe(written);
+        Ok(())
+    }
+
+    /// The Secret as it should be, from what it holds.
+    async fn rebuild(&self, situation: &Situation) -> Result<Sensitive, Error> {
+        let key = situation.certificate.secret();
+        let standing = Sensitive(self.read_secret(&key).await?);
+        let data = standing.0.data.as_ref();
+        let entry = |name: &str| {
+            data.and_then(|data| data.get(name))
+                .map_or(&[][..], |value| value.0.as_slice())
+        };
+        let annotations = standing.0.metadata.annotations.as_ref();
+        let annotated = |name: &str| {
+            annotations
+                .and_then(|annotations| annotations.get(name))
+                .map(String::as_str)
+        };
+        let (name, kind, group) = (
+            annotated(annotation::ISSUER_NAME),
+            annotated(annotation::ISSUER_KIND),
+            annotated(annotation::ISSUER_GROUP),
+        );
+        let is_named = [name, kind, group].iter().any(Option::is_some);
+        let content = Content {
+            key_pem: entry(secret_key::PRIVATE_KEY),
+            chain_pem: entry(secret_key::CERTIFICATE),
+            ca_pem: Some(entry(secret_key::CA)),
+            certificate_name: annotated(annotation::CERTIFICATE_NAME),
+            issuer: is_named.then(|| Issuer {
+                name: name.unwrap_or_default(),
+                kind: kind.unwrap_or_default(),
+                group: group.unwrap_or_default(),
+            }),
+        };
+        let mut object = build(situation, content)?;
+        // Only what was read is written again.
+        object
+            .0
+            .metadata
+            .resource_version
+            .clone_from(&standing.0.metadata.resource_version);
+        Ok(object)
+    }
+
+    /// The key in a next-key Secret.
+    async fn next_key(&self, secret: &ObjectKey) -> Result<Arc<PrivateKey>, Error> {
+        let uid = self.secrets.get(secret).map(|facts| facts.meta.uid.clone());
+        let uid = uid.ok_or_else(|| Error::Gone(secret.clone()))?;
+        if let Some(key) = self.keys.get(&uid) {
+            return Ok(key);
+        }
+        let key = Arc::new(self.read_key(secret).await?);
+        self.keys.keep(&uid, Arc::clone(&key));
+        Ok(key)
+    }
+
+    /// The key in a Secret, read live.
+    async fn read_key(&self, secret: &ObjectKey) -> Result<PrivateKey, Error> {
+        let standing = Sensitive(self.read_secret(secret).await?);
+        let pem = standing
+            .0
+            .data
+            .as_ref()
+            .and_then(|data| data.get(secret_key::PRIVATE_KEY))
+            .map_or(&[][..], |value| value.0.as_slice());
+        PrivateKey::from_pem(pem).map_err(|source| Error::Key {
+            secret: secret.clone(),
+            source,
+        })
+    }
+
+    async fn read_secret(&self, secret: &ObjectKey) -> Result<Secret, Error> {
+        write::get(&api_of::<Secret>(&self.client, secret), secret)
+            .await?
+            .ok_or_else(|| Error::Gone(secret.clone()))
+    }
+
+    fn publish(&self, certificate: &CertificateFacts, event: Event) {
+        let Event {
+            warning,
+            reason,
+            message,
+        } = event;
+        let kind = if warning {
+            EventType::Warning
+        } else {
+            EventType::Normal
+        };
+        self.events
+            .publish(reference(certificate), kind, reason, message);
+    }
+}
+
+fn build(situation: &Situation, content: Content<'_>) -> Result<Sensitive, Error> {
+    let certificate = &situation.certificate;
+    let type_ = situation
+        .secret
+        .as_ref()
+        .map(|secret| secret.type_.as_str());
+    let owner_reference = situation.settings.owner_reference;
+    content::build(certificate, content, type_, owner_reference).map_err(|source| Error::Build {
+        secret: certificate.secret(),
+        source,
+    })
+}
+
+fn encode(
+    certificate: &CertificateFacts,
+    key: &PrivateKey,
+) -> Result<zeroize::Zeroizing<String>, Error> {
+    key.to_pem(content::encoding(certificate))
+        .map_err(|source| Error::Key {
+            secret: certificate.secret(),
+            source,
+        })
+}
+
+/// A Secret that holds the key of an issuance: always PKCS#8, however it is written in the end.
+fn next_key_secret(
+    certificate: &CertificateFacts,
+    secret: &ObjectKey,
+    key: &PrivateKey,
+) -> Result<Sensitive, Error> {
+    let pem = key
+        .to_pem(KeyEncoding::Pkcs8)
+        .map_err(|source| Error::Key {
+            secret: secret.clone(),
+            source,
+        })?;
+    let labels = [label::NEXT_PRIVATE_KEY, label::WATCHED_SECRET]
+        .map(|label| (label.to_owned(), TRUE.to_owned()));
+    let data = (
+        secret_key::PRIVATE_KEY.to_owned(),
+        ByteString(pem.as_bytes().to_vec()),
+    );
+    Ok(Sensitive(Secret {
+        metadata: ObjectMeta {
+            name: Some(secret.name.to_string()),
+            namespace: Some(secret.namespace.to_string()),
+            labels: Some(BTreeMap::from(labels)),
+            owner_references: Some(vec![owner(certificate)]),
+            ..ObjectMeta::default()
+        },
+        data: Some(BTreeMap::from([data])),
+        type_: Some("Opaque".to_owned()),
+        ..Secret::default()
+    }))
+}

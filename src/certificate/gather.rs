@@ -1,0 +1,195 @@
+//! How are the facts about a Certificate gathered? From caches, and live where those do not reach.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Secret;
+
+use crate::{
+    api::request::CertificateRequest,
+    certificate::{
+        cause::{self, Chain},
+        error::Error,
+        facts::{CertificateFacts, CertificateIndex, Situation, Taken},
+        issue::{is_issued, is_pending, is_told},
+        issued::Issued,
+        key, request,
+        reconcile::CertificateReconciler,
+        secret::{SecretFacts, SecretIndex},
+    },
+    challenge::facts::ChallengeIndex,
+    cluster::{
+        Facts, ObjectKey,
+        write::{self, api_of},
+    },
+    issuer::Missing,
+    order::facts::OrderIndex,
+    request::facts::{RequestFacts, RequestIndex},
+};
+
+/// What one reconcile has found out live.
+#[derive(Default)]
+pub(super) struct Known {
+    /// Whether the API server said that the Secret is not there.
+    is_absent: bool,
+    /// What was issued, by the version of the request.
+    issued: Option<(String, Arc<Issued>)>,
+    /// Names that turned out to be somebody else's.
+    pub(super) taken: Taken,
+    /// Why the request cannot be made.
+    pub(super) unrequestable: Option<String>,
+}
+
+impl CertificateReconciler {
+    /// Everything that a decision about `certificate` needs.
+    pub(super) async fn gather(
+        &self,
+        certificate: Arc<CertificateFacts>,
+        known: &mut Known,
+    ) -> Result<Situation, Error> {
+        let meta = &certificate.meta;
+        let now = self.clock.now();
+        let secret = self.target(&certificate, known).await?;
+        let requests = self.requests.find(&RequestIndex::Owner(meta.uid.clone()));
+        let keys = self
+            .secrets
+            .find(&SecretIndex::Owner(meta.uid.clone()))
+            .into_iter()
+            .filter(|secret| secret.is_next_key() && secret.meta.key.namespace == meta.key.namespace)
+            .collect();
+        let sharing = self
+            .certificates
+            .find(&CertificateIndex::Secret(certificate.secret()));
+
+        let next = requests
+            .iter()
+            .filter(|request| request.revision() == Some(certificate.next_revision()))
+            .find(|_| certificate.is_issuing());
+        let issued = match next {
+            Some(request) if is_issued(request) => self.issued(request, known).await?,
+            Some(_) | None => None,
+        };
+        let cause = next
+            .filter(|request| is_pending(request) && is_told(request, now))
+            .map(|request| self.cause(request));
+        let taken = self.taken(&certificate, known);
+        Ok(Situation {
+            secret,
+            keys,
+            sharing,
+            taken,
+            issued,
+            cause,
+            written: self.written.get(&meta.key),
+            unrequestable: known.unrequestable.clone(),
+            now,
+            settings: Arc::clone(&self.settings),
+            requests,
+            certificate,
+        })
+    }
+
+    /// The Secret of `certificate`.
+    async fn target(
+        &self,
+        certificate: &CertificateFacts,
+        known: &mut Known,
+    ) -> Result<Option<Arc<SecretFacts>>, Error> {
+        let key = certificate.secret();
+        if let Some(secret) = self.secrets.get(&key) {
+            return Ok(Some(secret));
+        }
+        // A Secret that loses or gets the label is for a moment in neither cache: what was issued
+        // is not issued again on the word of a cache alone.
+        let status = &certificate.status;
+        let was_issued = status.revision.is_some() || status.not_after.is_some();
+        if !(self.has_other_secret)(&key) && (!was_issued || known.is_absent) {
+            return Ok(None);
+        }
+        let secret = write::get(&api_of::<Secret>(&self.client, &key), &key).await?;
+        known.is_absent = secret.is_none();
+        Ok(secret.map(|secret| Arc::new(SecretFacts::reduce(secret))))
+    }
+
+    /// What the issuer answered to `request`.
+    async fn issued(
+        &self,
+        request: &RequestFacts,
+        known: &mut Known,
+    ) -> Result<Option<Arc<Issued>>, Error> {
+        let version = &request.meta.resource_version;
+        if let Some((of, issued)) = &known.issued
+            && of == version
+        {
+            return Ok(Some(Arc::clone(issued)));
+        }
+        let key = &request.meta.key;
+        let api = api_of::<CertificateRequest>(&self.client, key);
+        let found = write::get(&api, key).await?;
+        let issued = found
+            .filter(|found| found.metadata.uid.as_ref() == Some(&request.meta.uid))
+            .map(|found| Arc::new(Issued::of(found)));
+        known.issued = issued.clone().map(|issued| (version.clone(), issued));
+        Ok(issued)
+    }
+
+    /// Which names of the next issuance are somebody else's.
+    fn taken(&self, certificate: &CertificateFacts, known: &Known) -> Taken {
+        let meta = &certificate.meta;
+        let here = |name: String| ObjectKey::new(Arc::clone(&meta.key.namespace), name);
+        let key = key::parameters(&certificate.spec).is_ok_and(|wanted| {
+            let key = here(key::next_name(certificate, wanted));
+            let secret = self.secrets.get(&key);
+            secret.is_some_and(|secret| !is_next_key_of(&secret, certificate))
+                || (self.has_other_secret)(&key)
+        });
+        let request = self
+            .requests
+            .get(&here(request::name(
+                &meta.key.name,
+                certificate.next_revision(),
+            )))
+            .is_some_and(|request| request.meta.controller.as_ref() != Some(&meta.uid));
+        Taken {
+            key: key || known.taken.key,
+            request: request || known.taken.request,
+        }
+    }
+
+    /// What `request` waits for.
+    fn cause(&self, request: &RequestFacts) -> String {
+        let namespace = &request.meta.key.namespace;
+        let issuer = match self.issuers.lookup(&request.issuer_ref, namespace) {
+            // Who signs those says in the request what it waits for.
+            Err(Missing::Foreign { .. }) => None,
+            Err(missing) => Some(missing.to_string()),
+            Ok(issuer) => issuer.usable().err().map(|why| why.to_string()),
+        };
+        let owner = OrderIndex::Owner(request.meta.uid.clone());
+        let order = self.orders.find(&owner).into_iter().next();
+        let challenges = order.as_ref().map_or_else(Vec::new, |order| {
+            let owner = ChallengeIndex::Owner(order.meta.uid.clone());
+            self.challenges.find(&owner)
+        });
+        let challenges: Vec<cause::Challenge<'_>> = challenges
+            .iter()
+            .map(|challenge| cause::Challenge {
+                title: challenge.title(),
+                status: &challenge.status,
+            })
+            .collect();
+        cause::cause(&Chain {
+            request,
+            issuer: issuer.as_deref(),
+            order: order.as_ref().map(|order| cause::Order {
+                name: &order.meta.key.name,
+                status: &order.status,
+            }),
+            challenges: &challenges,
+        })
+    }
+}
+
+/// Whether `secret` was made to hold the next key of `certificate`: its name is no proof.
+pub(super) fn is_next_key_of(secret: &SecretFacts, certificate: &CertificateFacts) -> bool {
+    secret.is_next_key() && secret.meta.controller.as_ref() == Some(&certificate.meta.uid)
+}
