@@ -12,6 +12,7 @@ use testbed::stage::Stage;
 
 mod acme;
 mod bed;
+mod issuer;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -53,6 +54,30 @@ fn stories(stage: &Stage) -> Vec<Trial> {
         Trial::test(
             "bed::acme",
             story(stage.without_operator(bed::the_acme_server_answers)),
+        ),
+        Trial::test(
+            "issuer::account",
+            story(stage.beside(issuer::an_account_is_registered_once)),
+        ),
+        Trial::test(
+            "issuer::external_account",
+            story(stage.beside(issuer::an_external_account_is_bound_once)),
+        ),
+        Trial::test(
+            "issuer::keys",
+            story(stage.beside(issuer::account_keys_are_taken_over)),
+        ),
+        Trial::test(
+            "issuer::server",
+            story(stage.beside(issuer::the_server_is_followed)),
+        ),
+        Trial::test(
+            "issuer::missing",
+            story(stage.beside(issuer::what_is_missing_is_told)),
+        ),
+        Trial::test(
+            "issuer::cluster_issuer",
+            story(stage.beside(issuer::a_cluster_issuer_has_its_secrets_elsewhere)),
         ),
         // Alone, since it takes the API server away for a moment.
         Trial::test(
