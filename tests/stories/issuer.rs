@@ -34,7 +34,12 @@ const SOON: Duration = Duration::from_secs(20);
 /// The account is made once, with a new key; what else changes in the issuer asks the CA at most
 /// for the account; the e-mail address follows; a CA that is down takes nothing away.
 pub(crate) async fn an_account_is_registered_once(bed: &Bed) -> Result<()> {
-    let pebble = bed.pebble("accounts", &PebbleOptions::default()).await?;
+    let options = PebbleOptions {
+        // Requests are counted below.
+        rejected_nonces: 0,
+        ..PebbleOptions::default()
+    };
+    let pebble = bed.pebble("accounts", &options).await?;
     let place = Place::new(bed, &pebble, "account").await?;
     place.apply(json!({"email": "Ops@example.com"})).await?;
     let first = place.ready(1).await?;
@@ -57,10 +62,18 @@ pub(crate) async fn an_account_is_registered_once(bed: &Bed) -> Result<()> {
         ["mailto:ops@example.com"]
     );
 
-    // Solvers change nothing about the account.
+    assert_eq!(asked(&pebble).await, 1, "a new key is not looked up");
+
+    // A nudge asks nobody, and solvers change nothing about the account.
+    let nudge = Patch::Merge(json!({"metadata": {"annotations": {"example.com/nudge": "1"}}}));
+    place
+        .issuers()
+        .patch("ca", &PatchParams::default(), &nudge)
+        .await?;
     let solvers = json!([{"http01": {"ingress": {}}}, {"dns01": {"route53": {}}}]);
     place.merge(json!({"solvers": solvers})).await?;
     assert_eq!(place.ready(2).await?, first);
+    assert_eq!(asked(&pebble).await, 2);
     let (_, ready) = place.status().await?;
     let message = ready.message.context("no message")?;
     ensure!(
@@ -495,6 +508,11 @@ async fn told<K: IssuerResource>(
 fn key_in(secret: &Secret) -> Result<AccountKey> {
     let data = secret.data.as_ref().context("an empty Secret")?;
     Ok(AccountKey::from_pem(&data["tls.key"].0)?)
+}
+
+/// How often the CA was asked for an account.
+async fn asked(pebble: &Pebble) -> usize {
+    pebble.log().await.matches("POST /sign-me-up ").count()
 }
 
 fn bundle(pebble: &Pebble) -> String {
