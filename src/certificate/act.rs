@@ -220,7 +220,11 @@ impl CertificateReconciler {
                 build(situation, content)?
             }
             plan::Content::Again(why) => {
-                info!(reason = why.reason, why = why.message, "writing the Secret again");
+                info!(
+                    reason = why.reason,
+                    why = why.message,
+                    "writing the Secret again"
+                );
                 self.rebuild(situation).await?
             }
         };

@@ -12,8 +12,9 @@ use crate::{
         facts::{CertificateFacts, CertificateIndex, Situation, Taken},
         issue::{is_issued, is_pending, is_told},
         issued::Issued,
-        key, request,
+        key,
         reconcile::CertificateReconciler,
+        request,
         secret::{SecretFacts, SecretIndex},
     },
     challenge::facts::ChallengeIndex,
@@ -54,7 +55,9 @@ impl CertificateReconciler {
             .secrets
             .find(&SecretIndex::Owner(meta.uid.clone()))
             .into_iter()
-            .filter(|secret| secret.is_next_key() && secret.meta.key.namespace == meta.key.namespace)
+            .filter(|secret| {
+                secret.is_next_key() && secret.meta.key.namespace == meta.key.namespace
+            })
             .collect();
         let sharing = self
             .certificates

@@ -141,8 +141,7 @@ impl CertificateReconciler {
         let key = &certificate.meta.key;
         let api = api_of::<Certificate>(&self.client, key);
         let version = &certificate.meta.resource_version;
-        let written =
-            write::patch_status(&api, key, version, &certificate.status, status).await?;
+        let written = write::patch_status(&api, key, version, &certificate.status, status).await?;
         if let Some(written) = written {
             self.certificates.observe(written);
         }

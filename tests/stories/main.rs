@@ -11,8 +11,13 @@ use libtest_mimic::{Arguments, Trial};
 use testbed::stage::Stage;
 
 mod acme;
+mod admission;
 mod bed;
+mod identity;
 mod issuer;
+#[path = "../objects/mod.rs"]
+mod objects;
+mod roundtrip;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -83,6 +88,46 @@ fn stories(stage: &Stage) -> Vec<Trial> {
         Trial::test(
             "bed::control_plane",
             story(stage.alone(bed::the_control_plane_works)),
+        ),
+    ]
+    .into_iter()
+    .chain(rules(stage))
+    .collect()
+}
+
+/// What the API server takes and keeps. Alone, since the operator would approve and answer what
+/// they write.
+fn rules(stage: &Stage) -> Vec<Trial> {
+    vec![
+        Trial::test(
+            "admission::certificates",
+            story(stage.alone(admission::certificates)),
+        ),
+        Trial::test("admission::issuers", story(stage.alone(admission::issuers))),
+        Trial::test(
+            "admission::requests",
+            story(stage.alone(admission::requests)),
+        ),
+        Trial::test("admission::orders", story(stage.alone(admission::orders))),
+        Trial::test(
+            "admission::challenges",
+            story(stage.alone(admission::challenges)),
+        ),
+        Trial::test(
+            "admission::many_names",
+            story(stage.alone(admission::many_names)),
+        ),
+        Trial::test(
+            "identity::written_down",
+            story(stage.alone(identity::the_requester_is_written_down)),
+        ),
+        Trial::test(
+            "identity::where_it_cannot_be",
+            story(stage.alone(identity::where_it_cannot_be_nothing_else_is_claimed)),
+        ),
+        Trial::test(
+            "roundtrip::every_field_is_kept",
+            story(stage.alone(roundtrip::every_field_is_kept)),
         ),
     ]
 }
