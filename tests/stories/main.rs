@@ -14,6 +14,7 @@ mod leader;
 mod identity;
 mod issuer;
 mod leader;
+#[path = "../objects/mod.rs"]
 mod objects;
 mod roundtrip;
 
@@ -109,6 +110,28 @@ fn stories(stage: &Stage) -> Vec<Trial> {
         Trial::test(
             "chart::rights_are_what_they_should_be",
             story(stage.without_operator(chart::rights_are_what_they_should_be)),
+            "issuer::account",
+            story(stage.beside(issuer::an_account_is_registered_once)),
+        ),
+        Trial::test(
+            "issuer::external_account",
+            story(stage.beside(issuer::an_external_account_is_bound_once)),
+        ),
+        Trial::test(
+            "issuer::keys",
+            story(stage.beside(issuer::account_keys_are_taken_over)),
+        ),
+        Trial::test(
+            "issuer::server",
+            story(stage.beside(issuer::the_server_is_followed)),
+        ),
+        Trial::test(
+            "issuer::missing",
+            story(stage.beside(issuer::what_is_missing_is_told)),
+        ),
+        Trial::test(
+            "issuer::cluster_issuer",
+            story(stage.beside(issuer::a_cluster_issuer_has_its_secrets_elsewhere)),
         ),
         // Alone, since it takes the API server away for a moment.
         Trial::test(
