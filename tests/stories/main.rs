@@ -13,8 +13,8 @@ use testbed::stage::Stage;
 mod acme;
 mod admission;
 mod bed;
-mod leader;
 mod identity;
+mod leader;
 #[path = "../objects/mod.rs"]
 mod objects;
 mod roundtrip;
@@ -33,16 +33,6 @@ fn main() -> ExitCode {
 fn stories(stage: &Stage) -> Vec<Trial> {
     vec![
         Trial::test(
-            "bed::everything_answers",
-            story(stage.without_operator(bed::everything_answers)),
-        ),
-        Trial::test(
-            "leader::one_replica_leads",
-            story(stage.alone(leader::one_replica_leads)),
-        ),
-        Trial::test(
-            "leader::a_restart_of_the_api_server_is_lived_through",
-            story(stage.alone(leader::a_restart_of_the_api_server_is_lived_through)),
             "acme::every_account_key",
             story(stage.without_operator(acme::every_account_key)),
         ),
@@ -69,6 +59,14 @@ fn stories(stage: &Stage) -> Vec<Trial> {
         Trial::test(
             "bed::acme",
             story(stage.without_operator(bed::the_acme_server_answers)),
+        ),
+        Trial::test(
+            "leader::one_replica_leads",
+            story(stage.alone(leader::one_replica_leads)),
+        ),
+        Trial::test(
+            "leader::a_restart_of_the_api_server_is_lived_through",
+            story(stage.alone(leader::a_restart_of_the_api_server_is_lived_through)),
         ),
         // Alone, since it takes the API server away for a moment.
         Trial::test(
