@@ -5,7 +5,7 @@ use instant_acme::{CertificateIdentifier, Identifier, OrderStatus};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Error, Open, Problem, ProblemType, Session, lenient_time, transport::Answer};
+use super::{Action, Error, Open, Problem, ProblemType, Session, answer::Answer, lenient_time};
 use crate::net::http::RetryAfter;
 
 /// What is ordered.
@@ -40,7 +40,7 @@ pub struct Order {
     /// The names.
     #[serde(default)]
     pub identifiers: Vec<Open<Identifier, serde_json::Value>>,
-    /// The URLs of the authorizations.
+    /// The URLs of the authorizations, in an order that may differ from answer to answer.
     #[serde(default)]
     pub authorizations: Vec<String>,
     /// Why it is invalid.
