@@ -8,13 +8,11 @@
 mod acme;
 mod admission;
 mod bed;
-mod identity;
-mod issue;
 mod book;
 mod chart;
 mod identity;
+mod issue;
 mod issuer;
-mod leader;
 mod leader;
 #[path = "../objects/mod.rs"]
 mod objects;
@@ -33,10 +31,7 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(8);
     let binary = env!("CARGO_BIN_EXE_certwright").into();
     let stage = Stage::new(Some(binary)).unwrap();
-    let mut book = Book {
-        stage,
-        trials: Vec::new(),
-    };
+    let mut book = Book { stage, trials: Vec::new() };
     tell(&mut book);
     let Book { stage, trials } = book;
     let conclusion = libtest_mimic::run(&arguments, trials);
@@ -53,111 +48,14 @@ fn tell(book: &mut Book) {
     book.without_operator("acme::refusals", acme::refusals);
     book.without_operator("acme::rejected_nonces", acme::rejected_nonces);
     book.without_operator("bed::acme_server", bed::the_acme_server_answers);
-    book.without_operator(
-        "bed::ingress_controller",
-        bed::the_ingress_controller_routes,
-    );
-
-    book.beside("issue::by_dns01", issue::by_dns01);
-    book.beside("issue::by_http01", issue::by_http01);
-    book.alone(
-        "issue::another_operator_goes_on",
-        issue::another_operator_goes_on,
-    );
-
-    // The operator would approve and answer what these write.
     book.without_operator("bed::ingress_controller", bed::the_ingress_controller_routes);
     book.without_operator("chart::cert_manager_is_replaced_and_comes_back", chart::cert_manager_is_replaced_and_comes_back);
     book.without_operator("chart::a_switch_that_would_fail_is_not_begun", chart::a_switch_that_would_fail_is_not_begun);
     book.without_operator("chart::the_plain_manifest_applies", chart::the_plain_manifest_applies);
     book.without_operator("chart::rights_are_what_they_should_be", chart::rights_are_what_they_should_be);
-/// Stories that share the operator first, those that are alone last: the operator is started again
-/// between one kind and the other.
-fn stories(stage: &Stage) -> Vec<Trial> {
-    vec![
-        Trial::test(
-            "acme::every_account_key",
-            story(stage.without_operator(acme::every_account_key)),
-        ),
-        Trial::test(
-            "acme::external_account",
-            story(stage.without_operator(acme::external_account)),
-        ),
-        Trial::test(
-            "acme::order_to_revocation",
-            story(stage.without_operator(acme::order_to_revocation)),
-        ),
-        Trial::test(
-            "acme::refusals",
-            story(stage.without_operator(acme::refusals)),
-        ),
-        Trial::test(
-            "acme::rejected_nonces",
-            story(stage.without_operator(acme::rejected_nonces)),
-        ),
-        Trial::test(
-            "bed::routes",
-            story(stage.without_operator(bed::the_ingress_controller_routes)),
-        ),
-        Trial::test(
-            "bed::acme",
-            story(stage.without_operator(bed::the_acme_server_answers)),
-        ),
-        Trial::test(
-            "leader::one_replica_leads",
-            story(stage.alone(leader::one_replica_leads)),
-        ),
-        Trial::test(
-            "leader::a_restart_of_the_api_server_is_lived_through",
-            story(stage.alone(leader::a_restart_of_the_api_server_is_lived_through)),
-            "chart::cert_manager_is_replaced_and_comes_back",
-            story(stage.without_operator(chart::cert_manager_is_replaced_and_comes_back)),
-        ),
-        Trial::test(
-            "chart::a_switch_that_would_fail_is_not_begun",
-            story(stage.without_operator(chart::a_switch_that_would_fail_is_not_begun)),
-        ),
-        Trial::test(
-            "chart::the_plain_manifest_applies",
-            story(stage.without_operator(chart::the_plain_manifest_applies)),
-        ),
-        Trial::test(
-            "chart::rights_are_what_they_should_be",
-            story(stage.without_operator(chart::rights_are_what_they_should_be)),
-            "issuer::account",
-            story(stage.beside(issuer::an_account_is_registered_once)),
-        ),
-        Trial::test(
-            "issuer::external_account",
-            story(stage.beside(issuer::an_external_account_is_bound_once)),
-        ),
-        Trial::test(
-            "issuer::keys",
-            story(stage.beside(issuer::account_keys_are_taken_over)),
-        ),
-        Trial::test(
-            "issuer::server",
-            story(stage.beside(issuer::the_server_is_followed)),
-        ),
-        Trial::test(
-            "issuer::missing",
-            story(stage.beside(issuer::what_is_missing_is_told)),
-        ),
-        Trial::test(
-            "issuer::cluster_issuer",
-            story(stage.beside(issuer::a_cluster_issuer_has_its_secrets_elsewhere)),
-        ),
-        // Alone, since it takes the API server away for a moment.
-        Trial::test(
-            "bed::control_plane",
-            story(stage.alone(bed::the_control_plane_works)),
-        ),
-    ]
-    .into_iter()
-    .chain(rules(stage))
-    .collect()
-}
 
+    book.beside("issue::by_dns01", issue::by_dns01);
+    book.beside("issue::by_http01", issue::by_http01);
     book.beside("issuer::account", issuer::an_account_is_registered_once);
     book.beside("issuer::cluster_issuer", issuer::a_cluster_issuer_has_its_secrets_elsewhere);
     book.beside("issuer::external_account", issuer::an_external_account_is_bound_once);
@@ -165,64 +63,13 @@ fn stories(stage: &Stage) -> Vec<Trial> {
     book.beside("issuer::missing", issuer::what_is_missing_is_told);
     book.beside("issuer::server", issuer::the_server_is_followed);
 
+    book.alone("issue::another_operator_goes_on", issue::another_operator_goes_on);
     book.alone("admission::certificates", admission::certificates);
     book.alone("admission::challenges", admission::challenges);
     book.alone("admission::issuers", admission::issuers);
     book.alone("admission::many_names", admission::many_names);
     book.alone("admission::orders", admission::orders);
     book.alone("admission::requests", admission::requests);
-    book.alone(
-        "identity::elsewhere",
-        identity::where_it_cannot_be_nothing_else_is_claimed,
-    );
-    book.alone(
-        "identity::written_down",
-        identity::the_requester_is_written_down,
-    );
-    book.alone("roundtrip::every_field", roundtrip::every_field_is_kept);
-    // Takes the API server away for a moment.
-    book.alone("bed::control_plane", bed::the_control_plane_works);
-}
-
-/// The stories, and where they are played.
-struct Book {
-    stage: Stage,
-    trials: Vec<Trial>,
-}
-
-impl Book {
-    fn without_operator<T>(&mut self, name: &str, test: T)
-    where
-        T: AsyncFnOnce(&Bed) -> Result<()> + Send + 'static,
-    {
-        let run = self.stage.without_operator(test);
-        self.trials
-            .push(Trial::test(name, || run().map_err(failed)));
-    }
-
-    fn beside<T>(&mut self, name: &str, test: T)
-    where
-        T: AsyncFnOnce(&Bed) -> Result<()> + Send + 'static,
-    {
-        let run = self.stage.beside(test);
-        self.trials
-            .push(Trial::test(name, || run().map_err(failed)));
-    }
-
-    fn alone<T>(&mut self, name: &str, test: T)
-    where
-        T: AsyncFnOnce(&Bed) -> Result<()> + Send + 'static,
-    {
-        let run = self.stage.alone(test);
-        self.trials
-            .push(Trial::test(name, || run().map_err(failed)));
-    }
-}
-
-/// An error with all its causes.
-#[expect(clippy::needless_pass_by_value, reason = "map_err gives it away")]
-fn failed(error: Error) -> Failed {
-    format!("{error:#}").into()
     book.alone("identity::written_down", identity::the_requester_is_written_down);
     book.alone("identity::where_it_cannot_be", identity::where_it_cannot_be_nothing_else_is_claimed);
     book.alone("leader::one_replica_leads", leader::one_replica_leads);
