@@ -5,6 +5,8 @@
 //! polls. What a server says beyond what we know is kept or ignored, never an error.
 
 pub mod account;
+mod action;
+mod answer;
 pub mod authorization;
 pub mod certificate;
 pub mod directory;
@@ -25,9 +27,10 @@ use crate::{
     pki,
 };
 
+pub use action::{Action, Exchange, Observer, Silent};
 pub use key::AccountKey;
 pub use problem::{Problem, ProblemType};
-pub use transport::{Action, Client, Exchange, Observer, Session, Silent};
+pub use transport::{Client, Session};
 
 /// Why an operation failed.
 #[derive(Clone, Debug, Error)]

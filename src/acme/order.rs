@@ -5,7 +5,7 @@ use instant_acme::{CertificateIdentifier, Identifier, OrderStatus};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Error, Open, Problem, ProblemType, Session, lenient_time, transport::Answer};
+use super::{Action, Error, Open, Problem, ProblemType, Session, answer::Answer, lenient_time};
 use crate::net::http::RetryAfter;
 
 /// What is ordered.

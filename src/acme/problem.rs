@@ -156,7 +156,7 @@ pub(super) fn class_of_status(status: u16, retry_after: Option<RetryAfter>) -> C
         500.. if retry_after.is_some() => Class::RateLimited(retry_after),
         408 | 500.. => Class::Transient,
         // Nothing of an ACME server is there: a wrong URL, or a proxy that wants something.
-        401 | 403 | 404 | 405 | 407 | 410 => Class::Misconfigured,
+        300..=399 | 401 | 403 | 404 | 405 | 407 | 410 => Class::Misconfigured,
         _ => Class::Permanent,
     }
 }

@@ -10,16 +10,17 @@ use reqwest::{
     Method, Url,
     header::{self, HeaderMap},
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use tokio::sync::Mutex;
 
 use super::{
-    AccountKey, Error, Problem, ProblemType,
+    AccountKey, Action, Error, Exchange, Observer, ProblemType, Silent,
+    answer::Answer,
     directory::Directory,
     jws::{self, Jws, Signatory},
     nonce::Nonces,
 };
-use crate::net::http::{self, RetryAfter, read_bounded, shown};
+use crate::net::http::{self, read_bounded, shown};
 
 /// How often a request is repeated with a fresh nonce after `badNonce`.
 const BAD_NONCE_RETRIES: usize = 5;
@@ -29,125 +30,6 @@ const REDIRECTS: usize = 5;
 const MAX_BODY: usize = 1 << 20;
 /// How long a directory is used before it is fetched again.
 const DIRECTORY_LIFETIME: Duration = Duration::from_secs(60 * 60);
-/// How much of an answer that is not JSON goes into an error, in characters.
-const EXCERPT: usize = 160;
-
-/// What is asked of a CA. The names are the values of the metrics' label `action`.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum Action {
-    /// Tells the CA that a challenge can be validated.
-    AcceptChallenge,
-    /// Fetches a certificate.
-    Certificate,
-    /// Gives an account up.
-    DeactivateAccount,
-    /// Gives an authorization up.
-    DeactivateAuthorization,
-    /// Hands the certificate request in.
-    Finalize,
-    /// Reads an account.
-    Account,
-    /// Reads an authorization.
-    Authorization,
-    /// Fetches the directory.
-    Directory,
-    /// Reads an order.
-    Order,
-    /// Makes or finds an account.
-    NewAccount,
-    /// Fetches a nonce.
-    NewNonce,
-    /// Makes an order.
-    NewOrder,
-    /// Asks when to renew.
-    RenewalInfo,
-    /// Revokes a certificate.
-    Revoke,
-    /// Changes an account's contacts.
-    UpdateAccount,
-}
-
-impl Action {
-    /// The name in metrics and as a fault point.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::AcceptChallenge => "accept_challenge",
-            Self::Account => "get_account",
-            Self::Authorization => "get_authorization",
-            Self::Certificate => "get_cert",
-            Self::DeactivateAccount => "deactivate_account",
-            Self::DeactivateAuthorization => "deactivate_authorization",
-            Self::Directory => "get_directory",
-            Self::Finalize => "finalize_order",
-            Self::NewAccount => "register_account",
-            Self::NewNonce => "get_nonce",
-            Self::NewOrder => "authorize_order",
-            Self::Order => "get_order",
-            Self::RenewalInfo => "get_renewal_info",
-            Self::Revoke => "revoke_cert",
-            Self::UpdateAccount => "update_account",
-        }
-    }
-}
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::AcceptChallenge => "accepting the challenge",
-            Self::Account => "reading the ACME account",
-            Self::Authorization => "reading the authorization",
-            Self::Certificate => "fetching the certificate",
-            Self::DeactivateAccount => "deactivating the ACME account",
-            Self::DeactivateAuthorization => "deactivating the authorization",
-            Self::Directory => "fetching the ACME directory",
-            Self::Finalize => "finalizing the order",
-            Self::NewAccount => "registering the ACME account",
-            Self::NewNonce => "fetching a nonce",
-            Self::NewOrder => "creating the order",
-            Self::Order => "reading the order",
-            Self::RenewalInfo => "asking for the renewal window",
-            Self::Revoke => "revoking the certificate",
-            Self::UpdateAccount => "updating the ACME account",
-        })
-    }
-}
-
-/// One request that was sent, for metrics and logs.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct Exchange<'a> {
-    /// What was asked for.
-    pub action: Action,
-    /// `GET`, `HEAD` or `POST`.
-    pub method: &'a str,
-    /// `http` or `https`.
-    pub scheme: &'a str,
-    /// The host, with the port where it is not the scheme's own.
-    pub host: &'a str,
-    /// The HTTP status; `None` without an answer.
-    pub status: Option<u16>,
-    /// From sending to the end of the answer.
-    pub duration: Duration,
-}
-
-/// Sees every request, also those that are repeated for their nonce.
-pub trait Observer: Send + Sync {
-    /// Just before a request is sent: a place to put a fault.
-    fn before_request(&self, action: Action);
-    /// When its answer has come, or failed to.
-    fn after_request(&self, exchange: &Exchange<'_>);
-}
-
-/// An observer that looks away.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Silent;
-
-impl Observer for Silent {
-    fn before_request(&self, _: Action) {}
-    fn after_request(&self, _: &Exchange<'_>) {}
-}
-
 /// One CA. Cheap to clone; the clones share directory, nonces and connections.
 #[derive(Clone)]
 pub struct Client {
@@ -386,88 +268,6 @@ impl Session {
     }
 }
 
-/// What a CA answered.
-#[derive(Debug)]
-pub(super) struct Answer {
-    action: Action,
-    url: Url,
-    pub(super) status: u16,
-    headers: HeaderMap,
-    pub(super) body: Vec<u8>,
-}
-
-impl Answer {
-    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        serde_json::from_slice(&self.body).map_err(|error| self.malformed(error))
-    }
-
-    /// The body as text.
-    pub(super) fn text(self) -> Result<String, Error> {
-        String::from_utf8(self.body).map_err(|_| Error::Malformed {
-            action: self.action,
-            url: shown(&self.url),
-            reason: "it is not text".to_owned(),
-        })
-    }
-
-    pub(super) fn malformed(&self, reason: impl fmt::Display) -> Error {
-        Error::Malformed {
-            action: self.action,
-            url: shown(&self.url),
-            reason: reason.to_string(),
-        }
-    }
-
-    pub(super) fn retry_after(&self) -> Option<RetryAfter> {
-        RetryAfter::of(&self.headers)
-    }
-
-    /// The `Location` header, relative ones resolved.
-    pub(super) fn location(&self) -> Option<String> {
-        let location = self.headers.get(header::LOCATION)?.to_str().ok()?;
-        Some(self.url.join(location).ok()?.into())
-    }
-
-    /// The targets of `Link` headers with this relation (RFC 8288), relative ones resolved.
-    pub(super) fn links(&self, relation: &str) -> Vec<String> {
-        self.headers
-            .get_all(header::LINK)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| link_targets(value, relation))
-            .filter_map(|target| Some(self.url.join(target).ok()?.into()))
-            .collect()
-    }
-
-    fn redirect(&self) -> Option<String> {
-        matches!(self.status, 301 | 302 | 303 | 307 | 308)
-            .then(|| self.location())
-            .flatten()
-    }
-
-    /// Turns refusals into errors.
-    fn check(self) -> Result<Self, Error> {
-        if (200..300).contains(&self.status) {
-            return Ok(self);
-        }
-        let retry_after = self.retry_after();
-        Err(match Problem::parse(&self.body, self.status) {
-            Some(problem) => Error::Problem {
-                action: self.action,
-                problem: Box::new(problem),
-                retry_after,
-            },
-            None => Error::Http {
-                action: self.action,
-                url: shown(&self.url),
-                status: self.status,
-                excerpt: excerpt(&self.body),
-                retry_after,
-            },
-        })
-    }
-}
-
 async fn read(request: reqwest::RequestBuilder) -> Result<(u16, HeaderMap, Vec<u8>), http::Error> {
     let response = request
         .send()
@@ -484,79 +284,192 @@ fn web_url(text: &str) -> Option<Url> {
     (matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(url)
 }
 
-/// The start of a body as one line; nothing if it is not text.
-fn excerpt(body: &[u8]) -> String {
-    let Ok(text) = std::str::from_utf8(body) else {
-        return String::new();
-    };
-    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match words.char_indices().nth(EXCERPT) {
-        Some((end, _)) => format!("{}…", &words[..end]),
-        None => words,
-    }
-}
-
-/// The targets with a relation in the value of one `Link` header: `<target>; rel="a b", <…>…`.
-fn link_targets<'a>(value: &'a str, relation: &str) -> Vec<&'a str> {
-    let mut targets = Vec::new();
-    let mut rest = value;
-    while let Some((_, after)) = rest.split_once('<') {
-        let Some((target, after)) = after.split_once('>') else {
-            break;
-        };
-        // Up to the next target; a comma or "<" inside a quoted parameter does not occur here.
-        let (parameters, next) = after.split_at(after.find('<').unwrap_or(after.len()));
-        let matches = parameters
-            .split([';', ','])
-            .filter_map(|parameter| parameter.split_once('='))
-            .filter(|(name, _)| name.trim().eq_ignore_ascii_case("rel"))
-            .any(|(_, relations)| {
-                relations
-                    .trim()
-                    .trim_matches('"')
-                    .split_ascii_whitespace()
-                    .any(|one| one.eq_ignore_ascii_case(relation))
-            });
-        if matches {
-            targets.push(target);
-        }
-        rest = next;
-    }
-    targets
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
-    #[test]
-    fn links() {
-        let cases = [
-            (r#"<https://a/1>;rel="alternate""#, vec!["https://a/1"]),
-            (r#"<https://a/dir>;rel="index""#, vec![]),
-            (
-                r#"</1>; rel=alternate, </i>; rel="index", </2>; title="x"; rel="up Alternate""#,
-                vec!["/1", "/2"],
-            ),
-            ("<https://a/1", vec![]),
-            ("", vec![]),
+    use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
+
+    use super::*;
+    use crate::{
+        acme::Class,
+        net::script::{Script, answer},
+    };
+
+    const DIRECTORY: &str =
+        r#"{"newNonce": "{url}/n", "newAccount": "{url}/a", "newOrder": "{url}/o"}"#;
+    const BAD_NONCE: &str = r#"{"type": "urn:ietf:params:acme:error:badNonce"}"#;
+
+    fn client(url: &str) -> Client {
+        let options = http::Options {
+            redirects: 0,
+            ..http::Options::default()
+        };
+        let http = options.builder().unwrap().no_proxy().build().unwrap();
+        Client::new(http, &format!("{url}/dir")).unwrap()
+    }
+
+    /// A session at a server that first gives its directory and one nonce, then these answers.
+    async fn session(answers: &[String]) -> (Script, Session) {
+        let mut all = vec![
+            answer("200 OK", DIRECTORY),
+            answer("200 OK\nReplay-Nonce: n0", ""),
         ];
-        for (value, want) in cases {
-            assert_eq!(link_targets(value, "alternate"), want, "{value}");
+        all.extend_from_slice(answers);
+        let server = Script::start(&all).await;
+        let key = AccountKey::generate().unwrap();
+        let session = client(server.url()).session(key, format!("{}/a/1", server.url()));
+        (server, session)
+    }
+
+    /// The nonces of the signed requests.
+    fn nonces(server: &Script) -> Vec<String> {
+        let nonce = |request: &String| {
+            let (_, body) = request.split_once("\r\n\r\n")?;
+            let jws = serde_json::from_str::<serde_json::Value>(body).ok()?;
+            let header = BASE64_URL_SAFE_NO_PAD.decode(jws["protected"].as_str()?);
+            let header = serde_json::from_slice::<serde_json::Value>(&header.unwrap()).unwrap();
+            Some(header["nonce"].as_str()?.to_owned())
+        };
+        server.requests().iter().filter_map(nonce).collect()
+    }
+
+    #[tokio::test]
+    async fn every_nonce_is_used_once_and_none_is_fetched_in_vain() {
+        let (server, session) = session(&[
+            answer("200 OK\nReplay-Nonce: n1", "{}"),
+            answer("404 Not Found\nReplay-Nonce: n2", "nothing"),
+            answer("200 OK\nReplay-Nonce: n3", "{}"),
+        ])
+        .await;
+        session.account().await.unwrap();
+        session.account().await.unwrap_err();
+        session.account().await.unwrap();
+        assert_eq!(nonces(&server), ["n0", "n1", "n2"]);
+        assert_eq!(server.requests().len(), 5);
+    }
+
+    #[tokio::test]
+    async fn bad_nonces_are_retried_five_times() {
+        let refusals = |count: usize| {
+            (1..=count)
+                .map(|at| answer(&format!("400 Bad Request\nReplay-Nonce: n{at}"), BAD_NONCE))
+                .collect::<Vec<_>>()
+        };
+        let mut answers = refusals(5);
+        answers.push(answer("200 OK", "{}"));
+        let (server, patient) = session(&answers).await;
+        patient.account().await.unwrap();
+        assert_eq!(nonces(&server), ["n0", "n1", "n2", "n3", "n4", "n5"]);
+
+        let (server, unlucky) = session(&refusals(6)).await;
+        let error = unlucky.account().await.unwrap_err();
+        assert_eq!(error.problem().unwrap().kind, ProblemType::BadNonce);
+        assert_eq!(error.class(), Class::Transient);
+        assert_eq!(nonces(&server).len(), 6);
+    }
+
+    #[tokio::test]
+    async fn refusals_keep_status_reason_and_time() {
+        let limited = r#"{"type": "urn:ietf:params:acme:error:rateLimited", "detail": "slow"}"#;
+        let cases = [
+            (
+                answer("429 Too Many Requests\nRetry-After: 7", limited),
+                "reading the ACME account: slow (rateLimited)",
+                Class::RateLimited(http::RetryAfter::parse("7")),
+            ),
+            (
+                answer("502 Bad Gateway", "<h1>\n Bad Gateway</h1>"),
+                "reading the ACME account: {url}/a/1 answered HTTP 502: \"<h1> Bad Gateway</h1>\"",
+                Class::Transient,
+            ),
+            (
+                answer("503 Service Unavailable\nRetry-After: 9", ""),
+                "reading the ACME account: {url}/a/1 answered HTTP 503",
+                Class::RateLimited(http::RetryAfter::parse("9")),
+            ),
+            (
+                answer("307 Temporary Redirect\nLocation: {url}/b", ""),
+                "reading the ACME account: {url}/a/1 answered HTTP 307",
+                Class::Misconfigured,
+            ),
+            (
+                answer("200 OK", "<html>"),
+                "reading the ACME account: the answer of {url}/a/1 makes no sense: expected value \
+                 at line 1 column 1",
+                Class::Transient,
+            ),
+            (
+                answer("200 OK", &" ".repeat(MAX_BODY + 1)),
+                "reading the ACME account: the answer of {url}/a/1 is larger than 1048576 bytes",
+                Class::Misconfigured,
+            ),
+        ];
+        for (answer, message, class) in cases {
+            let (server, session) = session(&[answer]).await;
+            let error = session.account().await.unwrap_err();
+            assert_eq!(error.to_string(), message.replace("{url}", server.url()));
+            assert_eq!(error.class(), class, "{error}");
         }
     }
 
-    #[test]
-    fn excerpts_are_one_short_line() {
+    #[tokio::test]
+    async fn directories_may_move_and_are_fetched_once() {
+        let server = Script::start(&[
+            answer("301 Moved Permanently\nLocation: /moved", ""),
+            answer("200 OK", DIRECTORY),
+        ])
+        .await;
+        let first = client(server.url());
+        let second = first.clone();
+        let (one, two) = tokio::join!(first.directory(), second.directory());
+        assert_eq!(one.unwrap().new_order, two.unwrap().new_order);
+        assert_eq!(server.requests().len(), 2);
+
+        let turn = answer("302 Found\nLocation: /dir", "");
+        let server = Script::start(&vec![turn; 10]).await;
+        let error = client(server.url()).directory().await.unwrap_err();
+        assert!(error.to_string().ends_with("too many redirects"), "{error}");
+        assert_eq!(server.requests().len(), REDIRECTS + 1);
+    }
+
+    #[tokio::test]
+    async fn a_server_without_nonces_is_named() {
+        let server = Script::start(&[answer("200 OK", DIRECTORY), answer("200 OK", "")]).await;
+        let client = client(server.url());
+        let session = client.session(AccountKey::generate().unwrap(), "x");
+        let error = session.account().await.unwrap_err();
         assert_eq!(
-            excerpt(b"<html>\n  502 Bad\tGateway"),
-            "<html> 502 Bad Gateway"
+            error.to_string(),
+            format!(
+                "fetching a nonce: the answer of {}/n makes no sense: there is no Replay-Nonce \
+                 header",
+                server.url()
+            )
         );
-        assert_eq!(excerpt(&[0xff, 0xfe]), "");
-        assert_eq!(
-            excerpt("ä".repeat(500).as_bytes()).chars().count(),
-            EXCERPT + 1
-        );
+    }
+
+    #[tokio::test]
+    async fn an_observer_sees_also_what_got_no_answer() {
+        #[derive(Default)]
+        struct Counts(AtomicUsize, AtomicUsize);
+        impl Observer for Counts {
+            fn before_request(&self, _: Action) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+            fn after_request(&self, exchange: &Exchange<'_>) {
+                assert_eq!(exchange.status, None);
+                assert_eq!(exchange.method, "GET");
+                self.1.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let server = Script::start(&[]).await;
+        let counts = Arc::new(Counts::default());
+        let client = client(server.url()).observed_by(counts.clone());
+        let error = client.directory().await.unwrap_err();
+        assert_eq!(error.class(), Class::Transient, "{error}");
+        assert_eq!(counts.0.load(Ordering::Relaxed), 1);
+        assert_eq!(counts.1.load(Ordering::Relaxed), 1);
     }
 
     #[test]

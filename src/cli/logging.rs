@@ -59,7 +59,11 @@ impl Logging {
         };
         // Logs each refused request as an error, also those that are tried again or expected; we
         // log what becomes of them.
-        let requests = if self.verbosity < 5 { LevelFilter::OFF } else { libraries };
+        let requests = if self.verbosity < 5 {
+            LevelFilter::OFF
+        } else {
+            libraries
+        };
         Targets::new()
             .with_default(libraries)
             .with_target("kube_client::client", requests)

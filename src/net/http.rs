@@ -298,6 +298,99 @@ fn cause_of<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::script::{Script, answer};
+
+    fn client(options: &Options) -> Client {
+        options.builder().unwrap().no_proxy().build().unwrap()
+    }
+
+    /// Sends a GET and reads at most ten bytes.
+    async fn ten_bytes(client: &Client, url: &str) -> Result<Vec<u8>, Error> {
+        let response = client.get(url).send().await;
+        read_bounded(response.map_err(|error| Error::of(&error))?, 10).await
+    }
+
+    #[tokio::test]
+    async fn bodies_are_bounded_whether_announced_or_not() {
+        let chunked = |body: &str| {
+            let size = body.len();
+            format!(
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n\
+                 {size:x}\r\n{body}\r\n0\r\n\r\n"
+            )
+        };
+        let server = Script::start(&[
+            answer("200 OK", "0123456789"),
+            answer("200 OK", "0123456789A"),
+            chunked("0123456789"),
+            chunked("0123456789A"),
+            "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n012".to_owned(),
+            "nonsense".to_owned(),
+        ])
+        .await;
+        let url = format!("{}/", server.url());
+        let client = client(&Options::default());
+        let too_large = Err(Error::TooLarge {
+            url: url.clone(),
+            limit: 10,
+        });
+        for want in [
+            Ok(b"0123456789".to_vec()),
+            too_large.clone(),
+            Ok(b"0123456789".to_vec()),
+            too_large,
+        ] {
+            assert_eq!(ten_bytes(&client, &url).await, want);
+        }
+        let broken = ten_bytes(&client, &url).await.unwrap_err();
+        assert!(matches!(broken, Error::Body { .. }), "{broken}");
+        let nonsense = ten_bytes(&client, &url).await.unwrap_err();
+        assert!(matches!(nonsense, Error::Request { .. }), "{nonsense}");
+        assert!(broken.is_transient() && nonsense.is_transient());
+        let agent = format!("user-agent: certwright/{}", env!("CARGO_PKG_VERSION"));
+        assert!(server.requests()[0].contains(&agent));
+    }
+
+    #[tokio::test]
+    async fn redirects_are_followed_as_often_as_allowed() {
+        let again = answer("302 Found\nLocation: {url}/next", "");
+        let end = answer("200 OK", "end");
+        for (redirects, allowed, want) in [(1, 1, Some("end")), (2, 1, None), (1, 0, Some(""))] {
+            let mut answers = vec![again.clone(); redirects];
+            answers.push(end.clone());
+            let server = Script::start(&answers).await;
+            let client = client(&Options {
+                redirects: allowed,
+                ..Options::default()
+            });
+            let got = ten_bytes(&client, server.url()).await.ok();
+            assert_eq!(got.as_deref(), want.map(str::as_bytes));
+        }
+    }
+
+    #[tokio::test]
+    async fn silence_and_absence() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", silent.local_addr().unwrap());
+        let options = Options {
+            timeout: Duration::from_millis(50),
+            ..Options::default()
+        };
+        assert_eq!(
+            ten_bytes(&client(&options), &url).await,
+            Err(Error::Timeout { url: url.clone() })
+        );
+        drop(silent);
+        let absent = ten_bytes(&client(&Options::default()), &url).await;
+        let absent = absent.unwrap_err();
+        assert!(matches!(absent, Error::Connect { .. }), "{absent}");
+        assert_eq!(
+            absent.to_string(),
+            format!(
+                "cannot connect to {url}: tcp connect error: Connection refused (os error 111)"
+            )
+        );
+    }
 
     #[test]
     fn retry_after() {

@@ -2,3 +2,5 @@
 
 pub mod dns;
 pub mod http;
+#[cfg(test)]
+pub(crate) mod script;

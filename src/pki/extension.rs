@@ -20,6 +20,17 @@ const EXTENDED_KEY_USAGE: &[u64] = &[2, 5, 29, 37];
 const BASIC_CONSTRAINTS: &[u64] = &[2, 5, 29, 19];
 const NAME_CONSTRAINTS: &[u64] = &[2, 5, 29, 30];
 
+/// The extensions that decisions need: subject key identifier, key usage, names, basic constraints,
+/// authority key identifier, extended key usage.
+const NEEDED: [&str; 6] = [
+    "2.5.29.14",
+    "2.5.29.15",
+    "2.5.29.17",
+    "2.5.29.19",
+    "2.5.29.35",
+    "2.5.29.37",
+];
+
 /// Name constraints of a CA (RFC 5280, 4.2.1.10).
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct NameConstraints {
@@ -171,8 +182,8 @@ pub(super) struct Extensions {
 }
 
 impl Extensions {
-    /// Reads each extension once; a second one of a kind, or one that does not parse, is an error
-    /// (the text says which).
+    /// Reads each extension once; a second one of a kind, or one that is needed and does not parse,
+    /// is an error (the text says which).
     pub(super) fn read<'a>(
         extensions: impl Iterator<Item = &'a X509Extension<'a>>,
     ) -> Result<Self, String> {
@@ -205,10 +216,10 @@ impl Extensions {
                 ParsedExtension::SubjectKeyIdentifier(id) => {
                     all.subject_key_id = Some(id.0.to_vec());
                 }
-                ParsedExtension::ParseError { .. } => {
+                ParsedExtension::ParseError { .. } if NEEDED.contains(&oid.as_str()) => {
                     return Err(format!("extension {oid} is malformed"));
                 }
-                // What is not needed for a decision is not looked at.
+                // What no decision needs may say what it wants.
                 _ => {}
             }
             seen.push(oid);

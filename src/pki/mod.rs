@@ -11,6 +11,7 @@ pub mod key;
 pub mod names;
 #[cfg(test)]
 mod openssl;
+mod parameters;
 pub mod pem;
 pub mod signature;
 pub mod subject;

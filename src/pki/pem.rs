@@ -1,8 +1,12 @@
 //! How large may a PEM input be, and which blocks are in it?
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use zeroize::Zeroizing;
 
 use super::Error;
+
+/// The characters of a line (RFC 7468, 2).
+const LINE: usize = 64;
 
 /// The label of a certificate block.
 pub const CERTIFICATE: &str = "CERTIFICATE";
@@ -39,11 +43,25 @@ pub fn encode(label: &str, der: &[u8]) -> String {
     ::pem::encode_config(&block, lf())
 }
 
-/// As [`encode`], for secrets: what was allocated on the way is overwritten.
+/// As [`encode`], for secrets: no copy is left behind in memory.
 pub(super) fn encode_secret(label: &str, der: &[u8]) -> Zeroizing<String> {
-    let block = ::pem::Pem::new(label, der);
-    let text = Zeroizing::new(::pem::encode_config(&block, lf()));
-    drop(Zeroizing::new(block.into_contents()));
+    let base64 = Zeroizing::new(BASE64_STANDARD.encode(der));
+    // Large enough from the start, as a string that grows leaves its old text behind.
+    let size = base64.len() + base64.len() / LINE + 2 * label.len() + 64;
+    let mut text = Zeroizing::new(String::with_capacity(size));
+    text.push_str("-----BEGIN ");
+    text.push_str(label);
+    text.push_str("-----\n");
+    let mut rest = base64.as_str();
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at(rest.len().min(LINE));
+        text.push_str(line);
+        text.push('\n');
+        rest = after;
+    }
+    text.push_str("-----END ");
+    text.push_str(label);
+    text.push_str("-----\n");
     text
 }
 
@@ -103,6 +121,16 @@ mod tests {
                 ("PRIVATE KEY", b"two".as_slice())
             ]
         );
+    }
+
+    #[test]
+    fn secrets_are_written_like_everything_else() {
+        for size in [0, 1, 47, 48, 49, 96, 1000] {
+            let der = vec![b'x'; size];
+            let secret = encode_secret("PRIVATE KEY", &der);
+            assert_eq!(*secret, encode("PRIVATE KEY", &der), "{size}");
+            assert!(secret.capacity() > secret.len());
+        }
     }
 
     #[test]
