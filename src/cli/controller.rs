@@ -121,6 +121,7 @@ pub async fn run(settings: Settings) -> Result<(), ControllerError> {
             Some(SolverBackend::Service(service)) => Some(service.clone()),
             Some(SolverBackend::Addresses(_)) | None => None,
         },
+        signers: settings.signers_config_map.clone(),
     };
     let counted = metrics.clone();
     let on_invalid: OnInvalid = Arc::new(move |kind, _, _| counted.invalid_object(kind));
