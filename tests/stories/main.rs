@@ -10,6 +10,7 @@ mod admission;
 mod bed;
 mod book;
 mod chart;
+mod events;
 mod identity;
 mod issuer;
 mod leader;
@@ -55,6 +56,7 @@ fn tell(book: &mut Book) {
     book.without_operator("chart::a_switch_that_would_fail_is_not_begun", chart::a_switch_that_would_fail_is_not_begun);
     book.without_operator("chart::the_plain_manifest_applies", chart::the_plain_manifest_applies);
     book.without_operator("chart::rights_are_what_they_should_be", chart::rights_are_what_they_should_be);
+    book.without_operator("events::users_are_told", events::users_are_told);
 
     book.beside("issuer::account", issuer::an_account_is_registered_once);
     book.beside("issuer::cluster_issuer", issuer::a_cluster_issuer_has_its_secrets_elsewhere);
