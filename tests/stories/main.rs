@@ -12,6 +12,7 @@ mod book;
 mod chart;
 mod events;
 mod identity;
+mod issue;
 mod issuer;
 mod leader;
 #[path = "../objects/mod.rs"]
@@ -58,6 +59,8 @@ fn tell(book: &mut Book) {
     book.without_operator("chart::rights_are_what_they_should_be", chart::rights_are_what_they_should_be);
     book.without_operator("events::users_are_told", events::users_are_told);
 
+    book.beside("issue::by_dns01", issue::by_dns01);
+    book.beside("issue::by_http01", issue::by_http01);
     book.beside("issuer::account", issuer::an_account_is_registered_once);
     book.beside("issuer::cluster_issuer", issuer::a_cluster_issuer_has_its_secrets_elsewhere);
     book.beside("issuer::external_account", issuer::an_external_account_is_bound_once);
@@ -65,6 +68,7 @@ fn tell(book: &mut Book) {
     book.beside("issuer::missing", issuer::what_is_missing_is_told);
     book.beside("issuer::server", issuer::the_server_is_followed);
 
+    book.alone("issue::another_operator_goes_on", issue::another_operator_goes_on);
     book.alone("admission::certificates", admission::certificates);
     book.alone("admission::challenges", admission::challenges);
     book.alone("admission::issuers", admission::issuers);
