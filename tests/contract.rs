@@ -1,10 +1,21 @@
 //! Do our CRDs say what users' objects rely on, and do the files hold what the types say?
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+mod objects;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
+use certwright::api::certificate::Certificate;
+use certwright::api::challenge::Challenge;
+use certwright::api::issuer::{ClusterIssuer, Issuer};
+use certwright::api::order::Order;
+use certwright::api::request::CertificateRequest;
 use certwright::api::{additions, crd};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
 /// What one row of the contract says of a field.
@@ -21,9 +32,11 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/contract")
 }
 
-fn definition(kind: &str) -> CustomResourceDefinition {
-    crd::all()
-        .into_iter()
+static DEFINITIONS: LazyLock<Vec<CustomResourceDefinition>> = LazyLock::new(crd::all);
+
+fn definition(kind: &str) -> &'static CustomResourceDefinition {
+    DEFINITIONS
+        .iter()
         .find(|crd| crd.spec.names.kind == kind)
         .expect(kind)
 }
@@ -221,7 +234,7 @@ const KINDS: [(&str, &str); 6] = [
 #[test]
 fn schemas_are_the_contract_and_our_additions() {
     for (kind, file) in KINDS {
-        let have = rows(&schema(&definition(kind)));
+        let have = rows(&schema(definition(kind)));
         let found = differences(&expected(kind, &format!("{file}.tsv")), &have);
         assert!(found.is_empty(), "{kind}:\n{}", found.join("\n"));
     }
@@ -234,7 +247,7 @@ fn rules_on_the_root_are_our_additions() {
             .filter(|rule| rule.path.is_empty())
             .map(as_validation)
             .collect();
-        let have = schema(&definition(kind))["x-kubernetes-validations"].clone();
+        let have = schema(definition(kind))["x-kubernetes-validations"].clone();
         assert_eq!(
             have,
             if want.is_empty() {
@@ -295,13 +308,9 @@ fn names_scope_columns_and_selectable_fields_are_the_contract() {
 
 #[test]
 fn definitions_fit_into_the_annotation_of_kubectl_apply() {
-    for crd in crd::all() {
-        let bytes = serde_json::to_vec(&crd).unwrap().len();
-        assert!(
-            bytes < 200_000,
-            "{} has {bytes} bytes",
-            crd::file_name(&crd)
-        );
+    for crd in DEFINITIONS.iter() {
+        let bytes = serde_json::to_vec(crd).unwrap().len();
+        assert!(bytes < 200_000, "{} has {bytes} bytes", crd::file_name(crd));
     }
 }
 
@@ -313,11 +322,11 @@ fn files_are_what_the_types_say() {
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
-        for crd in crd::all() {
-            let name = crd::file_name(&crd);
+        for crd in DEFINITIONS.iter() {
+            let name = crd::file_name(crd);
             let stored = std::fs::read_to_string(root.join(folder).join(&name)).unwrap_or_default();
             assert!(
-                stored == crd::yaml(&crd).unwrap(),
+                stored == crd::yaml(crd).unwrap(),
                 "{folder}/{name} is old: run `cargo run -- crds --output-dir {folder}`"
             );
             files.remove(&name);
@@ -327,5 +336,31 @@ fn files_are_what_the_types_say() {
             BTreeSet::new(),
             "{folder} holds files that no type stands behind"
         );
+    }
+}
+
+#[test]
+fn objects_pass_through_the_types_unchanged() {
+    pass_through::<Certificate>("Certificate");
+    pass_through::<CertificateRequest>("CertificateRequest");
+    pass_through::<Issuer>("Issuer");
+    pass_through::<ClusterIssuer>("ClusterIssuer");
+    pass_through::<Order>("Order");
+    pass_through::<Challenge>("Challenge");
+}
+
+fn pass_through<K: Serialize + DeserializeOwned>(kind: &str) {
+    let crd = serde_json::to_value(definition(kind)).unwrap();
+    let full = objects::full(&crd);
+    let used: BTreeSet<_> = full
+        .iter()
+        .flat_map(|object| objects::paths(object, false))
+        .collect();
+    let there = objects::paths(&schema(definition(kind)), true);
+    let unused: Vec<_> = there.difference(&used).collect();
+    assert!(unused.is_empty(), "{kind}: no object uses {unused:?}");
+    for object in full.into_iter().chain(objects::with_empty_lists(&crd)) {
+        let typed: K = serde_json::from_value(object.clone()).unwrap();
+        assert_eq!(serde_json::to_value(typed).unwrap(), object, "{kind}");
     }
 }

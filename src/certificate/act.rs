@@ -15,13 +15,13 @@ use crate::{
     certificate::{
         content::{self, Content, Issuer, Sensitive, owner},
         error::Error,
-        facts::{CertificateFacts, Situation},
+        facts::{CertificateFacts, Situation, Write},
         gather::{Known, is_next_key_of},
         key::Source,
         plan::{self, Action, Event},
         reconcile::{CertificateReconciler, reference},
         request,
-        secret::SecretFacts,
+        secret::{ChainHash, SecretFacts},
         temporary,
     },
     cluster::{
@@ -51,7 +51,7 @@ impl CertificateReconciler {
             Action::DeleteKey { key, uid } => {
                 self.keys.forget(&uid);
                 write::delete(&api_of::<Secret>(&self.client, &key), &key, &uid).await?;
-                self.secrets.forget(&key, &uid);
+                self.caches.secrets.forget(&key, &uid);
                 Ok(())
             }
             Action::CreateRequest {
@@ -64,7 +64,7 @@ impl CertificateReconciler {
             Action::DeleteRequest { key, uid } => {
                 let api = api_of::<CertificateRequest>(&self.client, &key);
                 write::delete(&api, &key, &uid).await?;
-                self.requests.forget(&key, &uid);
+                self.caches.requests.forget(&key, &uid);
                 Ok(())
             }
             Action::ApplySecret(content) => self.apply_secret(situation, content).await,
@@ -101,7 +101,7 @@ impl CertificateReconciler {
                 if let Some(uid) = &created.metadata.uid {
                     self.keys.keep(uid, key);
                 }
-                self.secrets.observe(created);
+                self.caches.secrets.observe(created);
             }
             Created::Exists => {
                 let Some(standing) = write::get(&api, &secret).await? else {
@@ -109,7 +109,7 @@ impl CertificateReconciler {
                 };
                 if is_next_key_of(&SecretFacts::reduce(standing.clone()), certificate) {
                     // Made before a crash, or not yet brought by the watch.
-                    self.secrets.observe(standing);
+                    self.caches.secrets.observe(standing);
                 } else {
                     drop(Sensitive(standing));
                     known.taken.key = true;
@@ -157,7 +157,7 @@ impl CertificateReconciler {
         match write::create(&api, &object).await? {
             Created::New(created) => {
                 info!(request = %request.name, revision, "certificate requested");
-                self.requests.observe(created);
+                self.caches.requests.observe(created);
             }
             Created::Exists => {
                 let Some(standing) = write::get(&api, &request).await? else {
@@ -165,7 +165,7 @@ impl CertificateReconciler {
                 };
                 let controller = crate::cluster::Meta::of(&standing.metadata).controller;
                 if controller.as_ref() == Some(&certificate.meta.uid) {
-                    self.requests.observe(standing);
+                    self.caches.requests.observe(standing);
                 } else {
                     known.taken.request = true;
                 }
@@ -230,10 +230,19 @@ impl CertificateReconciler {
         };
         let api = api_of::<Secret>(&self.client, &certificate.secret());
         let written = write::apply(&api, field_manager::ISSUING, &object.0).await?;
-        let version = written.metadata.resource_version.clone();
-        self.written
-            .set(&certificate.meta.key, version.unwrap_or_default());
-        self.secrets.observe(written);
+        self.written.set(
+            &certificate.meta.key,
+            Write {
+                version: written
+                    .metadata
+                    .resource_version
+                    .clone()
+                    .unwrap_or_default(),
+                generation: certificate.meta.generation,
+                chain: ChainHash::of(entry(&object.0, secret_key::CERTIFICATE)),
+            },
+        );
+        self.caches.secrets.observe(written);
         Ok(())
     }
 
@@ -241,11 +250,7 @@ impl CertificateReconciler {
     async fn rebuild(&self, situation: &Situation) -> Result<Sensitive, Error> {
         let key = situation.certificate.secret();
         let standing = Sensitive(self.read_secret(&key).await?);
-        let data = standing.0.data.as_ref();
-        let entry = |name: &str| {
-            data.and_then(|data| data.get(name))
-                .map_or(&[][..], |value| value.0.as_slice())
-        };
+        let entry = |name| entry(&standing.0, name);
         let annotations = standing.0.metadata.annotations.as_ref();
         let annotated = |name: &str| {
             annotations
@@ -281,7 +286,11 @@ impl CertificateReconciler {
 
     /// The key in a next-key Secret.
     async fn next_key(&self, secret: &ObjectKey) -> Result<Arc<PrivateKey>, Error> {
-        let uid = self.secrets.get(secret).map(|facts| facts.meta.uid.clone());
+        let uid = self
+            .caches
+            .secrets
+            .get(secret)
+            .map(|facts| facts.meta.uid.clone());
         let uid = uid.ok_or_else(|| Error::Gone(secret.clone()))?;
         if let Some(key) = self.keys.get(&uid) {
             return Ok(key);
@@ -294,15 +303,11 @@ impl CertificateReconciler {
     /// The key in a Secret, read live.
     async fn read_key(&self, secret: &ObjectKey) -> Result<PrivateKey, Error> {
         let standing = Sensitive(self.read_secret(secret).await?);
-        let pem = standing
-            .0
-            .data
-            .as_ref()
-            .and_then(|data| data.get(secret_key::PRIVATE_KEY))
-            .map_or(&[][..], |value| value.0.as_slice());
-        PrivateKey::from_pem(pem).map_err(|source| Error::Key {
-            secret: secret.clone(),
-            source,
+        PrivateKey::from_pem(entry(&standing.0, secret_key::PRIVATE_KEY)).map_err(|source| {
+            Error::Key {
+                secret: secret.clone(),
+                source,
+            }
         })
     }
 
@@ -326,6 +331,14 @@ impl CertificateReconciler {
         self.events
             .publish(reference(certificate), kind, reason, message);
     }
+}
+
+fn entry<'a>(secret: &'a Secret, name: &str) -> &'a [u8] {
+    secret
+        .data
+        .as_ref()
+        .and_then(|data| data.get(name))
+        .map_or(&[], |value| value.0.as_slice())
 }
 
 fn build(situation: &Situation, content: Content<'_>) -> Result<Sensitive, Error> {

@@ -11,7 +11,10 @@ use crate::{
         names::annotation,
         reference::IssuerAddress,
     },
-    certificate::{issued::Issued, secret::SecretFacts},
+    certificate::{
+        issued::Issued,
+        secret::{ChainHash, SecretFacts},
+    },
     cluster::{Facts, Meta, ObjectKey},
     request::facts::RequestFacts,
 };
@@ -160,12 +163,30 @@ pub struct Situation {
     pub issued: Option<Arc<Issued>>,
     /// What the request for the next revision waits for, in one line.
     pub cause: Option<String>,
-    /// The version of the Secret that our own last write of it made, since the start of the process.
-    pub written: Option<String>,
+    /// Our own last write of the Secret, since the start of the process.
+    pub written: Option<Write>,
     /// Now.
     pub now: Timestamp,
     /// How certificates are kept.
     pub settings: Arc<Settings>,
+}
+
+/// A write of the Secret of a Certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// The version of the Secret that it made.
+    pub version: String,
+    /// The generation of the Certificate that it was made for.
+    pub generation: i64,
+    /// What it put into `tls.crt`.
+    pub chain: ChainHash,
+}
+
+impl Write {
+    /// Whether nothing changed `secret` since.
+    pub fn stands(&self, secret: &SecretFacts) -> bool {
+        self.version == secret.meta.resource_version
+    }
 }
 
 /// Names of objects that are not ours: never adopted, as somebody may have planted them.

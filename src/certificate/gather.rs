@@ -50,8 +50,12 @@ impl CertificateReconciler {
         let meta = &certificate.meta;
         let now = self.clock.now();
         let secret = self.target(&certificate, known).await?;
-        let requests = self.requests.find(&RequestIndex::Owner(meta.uid.clone()));
+        let requests = self
+            .caches
+            .requests
+            .find(&RequestIndex::Owner(meta.uid.clone()));
         let keys = self
+            .caches
             .secrets
             .find(&SecretIndex::Owner(meta.uid.clone()))
             .into_iter()
@@ -60,6 +64,7 @@ impl CertificateReconciler {
             })
             .collect();
         let sharing = self
+            .caches
             .certificates
             .find(&CertificateIndex::Secret(certificate.secret()));
 
@@ -98,14 +103,14 @@ impl CertificateReconciler {
         known: &mut Known,
     ) -> Result<Option<Arc<SecretFacts>>, Error> {
         let key = certificate.secret();
-        if let Some(secret) = self.secrets.get(&key) {
+        if let Some(secret) = self.caches.secrets.get(&key) {
             return Ok(Some(secret));
         }
         // A Secret that loses or gets the label is for a moment in neither cache: what was issued
         // is not issued again on the word of a cache alone.
         let status = &certificate.status;
         let was_issued = status.revision.is_some() || status.not_after.is_some();
-        if !(self.has_other_secret)(&key) && (!was_issued || known.is_absent) {
+        if !self.caches.other_secrets.get(&key).is_some() && (!was_issued || known.is_absent) {
             return Ok(None);
         }
         let secret = write::get(&api_of::<Secret>(&self.client, &key), &key).await?;
@@ -141,11 +146,12 @@ impl CertificateReconciler {
         let here = |name: String| ObjectKey::new(Arc::clone(&meta.key.namespace), name);
         let key = key::parameters(&certificate.spec).is_ok_and(|wanted| {
             let key = here(key::next_name(certificate, wanted));
-            let secret = self.secrets.get(&key);
+            let secret = self.caches.secrets.get(&key);
             secret.is_some_and(|secret| !is_next_key_of(&secret, certificate))
-                || (self.has_other_secret)(&key)
+                || self.caches.other_secrets.get(&key).is_some()
         });
         let request = self
+            .caches
             .requests
             .get(&here(request::name(
                 &meta.key.name,
@@ -161,17 +167,17 @@ impl CertificateReconciler {
     /// What `request` waits for.
     fn cause(&self, request: &RequestFacts) -> String {
         let namespace = &request.meta.key.namespace;
-        let issuer = match self.issuers.lookup(&request.issuer_ref, namespace) {
+        let issuer = match self.caches.issuers.lookup(&request.issuer_ref, namespace) {
             // Who signs those says in the request what it waits for.
             Err(Missing::Foreign { .. }) => None,
             Err(missing) => Some(missing.to_string()),
             Ok(issuer) => issuer.usable().err().map(|why| why.to_string()),
         };
         let owner = OrderIndex::Owner(request.meta.uid.clone());
-        let order = self.orders.find(&owner).into_iter().next();
+        let order = self.caches.orders.find(&owner).into_iter().next();
         let challenges = order.as_ref().map_or_else(Vec::new, |order| {
             let owner = ChallengeIndex::Owner(order.meta.uid.clone());
-            self.challenges.find(&owner)
+            self.caches.challenges.find(&owner)
         });
         let challenges: Vec<cause::Challenge<'_>> = challenges
             .iter()

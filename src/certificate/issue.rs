@@ -12,7 +12,7 @@ use crate::{
     },
     certificate::{
         backoff,
-        facts::Situation,
+        facts::{Situation, Write},
         issued::{Issued, Readable},
         key::{self, Choice},
         plan::{
@@ -289,7 +289,11 @@ impl Issuance<'_> {
         let certificate = &self.situation.certificate;
         match &self.situation.secret {
             Some(secret) if self.holds(secret, issued) => self.succeed(request),
-            Some(secret) if self.is_as_written(secret) => {
+            Some(secret)
+                if self
+                    .written(secret)
+                    .is_some_and(|w| w.chain == issued.chain) =>
+            {
                 let violation = Violation::new(
                     reason::SECRET_MISMATCH,
                     format!(
@@ -402,17 +406,15 @@ impl Issuance<'_> {
         let asked = annotations
             .get(annotation::ISSUE_TEMPORARY_CERTIFICATE)
             .is_some_and(|value| value == TRUE);
-        let tried = self
-            .situation
-            .secret
-            .as_ref()
-            .is_some_and(|s| self.is_as_written(s));
-        asked && !tried && policy::temporary(view).is_some()
+        let secret = self.situation.secret.as_ref();
+        let in_vain = secret.is_some_and(|secret| self.written(secret).is_some());
+        asked && !in_vain && policy::temporary(view).is_some()
     }
 
-    /// Whether nothing changed the Secret since our own last write.
-    fn is_as_written(&self, secret: &SecretFacts) -> bool {
-        self.situation.written.as_deref() == Some(&secret.meta.resource_version)
+    /// Our own last write of the Secret, if nothing changed it since.
+    fn written(&self, secret: &SecretFacts) -> Option<&Write> {
+        let written = self.situation.written.as_ref()?;
+        written.stands(secret).then_some(written)
     }
 }
 

@@ -16,7 +16,7 @@ const KEPT: usize = 256;
 /// Makes keys beside the reactor's threads, as many at once as there are cores, and keeps some in
 /// memory until their issuance is over. The Secret is the truth; the library overwrites the memory
 /// of a key that is let go.
-pub struct KeyRing {
+pub(super) struct KeyRing {
     /// By the uid of their Secret, the oldest first.
     kept: Mutex<VecDeque<(String, Arc<PrivateKey>)>>,
     cores: Semaphore,
@@ -29,7 +29,7 @@ pub struct Ended;
 
 impl KeyRing {
     /// Work on `cores` keys at once.
-    pub fn new(cores: usize) -> Self {
+    pub(super) fn new(cores: usize) -> Self {
         Self {
             kept: Mutex::default(),
             cores: Semaphore::new(cores.max(1)),

@@ -11,7 +11,7 @@ mod gather;
 mod issue;
 pub mod issued;
 pub mod key;
-pub mod keyring;
+mod keyring;
 pub mod managed;
 pub mod plan;
 pub mod policy;
@@ -26,6 +26,10 @@ pub mod upkeep;
 
 pub use error::Error;
 pub use facts::{CertificateFacts, CertificateIndex, Settings};
-pub use keyring::KeyRing;
-pub use reconcile::{CertificateReconciler, Written};
+pub use reconcile::CertificateReconciler;
 pub use secret::{SecretFacts, SecretIndex};
+
+#[cfg(test)]
+mod stories;
+#[cfg(test)]
+mod world;

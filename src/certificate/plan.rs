@@ -369,7 +369,11 @@ fn settle(situation: &Situation, requests: &Requests<'_>) -> Plan {
         && let Some(violation) =
             upkeep::violation(certificate, secret, situation.settings.owner_reference)
     {
-        if situation.written.as_deref() == Some(&secret.meta.resource_version) {
+        let in_vain = situation
+            .written
+            .as_ref()
+            .is_some_and(|w| w.stands(secret) && w.generation == certificate.meta.generation);
+        if in_vain {
             // Our own write left it so: writing again would not help.
             next = next.sooner(Next::After(RECHECK));
         } else {

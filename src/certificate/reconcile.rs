@@ -2,7 +2,9 @@
 
 use std::{
     collections::HashMap,
+    num::NonZeroUsize,
     sync::{Arc, Mutex, PoisonError},
+    thread::available_parallelism,
     time::Duration,
 };
 
@@ -11,24 +13,20 @@ use kube::Client;
 use tracing::debug;
 
 use crate::{
-    api::certificate::Certificate,
+    api::certificate::{Certificate, CertificateStatus},
+    caches::Caches,
     certificate::{
         error::Error,
-        facts::{CertificateFacts, Settings, Situation},
+        facts::{CertificateFacts, Settings, Situation, Write},
         gather::Known,
         keyring::KeyRing,
         plan::{Action, blocked, plan},
-        secret::SecretFacts,
     },
-    challenge::facts::ChallengeFacts,
     cluster::{
-        Cache, Class, Clock, Next, ObjectKey, ReconcileError, Reconciler,
+        Class, Clock, Next, ObjectKey, ReconcileError, Reconciler,
         events::Events,
         write::{self, api_of},
     },
-    issuer::Issuers,
-    order::facts::OrderFacts,
-    request::facts::RequestFacts,
 };
 
 /// More rounds than any Certificate takes without waiting for somebody else.
@@ -38,47 +36,51 @@ const BREATHER: Duration = Duration::from_secs(5);
 
 /// Works on Certificates.
 pub struct CertificateReconciler {
-    /// For the API server.
-    pub client: Client,
-    /// The time.
-    pub clock: Clock,
-    /// All Certificates.
-    pub certificates: Arc<Cache<CertificateFacts>>,
-    /// All CertificateRequests.
-    pub requests: Arc<Cache<RequestFacts>>,
-    /// All Orders.
-    pub orders: Arc<Cache<OrderFacts>>,
-    /// All Challenges.
-    pub challenges: Arc<Cache<ChallengeFacts>>,
-    /// The Secrets labelled `controller.cert-manager.io/fao=true`.
-    pub secrets: Arc<Cache<SecretFacts>>,
-    /// Whether there is a Secret of that name without the label.
-    pub has_other_secret: Box<dyn Fn(&ObjectKey) -> bool + Send + Sync>,
-    /// All issuers.
-    pub issuers: Issuers,
-    /// What users are told.
-    pub events: Events,
-    /// How certificates are kept.
-    pub settings: Arc<Settings>,
-    /// Makes private keys.
-    pub keys: KeyRing,
-    /// What it wrote.
-    pub written: Written,
+    pub(super) client: Client,
+    pub(super) clock: Clock,
+    pub(super) caches: Caches,
+    pub(super) events: Events,
+    pub(super) settings: Arc<Settings>,
+    pub(super) keys: KeyRing,
+    pub(super) written: Written,
 }
 
-/// The versions of Secrets that our own last writes made, since the start of the process.
+impl CertificateReconciler {
+    /// Works on the Certificates in `caches` through `client`, and keeps them by `settings`. Makes
+    /// as many private keys at once as there are cores.
+    pub fn new(
+        client: Client,
+        clock: Clock,
+        caches: Caches,
+        events: Events,
+        settings: Settings,
+    ) -> Self {
+        let cores = available_parallelism().map_or(1, NonZeroUsize::get);
+        Self {
+            client,
+            clock,
+            caches,
+            events,
+            settings: Arc::new(settings),
+            keys: KeyRing::new(cores),
+            written: Written::default(),
+        }
+    }
+}
+
+/// The last writes of Secrets, by their Certificates, since the start of the process.
 #[derive(Debug, Default)]
-pub struct Written(Mutex<HashMap<ObjectKey, String>>);
+pub(super) struct Written(Mutex<HashMap<ObjectKey, Write>>);
 
 impl Written {
-    pub(super) fn get(&self, certificate: &ObjectKey) -> Option<String> {
+    pub(super) fn get(&self, certificate: &ObjectKey) -> Option<Write> {
         let written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         written.get(certificate).cloned()
     }
 
-    pub(super) fn set(&self, certificate: &ObjectKey, resource_version: String) {
+    pub(super) fn set(&self, certificate: &ObjectKey, write: Write) {
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        written.insert(certificate.clone(), resource_version);
+        written.insert(certificate.clone(), write);
     }
 
     fn forget(&self, certificate: &ObjectKey) {
@@ -94,7 +96,7 @@ impl Reconciler for CertificateReconciler {
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
         let mut known = Known::default();
         for _ in 0..MOST_ROUNDS {
-            let Some(certificate) = self.certificates.get(key) else {
+            let Some(certificate) = self.caches.certificates.get(key) else {
                 self.written.forget(key);
                 return Ok(Next::Change);
             };
@@ -115,7 +117,10 @@ impl Reconciler for CertificateReconciler {
     }
 
     fn reference(&self, key: &ObjectKey) -> Option<ObjectReference> {
-        self.certificates.get(key).map(|facts| reference(&facts))
+        self.caches
+            .certificates
+            .get(key)
+            .map(|facts| reference(&facts))
     }
 }
 
@@ -136,14 +141,14 @@ impl CertificateReconciler {
     pub(super) async fn patch_status(
         &self,
         certificate: &CertificateFacts,
-        status: &crate::api::certificate::CertificateStatus,
+        status: &CertificateStatus,
     ) -> Result<(), Error> {
         let key = &certificate.meta.key;
         let api = api_of::<Certificate>(&self.client, key);
         let version = &certificate.meta.resource_version;
         let written = write::patch_status(&api, key, version, &certificate.status, status).await?;
         if let Some(written) = written {
-            self.certificates.observe(written);
+            self.caches.certificates.observe(written);
         }
         Ok(())
     }

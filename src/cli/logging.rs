@@ -57,8 +57,16 @@ impl Logging {
             5..=7 => (LevelFilter::TRACE, LevelFilter::INFO),
             _ => (LevelFilter::TRACE, LevelFilter::DEBUG),
         };
+        // Logs each refused request as an error, also those that are tried again or expected; we
+        // log what becomes of them.
+        let requests = if self.verbosity < 5 {
+            LevelFilter::OFF
+        } else {
+            libraries
+        };
         Targets::new()
             .with_default(libraries)
+            .with_target("kube_client::client", requests)
             .with_target("certwright", own)
     }
 }
@@ -76,6 +84,8 @@ mod tests {
             (2, "certwright::cluster", Level::DEBUG, false),
             (2, "kube_runtime", Level::INFO, false),
             (2, "kube_runtime", Level::WARN, true),
+            (2, "kube_client::client::builder", Level::ERROR, false),
+            (5, "kube_client::client::builder", Level::ERROR, true),
             (4, "certwright", Level::DEBUG, true),
             (4, "hyper", Level::DEBUG, false),
             (6, "certwright", Level::TRACE, true),

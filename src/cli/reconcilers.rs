@@ -15,11 +15,7 @@ use tracing::info;
 use crate::{
     acme,
     caches::{Caches, Queues, Scope},
-    certificate::{
-        facts as certificate,
-        keyring::KeyRing,
-        reconcile::{CertificateReconciler, Written},
-    },
+    certificate::{facts as certificate, reconcile::CertificateReconciler},
     challenge::{reconcile::ChallengeReconciler, slots::Slots, solve::Solvers},
     cli::flags::{Controller, Settings, SolverBackend},
     cluster::{
@@ -147,23 +143,13 @@ pub(super) fn start(
         starter.start(reconciler, &queues.cluster_issuers, issuer_options());
     }
     if wants(Controller::Certificates) {
-        let others = Arc::clone(&caches.other_secrets);
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let reconciler = CertificateReconciler {
-            client: client.clone(),
-            clock: clock.clone(),
-            certificates: Arc::clone(&caches.certificates),
-            requests: Arc::clone(&caches.requests),
-            orders: Arc::clone(&caches.orders),
-            challenges: Arc::clone(&caches.challenges),
-            secrets: Arc::clone(&caches.secrets),
-            has_other_secret: Box::new(move |key| others.get(key).is_some()),
-            issuers: caches.issuers.clone(),
-            events: events.clone(),
-            settings: Arc::new(certificate_settings(settings)),
-            keys: KeyRing::new(cores),
-            written: Written::default(),
-        };
+        let reconciler = CertificateReconciler::new(
+            client.clone(),
+            clock.clone(),
+            caches.clone(),
+            events.clone(),
+            certificate_settings(settings),
+        );
         starter.start(
             reconciler,
             &queues.certificates,

@@ -97,7 +97,8 @@ pub struct Cache<F: Facts> {
 struct State<F: Facts> {
     objects: HashMap<ObjectKey, Arc<F>>,
     indexes: HashMap<F::Index, BTreeSet<ObjectKey>>,
-    buried: HashSet<String>,
+    /// The uids of objects that are gone, and the version in which they went, if it is known.
+    buried: HashMap<String, Option<String>>,
     burials: VecDeque<String>,
     /// While a list is under way: what it has named so far.
     listed: Option<HashSet<ObjectKey>>,
@@ -109,7 +110,7 @@ impl<F: Facts> Default for Cache<F> {
             state: RwLock::new(State {
                 objects: HashMap::new(),
                 indexes: HashMap::new(),
-                buried: HashSet::new(),
+                buried: HashMap::new(),
                 burials: VecDeque::new(),
                 listed: None,
             }),
@@ -183,11 +184,21 @@ impl<F: Facts> Cache<F> {
         self.insert(&Arc::new(F::reduce(object)));
     }
 
-    /// The object is gone: from the watch, or the answer to our own delete.
+    /// The object is gone: the answer to our own delete.
     pub fn forget(&self, key: &ObjectKey, uid: &str) {
+        self.remove(key, uid, None);
+    }
+
+    /// The watch says that the object is gone, in this version. It may only have left the
+    /// selection of the watch: then it can come back, in a later version.
+    pub fn leave(&self, key: &ObjectKey, uid: &str, version: &str) {
+        self.remove(key, uid, Some(version));
+    }
+
+    fn remove(&self, key: &ObjectKey, uid: &str, version: Option<&str>) {
         let removed = {
             let mut state = self.write();
-            state.bury(uid);
+            state.bury(uid, version);
             match state.objects.get(key) {
                 Some(known) if known.meta().uid == uid => state.remove(key),
                 _ => None,
@@ -237,8 +248,10 @@ impl<F: Facts> Cache<F> {
             if let Some(listed) = &mut state.listed {
                 listed.insert(meta.key.clone());
             }
-            if state.buried.contains(&meta.uid) {
-                return;
+            match state.buried.get(&meta.uid) {
+                Some(Some(left)) if is_newer(&meta.resource_version, left) => {}
+                Some(_) => return,
+                None => {}
             }
             if let Some(known) = state.objects.get(&meta.key)
                 && known.meta().uid == meta.uid
@@ -289,8 +302,12 @@ impl<F: Facts> State<F> {
         Some(old)
     }
 
-    fn bury(&mut self, uid: &str) {
-        if uid.is_empty() || !self.buried.insert(uid.to_owned()) {
+    fn bury(&mut self, uid: &str, version: Option<&str>) {
+        if uid.is_empty() {
+            return;
+        }
+        let version = version.map(ToOwned::to_owned);
+        if self.buried.insert(uid.to_owned(), version).is_some() {
             return;
         }
         self.burials.push_back(uid.to_owned());
@@ -382,6 +399,21 @@ mod tests {
         assert!(cache.is_empty());
         cache.observe(("a", "2", "8", "ann"));
         assert_eq!(cache.len(), 1);
+    }
+
+    #[test]
+    fn what_left_the_selection_comes_back_in_a_later_version() {
+        let cache = Cache::<Pet>::default();
+        cache.observe(("a", "1", "10", "ann"));
+        cache.leave(&ObjectKey::new("ns", "a"), "1", "11");
+        cache.observe(("a", "1", "10", "ann"));
+        assert!(cache.is_empty());
+        cache.observe(("a", "1", "12", "bob"));
+        assert_eq!(names(&cache, "bob"), ["a"]);
+        // Once it was really deleted, nothing brings it back.
+        cache.forget(&ObjectKey::new("ns", "a"), "1");
+        cache.observe(("a", "1", "13", "ann"));
+        assert!(cache.is_empty());
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! What went wrong with a request to the API server, and what to do about it.
 
+use std::{error::Error, fmt};
+
 use kube::{Resource, core::Status};
 
 use crate::cluster::{driver::Class, key::ObjectKey};
 
 /// A request to the API server that failed: says the operation and the object.
-#[derive(Debug, thiserror::Error)]
-#[error("{operation} {kind} {object}: {}", reason(source))]
+#[derive(Debug)]
 pub struct RequestError {
     /// What was tried: `get`, `create`, `patch status of`, ….
     pub operation: &'static str,
@@ -15,7 +16,6 @@ pub struct RequestError {
     /// The object.
     pub object: ObjectKey,
     /// What the client or the server said.
-    #[source]
     pub source: Box<kube::Error>,
 }
 
@@ -52,6 +52,15 @@ impl RequestError {
         }
     }
 
+    /// Whether nothing new may be created because the namespace is being deleted.
+    pub fn is_namespace_ending(&self) -> bool {
+        let kube::Error::Api(status) = &*self.source else {
+            return false;
+        };
+        let mut causes = status.details.iter().flat_map(|details| &details.causes);
+        causes.any(|cause| cause.reason == "NamespaceTerminating")
+    }
+
     /// Whether the object changed or went away between reading and writing it.
     pub fn is_conflict(&self) -> bool {
         matches!(self.status(), Some(404 | 409))
@@ -64,6 +73,29 @@ impl RequestError {
             // 403 heals when RBAC, a quota or an admission policy changes, which nobody tells us.
             Some(400..=499) => Class::Misconfigured,
             _ => Class::Transient,
+        }
+    }
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            operation,
+            kind,
+            object,
+            source,
+        } = self;
+        write!(f, "{operation} {kind} {object}: {}", reason(source))
+    }
+}
+
+impl Error for RequestError {
+    /// What lies behind a failed connection. The answer of the server is in the text already, and
+    /// says no more in its long form.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &*self.source {
+            kube::Error::Api(_) => None,
+            other => other.source(),
         }
     }
 }

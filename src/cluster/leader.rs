@@ -381,3 +381,6 @@ fn holder(lease: Option<&Lease>) -> &str {
 fn holder_of(record: Option<&Record>) -> &str {
     record.map(Record::holder).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,12 @@
 //! All limits are here, so that a client that sends slowly, or many that send nothing, cost a
 //! bounded amount of memory and cannot keep the process from stopping.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -55,7 +60,8 @@ pub struct Server {
 
 impl Server {
     /// Listen on `address` for `purpose` (`metrics`, `health`, …) with at most `connections` open at
-    /// a time; more wait in the backlog.
+    /// a time; more wait in the backlog. `0.0.0.0` stands for every address, also of IPv6, as in
+    /// cert-manager's flags.
     ///
     /// # Errors
     /// The address is in use or not of this machine.
@@ -64,13 +70,11 @@ impl Server {
         address: SocketAddr,
         connections: usize,
     ) -> Result<Self, ListenError> {
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|source| ListenError {
-                purpose,
-                address,
-                source,
-            })?;
+        let listener = listen(address).await.map_err(|source| ListenError {
+            purpose,
+            address,
+            source,
+        })?;
         Ok(Self {
             purpose,
             listener,
@@ -138,6 +142,17 @@ impl Server {
     }
 }
 
+async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    if address.ip() == Ipv4Addr::UNSPECIFIED {
+        // Takes IPv4 too; fails where the system has no IPv6.
+        let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, address.port()));
+        if let Ok(listener) = TcpListener::bind(both).await {
+            return Ok(listener);
+        }
+    }
+    TcpListener::bind(address).await
+}
+
 #[cfg(test)]
 mod tests {
     use axum::routing::get;
@@ -197,6 +212,30 @@ mod tests {
         let waiting = tokio::spawn(ask(address));
         drop(silent);
         assert!(waiting.await.unwrap().ends_with("here"));
+        stop.cancel();
+    }
+
+    #[tokio::test]
+    async fn every_address_includes_those_of_ipv6() {
+        let every = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let server = Server::bind("test", every, 4).await.unwrap();
+        let port = server.address().unwrap().port();
+        let stop = CancellationToken::new();
+        let router = Router::new().route("/", get(|| async { "here" }));
+        tokio::spawn(server.run(router, stop.clone()));
+        assert!(
+            ask((Ipv4Addr::LOCALHOST, port).into())
+                .await
+                .ends_with("here")
+        );
+        // A machine may have no IPv6.
+        if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await.is_ok() {
+            assert!(
+                ask((Ipv6Addr::LOCALHOST, port).into())
+                    .await
+                    .ends_with("here")
+            );
+        }
         stop.cancel();
     }
 

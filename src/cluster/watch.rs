@@ -109,8 +109,9 @@ async fn fill<F: Facts>(
 }
 
 fn forget<F: Facts>(cache: &Cache<F>, meta: &ObjectMeta) {
-    cache.forget(
+    cache.leave(
         &ObjectKey::of(meta),
         meta.uid.as_deref().unwrap_or_default(),
+        meta.resource_version.as_deref().unwrap_or_default(),
     );
 }

@@ -1,19 +1,14 @@
 //! What can keep an issuer from being ready, how is it told, and who must act?
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 
 use crate::{
     acme,
     api::reason::issuer as reason,
     cluster::{Class, ReconcileError, RequestError},
-    issuer::kind::Unsupported,
+    issuer::{ca::CaError, kind::Unsupported},
     net::http,
 };
-
-/// How long to wait where a server says "later" and not when.
-const UNTOLD_WAIT: Duration = Duration::from_secs(60);
 
 /// Why an issuer is not ready, or its account cannot be used. The text is the message of the Ready
 /// condition.
@@ -181,14 +176,12 @@ pub enum Error {
         namespace: String,
     },
     /// The CA, or the way to it, stood in the way.
-    #[error("{}{}{}", .doing.message(), .source, next_try(.retry))]
+    #[error("{}{source}{}", .doing.message(), next_try(.source))]
     Acme {
         /// What was tried.
         doing: Doing,
         /// Why it failed.
-        source: Box<acme::Error>,
-        /// When the CA wants to be asked again, and how long that was then.
-        retry: Option<(Timestamp, Duration)>,
+        source: CaError,
     },
     /// The issuer has no account for its present settings.
     #[error("{issuer} has no ACME account yet")]
@@ -234,21 +227,9 @@ impl Doing {
 impl Error {
     /// A failure at the CA, that was told at `now`.
     pub fn acme(doing: Doing, source: acme::Error, now: Timestamp) -> Self {
-        let retry = match source.class() {
-            acme::Class::RateLimited(Some(retry)) => {
-                let at = retry.until(now);
-                let wait = Duration::try_from(at.duration_since(now)).unwrap_or(UNTOLD_WAIT);
-                Some((at, wait))
-            }
-            acme::Class::RateLimited(None)
-            | acme::Class::Transient
-            | acme::Class::Misconfigured
-            | acme::Class::Permanent => None,
-        };
         Self::Acme {
             doing,
-            source: Box::new(source),
-            retry,
+            source: CaError::new(source, now),
         }
     }
 
@@ -357,7 +338,7 @@ impl ReconcileError for Error {
             | Self::NotChecked { .. }
             | Self::KeyChanged { .. } => Class::Misconfigured,
             Self::KeyGeneration(_) => Class::Transient,
-            Self::Acme { source, retry, .. } => class_of(source, *retry),
+            Self::Acme { source, .. } => class_of(source),
             Self::Api(error) => error.class(),
         }
     }
@@ -377,16 +358,18 @@ impl ReconcileError for Error {
     }
 }
 
-fn class_of(error: &acme::Error, retry: Option<(Timestamp, Duration)>) -> Class {
+fn class_of(error: &CaError) -> Class {
     match error.class() {
-        acme::Class::Transient => Class::Transient,
-        acme::Class::RateLimited(_) => {
-            Class::RateLimited(retry.map_or(UNTOLD_WAIT, |(_, wait)| wait))
-        }
-        acme::Class::Permanent => Class::Permanent,
         // A CA that refuses with a reason refuses the same again; what stands before it may not.
-        acme::Class::Misconfigured if error.problem().is_some() => Class::Permanent,
-        acme::Class::Misconfigured => Class::Misconfigured,
+        Class::Misconfigured if error.problem().is_some() => Class::Permanent,
+        class => class,
+    }
+}
+
+fn next_try(error: &CaError) -> &'static str {
+    match class_of(error) {
+        Class::Permanent => "; tried again when the issuer or one of its Secrets changes",
+        Class::Conflict | Class::Transient | Class::RateLimited(_) | Class::Misconfigured => "",
     }
 }
 
@@ -397,15 +380,10 @@ fn choice_of(profiles: &[String]) -> String {
     format!("use one of: {}", profiles.join(", "))
 }
 
-fn next_try(retry: &Option<(Timestamp, Duration)>) -> String {
-    match retry {
-        Some((at, _)) => format!("; next try at {}", at.strftime("%Y-%m-%dT%H:%M:%SZ")),
-        None => String::new(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use jiff::SignedDuration;
 
     use super::*;
@@ -477,6 +455,11 @@ mod tests {
                 ),
                 "Failed to update ACME account: registering the ACME account: no (rateLimited); \
                  next try at 2026-01-01T00:01:30Z",
+            ),
+            (
+                Error::acme(Doing::Register, problem("invalidContact", 400, None), now()),
+                "Failed to register ACME account: registering the ACME account: no \
+                 (invalidContact); tried again when the issuer or one of its Secrets changes",
             ),
             (
                 Error::Profile {

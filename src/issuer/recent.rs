@@ -51,6 +51,12 @@ impl<K: Clone + Eq + Hash, V: Clone> Recent<K, V> {
         state.entries.insert(key, (uses, value));
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.entries.len()
+    }
+
     pub(super) fn remove(&self, key: &K) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.entries.remove(key);

@@ -65,6 +65,12 @@ impl<K: IssuerResource> Reconciler for IssuerReconciler<K> {
             return Ok(Next::Change);
         }
         let checked = self.check(&issuer).await;
+        if let Err(Error::Api(error)) = &checked.result
+            && error.is_namespace_ending()
+        {
+            // The issuer follows its Secret: nothing to repair, nobody to tell.
+            return Ok(Next::Change);
+        }
         let status = status_after(
             &issuer.status,
             issuer.spec.acme.as_ref(),

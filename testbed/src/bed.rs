@@ -18,7 +18,7 @@ use crate::{
     dns::{self, Algorithm, Data, Key, Zone},
     folder::Folder,
     home::Home,
-    ingress::Ingress,
+    ingress::{self, Ingress},
     namespace::Namespace,
     operator::{self, Operator, OperatorOptions, Origin},
     process::{Launcher, ports},
@@ -186,6 +186,27 @@ impl Bed {
         }})
     }
 
+    /// An Issuer of that ACME server with these solvers; its account key goes into the Secret
+    /// `<name>-account`.
+    pub fn acme_issuer(&self, name: &str, pebble: &Pebble, solvers: &Value) -> Value {
+        json!({
+            "apiVersion": "cert-manager.io/v1",
+            "kind": "Issuer",
+            "metadata": { "name": name },
+            "spec": { "acme": {
+                "server": pebble.directory_url(),
+                "caBundle": k8s_openapi::ByteString(pebble.tls_root().as_bytes().to_vec()),
+                "privateKeySecretRef": { "name": format!("{name}-account") },
+                "solvers": solvers,
+            }},
+        })
+    }
+
+    /// The `http01` part of a solver for the ingress controller.
+    pub fn http01(&self) -> Value {
+        json!({ "ingress": { "ingressClassName": ingress::CLASS } })
+    }
+
     /// Starts an ACME server; `name` must differ from those of others that run.
     pub async fn pebble(&self, name: &str, options: &PebbleOptions) -> Result<Pebble> {
         let world = World {
@@ -264,7 +285,7 @@ impl Bed {
         vec![
             format!("--kubeconfig={}", kubeconfig.display()),
             format!("--dns01-recursive-nameservers={dns}"),
-            "--dns01-recursive-nameservers-only=true".to_owned(),
+            format!("--dns01-authoritative-port={}", dns.port()),
             format!("--acme-http01-solver-nameservers={dns}"),
             format!("--acme-http01-check-port={}", self.ingress.http().port()),
         ]

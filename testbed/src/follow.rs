@@ -1,6 +1,8 @@
 //! What does a person see of a Certificate while it is issued?
 
-use anyhow::Result;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
 use futures::{Stream, StreamExt, TryStreamExt};
 use kube::{
     Api, Client,
@@ -9,6 +11,7 @@ use kube::{
     runtime::{WatchStreamExt, watcher},
 };
 use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, timeout_at};
 
 /// Of `spec`, what is needed to check the result.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -97,8 +100,39 @@ pub fn certificates(client: &Client, namespace: &str) -> Api<Certificate> {
     Api::namespaced_with(client.clone(), namespace, &ApiResource::from_gvk(&kind))
 }
 
+/// Waits until the state of one Certificate is as wanted. The error says how it was at last.
+pub async fn wait(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    within: Duration,
+    wanted: impl Fn(&State) -> bool,
+) -> Result<State> {
+    let deadline = Instant::now() + within;
+    let mut states = states(client, namespace);
+    let mut last = None;
+    loop {
+        match timeout_at(deadline, states.next()).await {
+            Ok(Some(state)) => {
+                let state = state?;
+                if state.name == name && wanted(&state) {
+                    return Ok(state);
+                }
+                if state.name == name {
+                    last = Some(state);
+                }
+            }
+            Ok(None) => bail!("the watch of Certificates ended"),
+            Err(_) => bail!("Certificate {namespace}/{name} after {within:?}: {last:?}"),
+        }
+    }
+}
+
 /// The states of all Certificates of a namespace, each as it comes; the same one may come again.
-pub fn states(client: &Client, namespace: &str) -> impl Stream<Item = Result<State>> + use<> {
+pub fn states(
+    client: &Client,
+    namespace: &str,
+) -> impl Stream<Item = Result<State>> + Unpin + use<> {
     watcher(certificates(client, namespace), watcher::Config::default())
         .default_backoff()
         .applied_objects()

@@ -1,6 +1,9 @@
 //! Where does a test live?
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use k8s_openapi::{NamespaceResourceScope, api::core::v1};
@@ -10,7 +13,10 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::apply::{apply, documents};
+use crate::{
+    apply::{apply, documents},
+    follow::{self, State},
+};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -58,6 +64,22 @@ impl Namespace {
     /// Applies objects; those that name no namespace go into this one.
     pub async fn apply_all(&self, objects: &[Value]) -> Result<()> {
         apply(&self.client, Some(&self.name), objects).await
+    }
+
+    /// Waits until a Certificate in it is Ready.
+    pub async fn ready(&self, certificate: &str, within: Duration) -> Result<State> {
+        follow::wait(&self.client, &self.name, certificate, within, |state| {
+            state.ready
+        })
+        .await
+    }
+
+    /// Waits until the Ready condition of a Certificate in it says something like `text`.
+    pub async fn says(&self, certificate: &str, text: &str, within: Duration) -> Result<State> {
+        let wanted = |state: &State| state.message.contains(text);
+        follow::wait(&self.client, &self.name, certificate, within, wanted)
+            .await
+            .with_context(|| format!("waiting for {text:?}"))
     }
 }
 

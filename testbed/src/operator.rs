@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::IsTerminal,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
@@ -191,8 +192,17 @@ pub async fn build(home: &Home, release: bool) -> Result<PathBuf> {
         ])
         .args(release.then_some("--release"))
         .stdin(Stdio::null())
+        .stdout(Stdio::piped())
         .kill_on_drop(true);
-    let output = cargo.output().await.context("running cargo")?;
+    // A person sees how far cargo is; elsewhere its lines would only be noise.
+    let watched = std::io::stderr().is_terminal();
+    cargo.stderr(if watched {
+        Stdio::inherit()
+    } else {
+        Stdio::piped()
+    });
+    let building = cargo.spawn().context("running cargo")?;
+    let output = building.wait_with_output().await.context("running cargo")?;
     let messages = String::from_utf8_lossy(&output.stdout);
     let messages: Vec<Value> = messages
         .lines()

@@ -2,6 +2,7 @@
 
 use std::{path::Path, process::Command};
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition as Crd;
 use serde_json::{Value, json};
 
 use crate::render::{CHART, Render, helm, helm_path, stderr};
@@ -39,6 +40,13 @@ fn crds_come_when_asked_for_and_stay_when_told_to() {
             let metadata = &crd["metadata"];
             assert_eq!(metadata["annotations"][kept] == "keep", keep, "{metadata}");
             assert_eq!(metadata["labels"]["app.kubernetes.io/instance"], "x");
+            let name = metadata["name"].as_str().unwrap();
+            let (plural, group) = name.split_once('.').unwrap();
+            let path = format!("crds/{group}_{plural}.yaml");
+            let generated: Crd = serde_saphyr::from_str(&read(&path)).unwrap();
+            // Typed, since helm writes 1 for 1.0.
+            let crd: Crd = serde_json::from_value(crd).unwrap();
+            assert!(crd.spec == generated.spec, "{path} is not what is rendered");
         }
     }
 }
@@ -55,13 +63,12 @@ fn the_plain_manifest_is_what_the_chart_renders() {
 
 #[test]
 fn the_chart_has_the_version_of_the_package() {
-    let text = std::fs::read_to_string(
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join(CHART)
-            .join("Chart.yaml"),
-    )
-    .unwrap();
+    let text = read("charts/certwright/Chart.yaml");
     let chart: Value = serde_saphyr::from_str(&text).unwrap();
     assert_eq!(chart["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(chart["appVersion"], env!("CARGO_PKG_VERSION"));
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }

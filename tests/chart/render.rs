@@ -2,12 +2,18 @@
 
 use std::{
     collections::BTreeSet,
-    env::{split_paths, var_os},
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::LazyLock,
 };
 
 use serde_json::Value;
+use testbed::{
+    home::Home,
+    progress::Progress,
+    tools::{Tool, Tools},
+};
+use tokio::runtime::Runtime;
 
 pub(crate) const CHART: &str = "charts/certwright";
 pub(crate) const CERT_MANAGER_CHART: &str = "tests/fixtures/cert-manager-chart";
@@ -53,7 +59,8 @@ impl Render {
         helm(
             ["template", self.release, self.chart]
                 .into_iter()
-                .chain(["--namespace", "pki"])
+                // What helm knows by itself depends on how it was built.
+                .chain(["--namespace", "pki", "--kube-version", "1.36.0"])
                 .chain(self.arguments.iter().map(String::as_str)),
         )
     }
@@ -164,13 +171,13 @@ pub(crate) fn helm<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Output {
         .unwrap()
 }
 
-pub(crate) fn helm_path() -> PathBuf {
-    let on_path = var_os("PATH").unwrap_or_default();
-    split_paths(&on_path)
-        .map(|folder| folder.join("helm"))
-        .chain([Path::new(env!("CARGO_MANIFEST_DIR")).join("target/testbed/bin/helm")])
-        .find(|path| path.is_file())
-        .expect("helm, on PATH or built by the test bed")
+pub(crate) fn helm_path() -> &'static Path {
+    static HELM: LazyLock<PathBuf> = LazyLock::new(|| {
+        let runtime = Runtime::new().unwrap();
+        let tools = runtime.block_on(Tools::ready(&Home::from_env(), Progress::quiet()));
+        tools.unwrap().path(Tool::Helm).to_owned()
+    });
+    &HELM
 }
 
 pub(crate) fn stderr(output: &Output) -> String {

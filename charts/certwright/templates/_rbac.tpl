@@ -1,6 +1,7 @@
 {{/*
 Who may do what, as plain rules; rbac.yaml and rbac-users.yaml make objects of them. The operator has one
-ClusterRole per controller, named and cut as cert-manager's, with only what certwright does.
+ClusterRole per controller, named and cut as cert-manager's, with only what certwright does: patch and no
+update, since it patches, no list where it only gets.
 */}}
 
 {{- define "certwright.controllerRules" -}}
@@ -11,14 +12,14 @@ issuers:
     verbs: [get, list, watch]
   - apiGroups: [cert-manager.io]
     resources: [issuers/status]
-    verbs: [patch, update]
+    verbs: [patch]
   # Account keys are made once and never changed.
   - &makeSecrets
     apiGroups: [""]
     resources: [secrets]
     verbs: [get, list, watch, create]
   - &events
-    apiGroups: ["", events.k8s.io]
+    apiGroups: [events.k8s.io]
     resources: [events]
     verbs: [create, patch]
 
@@ -26,7 +27,7 @@ clusterissuers:
   - *readIssuers
   - apiGroups: [cert-manager.io]
     resources: [clusterissuers/status]
-    verbs: [patch, update]
+    verbs: [patch]
   - *makeSecrets
   - *events
 
@@ -39,7 +40,7 @@ certificates:
     verbs: [get, list, watch, create, delete]
   - apiGroups: [cert-manager.io]
     resources: [certificates/status, certificaterequests/status]
-    verbs: [patch, update]
+    verbs: [patch]
   # An owner reference that blocks deletion needs this, here and below, where the API server enforces it.
   - apiGroups: [cert-manager.io]
     resources: [certificates/finalizers, certificaterequests/finalizers]
@@ -59,7 +60,7 @@ orders:
     verbs: [get, list, watch]
   - apiGroups: [acme.cert-manager.io]
     resources: [orders/status]
-    verbs: [patch, update]
+    verbs: [patch]
   - apiGroups: [acme.cert-manager.io]
     resources: [orders/finalizers]
     verbs: [update]
@@ -76,24 +77,23 @@ orders:
 challenges:
   - apiGroups: [acme.cert-manager.io]
     resources: [challenges]
-    verbs: [get, list, watch, patch, update]
+    verbs: [get, list, watch, patch]
   - apiGroups: [acme.cert-manager.io]
     resources: [challenges/status]
-    verbs: [patch, update]
-  - apiGroups: [acme.cert-manager.io]
-    resources: [challenges/finalizers]
-    verbs: [update]
+    verbs: [patch]
   - *readIssuers
   - *readSecrets
   - apiGroups: [""]
     resources: [services]
-    verbs: [get, list, watch, create, patch, delete]
+    verbs: [get, create, delete]
+  # They go with their Service; but who may not delete may not set an owner either, where that is enforced.
   - apiGroups: [discovery.k8s.io]
     resources: [endpointslices]
-    verbs: [get, list, watch, create, patch, delete]
+    verbs: [create, patch, delete]
+  # Update changes the one Ingress that a solver names.
   - apiGroups: [networking.k8s.io]
     resources: [ingresses]
-    verbs: [get, list, watch, create, update, patch, delete]
+    verbs: [get, create, update, delete]
   - *events
   # OpenShift asks for these to let an Ingress have a host and an EndpointSlice the address of a pod.
   - apiGroups: [route.openshift.io]
@@ -109,6 +109,12 @@ ingress-shim:
     resources: [ingresses]
     verbs: [get, list, watch]
   - *events
+
+# Webhooks of a cert-manager that was removed by halves are found and named at /readyz.
+leftovers:
+  - apiGroups: [admissionregistration.k8s.io]
+    resources: [validatingwebhookconfigurations, mutatingwebhookconfigurations]
+    verbs: [list]
 {{- if not .Values.disableAutoApproval }}
 
 approve:cert-manager-io:
@@ -136,7 +142,15 @@ leaderelection:
     - apiGroups: [coordination.k8s.io]
       resources: [leases]
       resourceNames: [cert-manager-controller]
-      verbs: [get, update, patch]
+      verbs: [get, update]
+
+# The addresses that challenges are led to are those of the solver Service.
+solver:
+  namespace: {{ include "certwright.namespace" . }}
+  rules:
+    - apiGroups: [discovery.k8s.io]
+      resources: [endpointslices]
+      verbs: [get, list, watch]
 
 signers:
   namespace: {{ include "certwright.namespace" . }}
@@ -147,7 +161,7 @@ signers:
     - apiGroups: [""]
       resources: [configmaps]
       resourceNames: [{{ include "certwright.signersName" . }}]
-      verbs: [get, list, watch, patch, update]
+      verbs: [get, list, watch, patch]
 {{- end -}}
 
 {{/* What people may do: added to the built-in roles under `to`. */}}

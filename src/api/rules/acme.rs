@@ -7,7 +7,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule::filled("spec.acme.privateKeySecretRef.name"),
     Rule::new(
         "spec.acme",
-        "!has(self.caBundle) || size(self.caBundle) == 0 || !has(self.skipTLSVerify) \
+        "!has(self.caBundle) || !has(self.skipTLSVerify) \
          || !self.skipTLSVerify",
         "caBundle and skipTLSVerify are mutually exclusive and cannot both be set",
     )

@@ -32,7 +32,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule::new("spec.vault.path", NO_DOTS, NO_DOTS_MESSAGE),
     Rule::new(
         "spec.vault",
-        "!has(self.caBundle) || size(self.caBundle) == 0 || !has(self.caBundleSecretRef)",
+        "!has(self.caBundle) || !has(self.caBundleSecretRef)",
         "specified caBundleSecretRef and caBundle cannot be used together",
     )
     .on(".caBundleSecretRef"),
@@ -87,7 +87,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule::filled("spec.venafi.tpp.url"),
     Rule::new(
         "spec.venafi.tpp",
-        "!has(self.caBundle) || size(self.caBundle) == 0 || !has(self.caBundleSecretRef)",
+        "!has(self.caBundle) || !has(self.caBundleSecretRef)",
         "caBundle and caBundleSecretRef may not both be set",
     )
     .forbidden(),

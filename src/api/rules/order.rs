@@ -22,8 +22,7 @@ pub(super) const ORDER: &[Rule] = &[
     ),
     once_set(
         ".certificate",
-        "!has(oldSelf.certificate) || size(oldSelf.certificate) == 0 \
-         || (has(self.certificate) && self.certificate == oldSelf.certificate)",
+        "!has(oldSelf.certificate) || (has(self.certificate) && self.certificate == oldSelf.certificate)",
     ),
     once_set(
         ".authorizations",

@@ -19,7 +19,6 @@ pub(super) const RULES: &[Rule] = &[
     .forbidden(),
     Rule::filled("spec.issuerRef.name"),
     Rule::new("spec.issuerRef", ISSUER_KIND, ISSUER_KIND_MESSAGE).on(".kind"),
-    Rule::new("spec.request", "size(self) > 0", "must be specified").required(),
     Rule::new(
         "status.conditions",
         "!(self.exists(c, c.type == 'Approved') && self.exists(c, c.type == 'Denied'))",

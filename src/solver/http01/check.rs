@@ -134,7 +134,9 @@ impl Resolve for Resolver {
         let dns = self.dns.clone();
         let nameservers = self.nameservers.clone();
         Box::pin(async move {
-            let host = dns::Name::from_ascii(name.as_str())?;
+            let mut host = dns::Name::from_ascii(name.as_str())?;
+            // What is asked for is never relative to a search list.
+            host.set_fqdn(true);
             let mut addresses = Vec::new();
             for kind in [RecordType::A, RecordType::AAAA] {
                 let answer = dns.lookup(&nameservers, &host, kind).await?;

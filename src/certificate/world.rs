@@ -1,0 +1,566 @@
+//! What does a cluster do with the steps of a Certificate? One in memory, for tests.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::Secret,
+    apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, ObjectMeta, Time},
+};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, IsCa, Issuer,
+    KeyPair,
+};
+use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+
+use crate::{
+    api::{
+        certificate::{Certificate, CertificateSpec, CertificateStatus},
+        condition::{self, ConditionStatus, RequestCondition, kind},
+        names::{TRUE, field_manager, label, secret_key},
+        private_key::{PrivateKey as PrivateKeySpec, PrivateKeyAlgorithm},
+        reason::request as request_reason,
+        reference::IssuerRef,
+        request::{CertificateRequest, CertificateRequestStatus},
+    },
+    certificate::{
+        content::{self, Content, owner},
+        facts::{CertificateFacts, Settings, Situation, Taken, Write},
+        issue::{is_issued, is_pending},
+        issued::Issued,
+        key::{self, Source},
+        plan::{self, Action, Event, Plan, plan},
+        request,
+        secret::{ChainHash, SecretFacts},
+        temporary,
+    },
+    cluster::{Facts, ObjectKey},
+    pki::{
+        csr::CertificateSigningRequest,
+        key::{KeyEncoding, PrivateKey},
+    },
+    request::facts::RequestFacts,
+};
+
+/// A namespace with one Certificate and everything around it.
+#[derive(Clone)]
+pub(super) struct World {
+    pub(super) now: Timestamp,
+    pub(super) certificate: Certificate,
+    pub(super) rivals: Vec<Certificate>,
+    pub(super) secrets: BTreeMap<String, Secret>,
+    pub(super) requests: BTreeMap<String, CertificateRequest>,
+    pub(super) events: Vec<Event>,
+    /// The names of the writes, in order.
+    pub(super) writes: Vec<&'static str>,
+    pub(super) settings: Settings,
+    pub(super) cause: Option<String>,
+    written: Option<Write>,
+    version: u64,
+}
+
+/// Who signs in this world.
+static CA: LazyLock<Issuer<'static, KeyPair>> = LazyLock::new(|| {
+    let mut params = CertificateParams::default();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "Test CA");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    Issuer::new(params, KeyPair::generate().unwrap())
+});
+
+pub(super) fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+/// A spec for one DNS name, with a kind of key that is quickly made.
+pub(super) fn spec() -> CertificateSpec {
+    CertificateSpec {
+        dns_names: Some(vec!["www.example.com".into()]),
+        issuer_ref: IssuerRef {
+            name: "ca".into(),
+            ..IssuerRef::default()
+        },
+        private_key: Some(PrivateKeySpec {
+            algorithm: Some(PrivateKeyAlgorithm::Ecdsa),
+            ..PrivateKeySpec::default()
+        }),
+        secret_name: "web-tls".into(),
+        ..CertificateSpec::default()
+    }
+}
+
+pub(super) fn certificate(name: &str, spec: CertificateSpec, now: Timestamp) -> Certificate {
+    let mut certificate = Certificate::new(name, spec);
+    certificate.metadata = ObjectMeta {
+        namespace: Some("web".into()),
+        uid: Some(format!("uid-{name}")),
+        resource_version: Some("1".into()),
+        generation: Some(1),
+        creation_timestamp: Some(Time(now)),
+        ..certificate.metadata
+    };
+    certificate
+}
+
+impl World {
+    pub(super) fn new(spec: CertificateSpec) -> Self {
+        let now = at("2026-01-01T00:00:00Z");
+        Self {
+            now,
+            certificate: certificate("web", spec, now),
+            rivals: Vec::new(),
+            secrets: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            events: Vec::new(),
+            writes: Vec::new(),
+            settings: Settings::default(),
+            cause: None,
+            written: None,
+            version: 1,
+        }
+    }
+
+    /// The Certificate was issued, and nothing is left to do.
+    pub(super) fn issued(spec: CertificateSpec) -> Self {
+        let mut world = Self::new(spec);
+        world.settle();
+        world.sign("web-1");
+        world.settle();
+        world.writes.clear();
+        world.events.clear();
+        world
+    }
+
+    pub(super) fn pass(&mut self, time: SignedDuration) {
+        self.now = self.now.checked_add(time).unwrap();
+    }
+
+    pub(super) fn spec(&mut self) -> &mut CertificateSpec {
+        *self.certificate.metadata.generation.as_mut().unwrap() += 1;
+        &mut self.certificate.spec
+    }
+
+    pub(super) fn status(&self) -> CertificateStatus {
+        self.certificate.status.clone().unwrap_or_default()
+    }
+
+    /// Status, reason and message of a condition of the Certificate.
+    pub(super) fn condition(&self, type_: &str) -> Option<(ConditionStatus, String, String)> {
+        let status = self.status();
+        let found = condition::find(status.conditions.as_ref(), type_)?.clone();
+        Some((
+            found.status,
+            found.reason.unwrap_or_default(),
+            found.message.unwrap_or_default(),
+        ))
+    }
+
+    pub(super) fn facts(&self) -> Arc<CertificateFacts> {
+        Arc::new(CertificateFacts::reduce(self.certificate.clone()))
+    }
+
+    pub(super) fn target(&self) -> Option<SecretFacts> {
+        self.secrets
+            .get(&self.certificate.spec.secret_name)
+            .cloned()
+            .map(SecretFacts::reduce)
+    }
+
+    pub(super) fn situation(&self) -> Situation {
+        let certificate = self.facts();
+        let uid = Some(&certificate.meta.uid);
+        let secrets: Vec<Arc<SecretFacts>> = self
+            .secrets
+            .values()
+            .map(|secret| Arc::new(SecretFacts::reduce(secret.clone())))
+            .collect();
+        let all: Vec<Arc<RequestFacts>> = self
+            .requests
+            .values()
+            .map(|request| Arc::new(RequestFacts::reduce(request.clone())))
+            .collect();
+        let next_request = all.iter().find(|request| {
+            certificate.is_issuing() && request.revision() == Some(certificate.next_revision())
+        });
+        let issued = next_request
+            .filter(|request| is_issued(request))
+            .map(|request| self.requests[&*request.meta.key.name].clone())
+            .map(|request| Arc::new(Issued::of(request)));
+        let cause = next_request
+            .filter(|request| is_pending(request))
+            .and_then(|_| self.cause.clone());
+        let is_next_key = |secret: &Arc<SecretFacts>| {
+            secret.is_next_key() && secret.meta.controller.as_ref() == uid
+        };
+        let next_key = key::parameters(&certificate.spec)
+            .map(|wanted| key::next_name(&certificate, wanted))
+            .unwrap_or_default();
+        let next_name = request::name(&certificate.meta.key.name, certificate.next_revision());
+        let taken = Taken {
+            key: secrets
+                .iter()
+                .any(|secret| *secret.meta.key.name == *next_key && !is_next_key(secret)),
+            request: all.iter().any(|request| {
+                *request.meta.key.name == *next_name && request.meta.controller.as_ref() != uid
+            }),
+        };
+        Situation {
+            secret: secrets
+                .iter()
+                .find(|secret| secret.meta.key == certificate.secret())
+                .cloned(),
+            requests: all
+                .into_iter()
+                .filter(|request| request.meta.controller.as_ref() == uid)
+                .collect(),
+            keys: secrets.into_iter().filter(is_next_key).collect(),
+            sharing: self
+                .rivals
+                .iter()
+                .map(|rival| Arc::new(CertificateFacts::reduce(rival.clone())))
+                .chain([Arc::clone(&certificate)])
+                .collect(),
+            taken,
+            unrequestable: None,
+            issued,
+            cause,
+            written: self.written.clone(),
+            now: self.now,
+            settings: Arc::new(self.settings.clone()),
+            certificate,
+        }
+    }
+
+    pub(super) fn plan(&self) -> Plan {
+        plan(&self.situation())
+    }
+
+    /// Act until there is nothing to do; returns how many writes that took.
+    pub(super) fn settle(&mut self) -> usize {
+        self.settle_until(usize::MAX)
+    }
+
+    /// As [`World::settle`], but the process dies after `cut` writes, and starts again.
+    pub(super) fn settle_until(&mut self, cut: usize) -> usize {
+        let mut writes = 0;
+        for _ in 0..50 {
+            let plan = self.plan();
+            if plan.actions.is_empty() {
+                return writes;
+            }
+            for action in plan.actions {
+                let is_write = !matches!(action, Action::Publish(_));
+                self.apply(action);
+                writes += usize::from(is_write);
+                if is_write && writes == cut {
+                    self.written = None;
+                    break;
+                }
+            }
+        }
+        panic!("no end: {:?}", self.plan());
+    }
+
+    fn meta(&mut self, mut meta: ObjectMeta) -> ObjectMeta {
+        self.version += 1;
+        meta.resource_version = Some(self.version.to_string());
+        meta.uid
+            .get_or_insert_with(|| format!("uid-{}", self.version));
+        meta.creation_timestamp
+            .get_or_insert(condition::to_the_second(self.now));
+        meta
+    }
+
+    pub(super) fn apply(&mut self, action: Action) {
+        self.writes.push(match &action {
+            Action::CreateNextKey { .. } => "create key",
+            Action::DeleteKey { .. } => "delete key",
+            Action::CreateRequest { .. } => "create request",
+            Action::DeleteRequest { .. } => "delete request",
+            Action::ApplySecret(_) => "apply secret",
+            Action::PatchStatus(_) => "patch status",
+            Action::Publish(event) => return self.events.push(event.clone()),
+        });
+        let facts = self.facts();
+        match action {
+            Action::CreateNextKey { name, source } => {
+                let key = match source {
+                    Source::Generate(parameters) => PrivateKey::generate(parameters).unwrap(),
+                    Source::Reuse => self.key(&facts.spec.secret_name),
+                };
+                self.create_key(&name, &key, vec![owner(&facts)]);
+            }
+            Action::DeleteKey { key, uid } => {
+                let gone = self.secrets.remove(&*key.name).unwrap();
+                assert_eq!(gone.metadata.uid, Some(uid));
+            }
+            Action::CreateRequest {
+                revision,
+                key_secret,
+            } => {
+                let key = self.key(&key_secret.name);
+                let parameters = request::parameters(&facts.spec).unwrap();
+                let csr = CertificateSigningRequest::build(&parameters, &key).unwrap();
+                let prefixes = &self.settings.copied_annotation_prefixes;
+                let mut made =
+                    request::build(&facts, revision, &key_secret.name, csr.to_pem(), prefixes);
+                made.metadata = self.meta(made.metadata);
+                let name = made.metadata.name.clone().unwrap();
+                assert!(self.requests.insert(name, made).is_none(), "it exists");
+            }
+            Action::DeleteRequest { key, uid } => {
+                let gone = self.requests.remove(&*key.name).unwrap();
+                assert_eq!(gone.metadata.uid, Some(uid));
+            }
+            Action::ApplySecret(content) => self.apply_secret(&facts, content),
+            Action::PatchStatus(status) => {
+                assert_ne!(
+                    self.certificate.status.as_ref(),
+                    Some(&*status),
+                    "no change"
+                );
+                self.certificate.status = Some(*status);
+            }
+            Action::Publish(_) => {}
+        }
+    }
+
+    /// Store a key as one of an issuance under way.
+    pub(super) fn create_key(
+        &mut self,
+        name: &str,
+        key: &PrivateKey,
+        owners: Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference>,
+    ) {
+        let pem = key.to_pem(KeyEncoding::Pkcs8).unwrap();
+        let labels = [label::NEXT_PRIVATE_KEY, label::WATCHED_SECRET];
+        let secret = Secret {
+            metadata: self.meta(ObjectMeta {
+                name: Some(name.to_owned()),
+                namespace: Some("web".into()),
+                labels: Some(labels.map(|key| (key.to_owned(), TRUE.to_owned())).into()),
+                owner_references: Some(owners),
+                ..ObjectMeta::default()
+            }),
+            data: Some(
+                [(
+                    secret_key::PRIVATE_KEY.to_owned(),
+                    ByteString(pem.as_bytes().to_vec()),
+                )]
+                .into(),
+            ),
+            ..Secret::default()
+        };
+        assert!(self.secrets.insert(name.to_owned(), secret).is_none());
+    }
+
+    pub(super) fn key(&self, secret: &str) -> PrivateKey {
+        PrivateKey::from_pem(self.entry(secret, secret_key::PRIVATE_KEY)).unwrap()
+    }
+
+    pub(super) fn entry(&self, secret: &str, key: &str) -> &[u8] {
+        let data = self.secrets[secret].data.as_ref();
+        data.and_then(|data| data.get(key))
+            .map_or(&[], |value| value.0.as_slice())
+    }
+
+    fn apply_secret(&mut self, facts: &CertificateFacts, content: plan::Content) {
+        let target = facts.spec.secret_name.clone();
+        let standing = self.secrets.get(&target).cloned();
+        let built = match content {
+            plan::Content::Issued { key_secret } => {
+                let issued = self.situation().issued.unwrap();
+                let key = self.key(&key_secret.name);
+                let key_pem = key.to_pem(content::encoding(facts)).unwrap();
+                let content = Content {
+                    key_pem: key_pem.as_bytes(),
+                    chain_pem: &issued.chain_pem,
+                    ca_pem: issued.ca_pem.as_deref(),
+                    certificate_name: Some(&facts.meta.key.name),
+                    issuer: Some((&issued.issuer).into()),
+                };
+                self.build(facts, content, standing.as_ref())
+            }
+            plan::Content::Temporary { key_secret } => {
+                let key = self.key(&key_secret.name);
+                let key_pem = key.to_pem(content::encoding(facts)).unwrap();
+                let chain = temporary::sign(&facts.spec, &key, self.now).unwrap();
+                let content = Content {
+                    key_pem: key_pem.as_bytes(),
+                    chain_pem: chain.as_bytes(),
+                    ca_pem: None,
+                    certificate_name: Some(&facts.meta.key.name),
+                    issuer: None,
+                };
+                self.build(facts, content, standing.as_ref())
+            }
+            plan::Content::Again(_) => {
+                let issuer = facts.spec.issuer_ref.clone();
+                let content = Content {
+                    key_pem: self.entry(&target, secret_key::PRIVATE_KEY),
+                    chain_pem: self.entry(&target, secret_key::CERTIFICATE),
+                    ca_pem: Some(self.entry(&target, secret_key::CA)),
+                    certificate_name: Some(&facts.meta.key.name),
+                    issuer: Some((&issuer).into()),
+                };
+                self.build(facts, content, standing.as_ref())
+            }
+        };
+        let applied = self.server_side_apply(standing, built);
+        self.written = Some(Write {
+            version: applied.metadata.resource_version.clone().unwrap(),
+            generation: facts.meta.generation,
+            chain: ChainHash::of(&applied.data.as_ref().unwrap()[secret_key::CERTIFICATE].0),
+        });
+        self.secrets.insert(target, applied);
+    }
+
+    fn build(
+        &self,
+        facts: &CertificateFacts,
+        content: Content<'_>,
+        standing: Option<&Secret>,
+    ) -> Secret {
+        let type_ = standing.and_then(|secret| secret.type_.as_deref());
+        content::build(facts, content, type_, self.settings.owner_reference)
+            .unwrap()
+            .0
+            .clone()
+    }
+
+    /// What our manager held and does not apply any more goes; what others hold stays.
+    fn server_side_apply(&mut self, standing: Option<Secret>, built: Secret) -> Secret {
+        let mut merged = standing.unwrap_or_else(|| Secret {
+            metadata: ObjectMeta {
+                name: built.metadata.name.clone(),
+                namespace: built.metadata.namespace.clone(),
+                ..ObjectMeta::default()
+            },
+            type_: built.type_.clone(),
+            ..Secret::default()
+        });
+        assert_eq!(merged.type_, built.type_, "the type cannot change");
+        let held = merged.metadata.managed_fields.take().unwrap_or_default();
+        let held = &held.first().and_then(|entry| entry.fields_v1.clone());
+        let held = held.as_ref().map_or(Value::Null, |fields| fields.0.clone());
+        let metadata = &held["f:metadata"];
+        put(
+            &mut merged.metadata.labels,
+            built.metadata.labels.clone(),
+            &metadata["f:labels"],
+        );
+        put(
+            &mut merged.metadata.annotations,
+            built.metadata.annotations.clone(),
+            &metadata["f:annotations"],
+        );
+        put(&mut merged.data, built.data.clone(), &held["f:data"]);
+        merged
+            .metadata
+            .owner_references
+            .clone_from(&built.metadata.owner_references);
+
+        let owners = built.metadata.owner_references.iter().flatten();
+        let owners: Map<String, Value> = owners
+            .map(|owner| (format!("k:{}", json!({"uid": owner.uid})), json!({})))
+            .collect();
+        let fields = json!({
+            "f:metadata": {
+                "f:labels": fields(built.metadata.labels.as_ref()),
+                "f:annotations": fields(built.metadata.annotations.as_ref()),
+                "f:ownerReferences": owners,
+            },
+            "f:data": fields(built.data.as_ref()),
+        });
+        merged.metadata.managed_fields = Some(vec![ManagedFieldsEntry {
+            manager: Some(field_manager::ISSUING.to_owned()),
+            fields_v1: Some(FieldsV1(fields)),
+            ..ManagedFieldsEntry::default()
+        }]);
+        merged.metadata = self.meta(merged.metadata);
+        merged
+    }
+
+    /// Somebody puts a condition on a request.
+    pub(super) fn say(
+        &mut self,
+        request: &str,
+        type_: &str,
+        holds: bool,
+        reason: &str,
+        said: &str,
+    ) {
+        let now = self.now;
+        let request = self.requests.get_mut(request).unwrap();
+        let status = request.status.get_or_insert_default();
+        let condition = RequestCondition::new(type_, holds, reason, said);
+        condition::set(status.conditions.get_or_insert_default(), condition, now);
+        if matches!(reason, request_reason::FAILED | request_reason::DENIED) {
+            status
+                .failure_time
+                .get_or_insert(condition::to_the_second(now));
+        }
+        self.version += 1;
+        request.metadata.resource_version = Some(self.version.to_string());
+    }
+
+    /// The issuer signs a request, for 90 days.
+    pub(super) fn sign(&mut self, request: &str) {
+        let until = self
+            .now
+            .checked_add(SignedDuration::from_hours(90 * 24))
+            .unwrap();
+        self.sign_until(request, until);
+    }
+
+    pub(super) fn sign_until(&mut self, request: &str, until: Timestamp) {
+        let pem = &self.requests[request].spec.request.0;
+        let pem = std::str::from_utf8(pem).unwrap();
+        let date = |at: Timestamp| OffsetDateTime::from_unix_timestamp(at.as_second()).unwrap();
+        let mut signing = CertificateSigningRequestParams::from_pem(pem).unwrap();
+        signing.params.not_before = date(self.now);
+        signing.params.not_after = date(until);
+        let chain = signing.signed_by(&CA).unwrap().pem();
+        self.answer(request, chain);
+    }
+
+    /// The issuer gives this certificate for a request.
+    pub(super) fn answer(&mut self, request: &str, chain: String) {
+        let status = CertificateRequestStatus {
+            certificate: Some(ByteString(chain.into_bytes())),
+            ca: Some(ByteString(b"the CA".to_vec())),
+            ..CertificateRequestStatus::default()
+        };
+        self.requests.get_mut(request).unwrap().status = Some(status);
+        self.say(request, kind::APPROVED, true, "cert-manager.io", "approved");
+        self.say(request, kind::READY, true, request_reason::ISSUED, "signed");
+    }
+}
+
+fn put<V>(
+    standing: &mut Option<BTreeMap<String, V>>,
+    applied: Option<BTreeMap<String, V>>,
+    held: &Value,
+) {
+    let standing = standing.get_or_insert_default();
+    standing.retain(|key, _| held.get(format!("f:{key}")).is_none());
+    standing.extend(applied.unwrap_or_default());
+}
+
+fn fields<V>(map: Option<&BTreeMap<String, V>>) -> Map<String, Value> {
+    map.into_iter()
+        .flat_map(BTreeMap::keys)
+        .map(|key| (format!("f:{key}"), json!({})))
+        .collect()
+}
+
+/// The name of an object in this world.
+pub(super) fn object(name: &str) -> ObjectKey {
+    ObjectKey::new("web", name)
+}
