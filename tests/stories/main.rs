@@ -46,6 +46,7 @@ fn main() -> ExitCode {
 /// Those that are alone come last: the shared operator is stopped for them.
 #[rustfmt::skip]
 fn tell(book: &mut Book) {
+    book.without_operator("acme::addresses_and_validity", acme::addresses_and_validity);
     book.without_operator("acme::every_account_key", acme::every_account_key);
     book.without_operator("acme::external_account", acme::external_account);
     book.without_operator("acme::order_to_revocation", acme::order_to_revocation);
