@@ -101,9 +101,9 @@ pub(crate) fn with_empty_lists(crd: &Value) -> Vec<Value> {
 pub(crate) fn paths(value: &Value, is_schema: bool) -> BTreeSet<String> {
     let mut paths = BTreeSet::new();
     if is_schema {
-        schema_paths(value, "", &mut paths)
+        schema_paths(value, "", &mut paths);
     } else {
-        object_paths(value, "", &mut paths)
+        object_paths(value, "", &mut paths);
     }
     paths
 }

@@ -27,7 +27,7 @@ struct Table {
 }
 
 /// One object on its way: created, given a status, changed. The last step is the one in question.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Case {
     that: String,
@@ -122,16 +122,9 @@ pub(crate) async fn many_names(bed: &Bed) -> Result<()> {
         "emailAddresses": many(|n| format!("person-{n}@example.com")),
     }});
     let case = Case {
-        that: "many names".to_owned(),
         with: names,
-        user: None,
-        status: None,
-        status_user: None,
         then: Some(json!({ "spec": { "secretName": "other" } })),
-        then_user: None,
-        then_status: None,
-        then_status_user: None,
-        refused: None,
+        ..Case::default()
     };
     match place.follow(&base, &case).await {
         Ok(()) => Ok(()),

@@ -47,6 +47,7 @@ fn defaults_are_those_of_cert_manager() {
         copied_annotation_prefixes,
         size_limits,
         signers_config_map,
+        fault_point,
         gates,
         metrics_address,
         health_address,
@@ -61,7 +62,7 @@ fn defaults_are_those_of_cert_manager() {
         }
     );
     assert_eq!(cluster_resource_namespace, "kube-system");
-    assert_eq!(namespace, None);
+    assert_eq!((namespace, fault_point), (None, None));
     let election = leader_election.unwrap();
     assert_eq!(election.namespace, "kube-system");
     assert_eq!(
