@@ -30,7 +30,10 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(8);
     let binary = env!("CARGO_BIN_EXE_certwright").into();
     let stage = Stage::new(Some(binary)).unwrap();
-    let mut book = Book { stage, trials: Vec::new() };
+    let mut book = Book {
+        stage,
+        trials: Vec::new(),
+    };
     tell(&mut book);
     let Book { stage, trials } = book;
     let conclusion = libtest_mimic::run(&arguments, trials);
