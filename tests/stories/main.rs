@@ -76,6 +76,7 @@ fn tell(book: &mut Book) {
     book.alone("admission::many_names", admission::many_names);
     book.alone("admission::orders", admission::orders);
     book.alone("admission::requests", admission::requests);
+    book.alone("chart::the_operator_is_refused_nothing", chart::the_operator_is_refused_nothing);
     book.alone("identity::written_down", identity::the_requester_is_written_down);
     book.alone("identity::where_it_cannot_be", identity::where_it_cannot_be_nothing_else_is_claimed);
     book.alone("leader::one_replica_leads", leader::one_replica_leads);
