@@ -16,11 +16,12 @@ use crate::{
     api::certificate::{Certificate, CertificateStatus},
     caches::Caches,
     certificate::{
+        action::Action,
         error::Error,
         facts::{CertificateFacts, Settings, Situation, Write},
         gather::Known,
         keyring::KeyRing,
-        plan::{Action, blocked, plan},
+        plan::{blocked, plan},
     },
     cluster::{
         Class, Clock, Next, ObjectKey, ReconcileError, Reconciler,
