@@ -10,7 +10,9 @@ mod admission;
 mod bed;
 mod book;
 mod chart;
+mod events;
 mod identity;
+mod issue;
 mod issuer;
 mod leader;
 #[path = "../objects/mod.rs"]
@@ -30,7 +32,10 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(8);
     let binary = env!("CARGO_BIN_EXE_certwright").into();
     let stage = Stage::new(Some(binary)).unwrap();
-    let mut book = Book { stage, trials: Vec::new() };
+    let mut book = Book {
+        stage,
+        trials: Vec::new(),
+    };
     tell(&mut book);
     let Book { stage, trials } = book;
     let conclusion = libtest_mimic::run(&arguments, trials);
@@ -41,6 +46,7 @@ fn main() -> ExitCode {
 /// Those that are alone come last: the shared operator is stopped for them.
 #[rustfmt::skip]
 fn tell(book: &mut Book) {
+    book.without_operator("acme::addresses_and_validity", acme::addresses_and_validity);
     book.without_operator("acme::every_account_key", acme::every_account_key);
     book.without_operator("acme::external_account", acme::external_account);
     book.without_operator("acme::order_to_revocation", acme::order_to_revocation);
@@ -52,7 +58,10 @@ fn tell(book: &mut Book) {
     book.without_operator("chart::a_switch_that_would_fail_is_not_begun", chart::a_switch_that_would_fail_is_not_begun);
     book.without_operator("chart::the_plain_manifest_applies", chart::the_plain_manifest_applies);
     book.without_operator("chart::rights_are_what_they_should_be", chart::rights_are_what_they_should_be);
+    book.without_operator("events::users_are_told", events::users_are_told);
 
+    book.beside("issue::by_dns01", issue::by_dns01);
+    book.beside("issue::by_http01", issue::by_http01);
     book.beside("issuer::account", issuer::an_account_is_registered_once);
     book.beside("issuer::cluster_issuer", issuer::a_cluster_issuer_has_its_secrets_elsewhere);
     book.beside("issuer::external_account", issuer::an_external_account_is_bound_once);
@@ -60,12 +69,14 @@ fn tell(book: &mut Book) {
     book.beside("issuer::missing", issuer::what_is_missing_is_told);
     book.beside("issuer::server", issuer::the_server_is_followed);
 
+    book.alone("issue::another_operator_goes_on", issue::another_operator_goes_on);
     book.alone("admission::certificates", admission::certificates);
     book.alone("admission::challenges", admission::challenges);
     book.alone("admission::issuers", admission::issuers);
     book.alone("admission::many_names", admission::many_names);
     book.alone("admission::orders", admission::orders);
     book.alone("admission::requests", admission::requests);
+    book.alone("chart::the_operator_is_refused_nothing", chart::the_operator_is_refused_nothing);
     book.alone("identity::written_down", identity::the_requester_is_written_down);
     book.alone("identity::where_it_cannot_be", identity::where_it_cannot_be_nothing_else_is_claimed);
     book.alone("leader::one_replica_leads", leader::one_replica_leads);
