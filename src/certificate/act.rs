@@ -144,13 +144,14 @@ impl CertificateReconciler {
                 return Ok(());
             }
         };
-        let object = request::build(
+        let mut object = request::build(
             certificate,
             revision,
             &key_secret.name,
             csr,
             &self.settings.copied_annotation_prefixes,
         );
+        self.requester.sign(&mut object.spec).await?;
         let request = ObjectKey::of(&object.metadata);
         let api = api_of::<CertificateRequest>(&self.client, &request);
         match write::create(&api, &object).await? {
