@@ -387,3 +387,214 @@ pub fn same_addresses(requested: &[IpAddr], wanted: Option<&[String]>) -> bool {
     let requested: Vec<IpAddr> = requested.iter().map(IpAddr::to_canonical).collect();
     wanted.is_some_and(|wanted| same(&requested, Some(&wanted)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        api::certificate::OtherName as OtherNameSpec,
+        certificate::world::{World, spec},
+        cluster::Facts,
+    };
+
+    #[test]
+    fn names_of_requests_are_short_enough() {
+        let longest = "a".repeat(233);
+        let longer = "a".repeat(234);
+        assert_eq!(name("web", 12), "web-12");
+        assert_eq!(name(&longest, 1), format!("{longest}-1"));
+        let hashed = name(&longer, i64::MAX);
+        assert!(hashed.len() <= 253, "{}", hashed.len());
+        assert!(hashed.starts_with(&"a".repeat(168)));
+        assert_ne!(hashed, name(&format!("{longest}b"), i64::MAX));
+        assert_eq!(name(&longer, 1).rsplit('-').nth(1).unwrap().len(), 64);
+    }
+
+    #[test]
+    fn annotations_are_copied_by_prefix_in_order() {
+        let all: BTreeMap<String, String> = ["a.io/x", "a.io/y", "b.io/x", "c"]
+            .map(|key| (key.to_owned(), "1".to_owned()))
+            .into();
+        let table: [(&[&str], &[&str]); 8] = [
+            (&[], &[]),
+            (&["*"], &["a.io/x", "a.io/y", "b.io/x", "c"]),
+            (&["a.io/"], &["a.io/x", "a.io/y"]),
+            (&["*", "-a.io/"], &["b.io/x", "c"]),
+            (&["-a.io/", "*"], &["a.io/x", "a.io/y", "b.io/x", "c"]),
+            // Where `*` stands, whatever adds, adds everything, what was taken away too.
+            (&["*", "-a.io/", "c"], &["a.io/x", "a.io/y", "b.io/x", "c"]),
+            (&["a.io/", "-a.io/x", "c"], &["a.io/y", "c"]),
+            (&["-a.io/"], &[]),
+        ];
+        for (prefixes, want) in table {
+            let prefixes: Vec<String> = prefixes.iter().map(|p| (*p).to_owned()).collect();
+            let copied = copied_annotations(&all, &prefixes);
+            assert_eq!(copied.keys().collect::<Vec<_>>(), want, "{prefixes:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_carries_what_the_certificate_asks_for() {
+        let mut world = World::new(spec());
+        world.spec().duration = Some("2160h".into());
+        world.spec().is_ca = Some(true);
+        world.spec().usages = Some(vec![KeyUsage::ServerAuth]);
+        world.certificate.metadata.labels = Some([("team".to_owned(), "a".to_owned())].into());
+        let annotations = ["example.com/note", "kubectl.kubernetes.io/x"];
+        world.certificate.metadata.annotations = Some(
+            annotations
+                .map(|key| (key.to_owned(), "b".to_owned()))
+                .into(),
+        );
+        world.settle();
+        let made = &world.requests["web-1"];
+        assert_eq!(made.metadata.labels, world.certificate.metadata.labels);
+        let annotations = made.metadata.annotations.as_ref().unwrap();
+        assert_eq!(annotations["example.com/note"], "b");
+        assert!(!annotations.contains_key("kubectl.kubernetes.io/x"));
+        let owner = &made.metadata.owner_references.as_ref().unwrap()[0];
+        assert_eq!(
+            (&*owner.kind, owner.controller),
+            ("Certificate", Some(true))
+        );
+        assert_eq!(made.spec.duration, world.certificate.spec.duration);
+        assert_eq!(made.spec.usages, world.certificate.spec.usages);
+        assert_eq!(made.spec.is_ca, Some(true));
+        let facts = RequestFacts::reduce(made.clone());
+        let csr = facts.csr.as_ref().unwrap();
+        assert_eq!(csr.names.dns, ["www.example.com"]);
+        assert!(csr.usages.can_sign_certificates());
+        assert_eq!(csr.basic_constraints, None);
+        assert_eq!(violations(&facts, &world.certificate.spec), Ok(vec![]));
+    }
+
+    #[test]
+    fn what_cannot_be_requested_is_told() {
+        type Change = fn(&mut CertificateSpec);
+        let table: [(Change, &str); 3] = [
+            (
+                |spec| spec.dns_names = None,
+                "at least one of commonName, dnsNames",
+            ),
+            (
+                |spec| spec.ip_addresses = Some(vec!["300.1.1.1".into()]),
+                "spec.ipAddresses: \"300.1.1.1\" is not an IP address",
+            ),
+            (
+                |spec| spec.literal_subject = Some("CN=a,blah=b".into()),
+                "spec.literalSubject: ",
+            ),
+        ];
+        for (change, want) in table {
+            let mut spec = spec();
+            change(&mut spec);
+            let problem = parameters(&spec).unwrap_err();
+            assert!(problem.starts_with(want), "{problem}");
+        }
+    }
+
+    #[test]
+    fn every_field_that_differs_is_named() {
+        type Change = fn(&mut CertificateSpec);
+        let subject = |change: fn(&mut certificate::Subject)| {
+            let mut subject = certificate::Subject::default();
+            change(&mut subject);
+            subject
+        };
+        let table: [(Change, &[&str]); 15] = [
+            (
+                |spec| spec.dns_names = Some(vec!["a".into()]),
+                &["spec.dnsNames"],
+            ),
+            (
+                |spec| spec.ip_addresses = Some(vec!["::1".into()]),
+                &["spec.ipAddresses"],
+            ),
+            (|spec| spec.uris = Some(vec!["a:b".into()]), &["spec.uris"]),
+            (
+                |spec| spec.email_addresses = Some(vec!["a@b.c".into()]),
+                &["spec.emailAddresses"],
+            ),
+            (
+                |spec| spec.common_name = Some("a".into()),
+                &["spec.commonName"],
+            ),
+            (|spec| spec.is_ca = Some(true), &["spec.isCA"]),
+            (
+                |spec| spec.usages = Some(vec![KeyUsage::Any]),
+                &["spec.usages"],
+            ),
+            (|spec| spec.duration = Some("2h".into()), &["spec.duration"]),
+            (|spec| spec.duration = Some("60m".into()), &[]),
+            (
+                |spec| spec.issuer_ref.name = "b".into(),
+                &["spec.issuerRef"],
+            ),
+            (
+                |spec| spec.literal_subject = Some("CN=a".into()),
+                &["spec.literalSubject"],
+            ),
+            (
+                |spec| spec.other_names = Some(vec![OtherNameSpec::default()]),
+                &["spec.otherNames"],
+            ),
+            (|spec| spec.encode_usages_in_request = Some(false), &[]),
+            (|spec| spec.revision_history_limit = Some(3), &[]),
+            (|spec| spec.secret_name = "b".into(), &[]),
+        ];
+        let mut asked = spec();
+        asked.duration = Some("1h".into());
+        let mut world = World::new(asked.clone());
+        world.settle();
+        let facts = RequestFacts::reduce(world.requests["web-1"].clone());
+        for (number, (change, want)) in table.into_iter().enumerate() {
+            let mut changed = asked.clone();
+            change(&mut changed);
+            assert_eq!(
+                violations(&facts, &changed).unwrap(),
+                want,
+                "change {number}"
+            );
+        }
+        type SubjectChange = fn(&mut certificate::Subject);
+        let subjects: [(SubjectChange, &str); 8] = [
+            (
+                |s| s.serial_number = Some("1".into()),
+                "spec.subject.serialNumber",
+            ),
+            (
+                |s| s.organizations = Some(vec!["a".into()]),
+                "spec.subject.organizations",
+            ),
+            (
+                |s| s.countries = Some(vec!["DE".into()]),
+                "spec.subject.countries",
+            ),
+            (
+                |s| s.localities = Some(vec!["a".into()]),
+                "spec.subject.localities",
+            ),
+            (
+                |s| s.organizational_units = Some(vec!["a".into()]),
+                "spec.subject.organizationalUnits",
+            ),
+            (
+                |s| s.postal_codes = Some(vec!["a".into()]),
+                "spec.subject.postalCodes",
+            ),
+            (
+                |s| s.provinces = Some(vec!["a".into()]),
+                "spec.subject.provinces",
+            ),
+            (
+                |s| s.street_addresses = Some(vec!["a".into()]),
+                "spec.subject.streetAddresses",
+            ),
+        ];
+        for (change, want) in subjects {
+            let mut changed = asked.clone();
+            changed.subject = Some(subject(change));
+            assert_eq!(violations(&facts, &changed).unwrap(), [want]);
+        }
+    }
+}

@@ -469,7 +469,7 @@ fn names_that_belong_to_others_are_never_adopted() {
     let ecdsa = KeyParameters::new(KeyAlgorithm::Ecdsa, None).unwrap();
     let planted = PrivateKey::generate(ecdsa).unwrap();
     let name = key::next_name(&world.facts(), ecdsa);
-    world.create_key(&name, &planted, vec![]);
+    world.create_key(&name, &planted, Some(vec![]));
     assert_eq!(world.settle(), 1);
     let (_, _, message) = world.condition(kind::READY).unwrap();
     assert!(message.contains("is not ours"), "{message}");
@@ -509,12 +509,11 @@ fn keys_of_a_crash_or_of_cert_manager_are_taken_over() {
             let status = world.certificate.status.as_mut().unwrap();
             status.conditions = Some(vec![condition]);
         }
-        let owner = crate::certificate::content::owner(&world.facts());
         let key = PrivateKey::generate(ecdsa).unwrap();
-        world.create_key("web-x7k2p", &key, vec![owner.clone()]);
+        world.create_key("web-x7k2p", &key, None);
         let other = KeyParameters::new(KeyAlgorithm::Ed25519, None).unwrap();
         let stale = PrivateKey::generate(other).unwrap();
-        world.create_key("web-stale", &stale, vec![owner]);
+        world.create_key("web-stale", &stale, None);
         world.settle();
         assert_eq!(
             world.status().next_private_key_secret_name.as_deref(),

@@ -9,7 +9,9 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     ByteString,
     api::core::v1::Secret,
-    apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, ObjectMeta, Time},
+    apimachinery::pkg::apis::meta::v1::{
+        FieldsV1, ManagedFieldsEntry, ObjectMeta, OwnerReference, Time,
+    },
 };
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, IsCa, Issuer,
@@ -22,14 +24,14 @@ use crate::{
     api::{
         certificate::{Certificate, CertificateSpec, CertificateStatus},
         condition::{self, ConditionStatus, RequestCondition, kind},
-        names::{TRUE, field_manager, label, secret_key},
+        names::{field_manager, secret_key},
         private_key::{PrivateKey as PrivateKeySpec, PrivateKeyAlgorithm},
         reason::request as request_reason,
         reference::IssuerRef,
         request::{CertificateRequest, CertificateRequestStatus},
     },
     certificate::{
-        content::{self, Content, owner},
+        content::{self, Content},
         facts::{CertificateFacts, Settings, Situation, Taken, Write},
         issue::{is_issued, is_pending},
         issued::Issued,
@@ -40,10 +42,7 @@ use crate::{
         temporary,
     },
     cluster::{Facts, ObjectKey},
-    pki::{
-        csr::CertificateSigningRequest,
-        key::{KeyEncoding, PrivateKey},
-    },
+    pki::{csr::CertificateSigningRequest, key::PrivateKey},
     request::facts::RequestFacts,
 };
 
@@ -259,12 +258,17 @@ impl World {
                 self.apply(action);
                 writes += usize::from(is_write);
                 if is_write && writes == cut {
-                    self.written = None;
+                    self.restart();
                     break;
                 }
             }
         }
         panic!("no end: {:?}", self.plan());
+    }
+
+    /// The process starts anew, and knows no more than what is stored.
+    pub(super) fn restart(&mut self) {
+        self.written = None;
     }
 
     fn meta(&mut self, mut meta: ObjectMeta) -> ObjectMeta {
@@ -294,7 +298,7 @@ impl World {
                     Source::Generate(parameters) => PrivateKey::generate(parameters).unwrap(),
                     Source::Reuse => self.key(&facts.spec.secret_name),
                 };
-                self.create_key(&name, &key, vec![owner(&facts)]);
+                self.create_key(&name, &key, None);
             }
             Action::DeleteKey { key, uid } => {
                 let gone = self.secrets.remove(&*key.name).unwrap();
@@ -336,27 +340,16 @@ impl World {
         &mut self,
         name: &str,
         key: &PrivateKey,
-        owners: Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference>,
+        owners: Option<Vec<OwnerReference>>,
     ) {
-        let pem = key.to_pem(KeyEncoding::Pkcs8).unwrap();
-        let labels = [label::NEXT_PRIVATE_KEY, label::WATCHED_SECRET];
-        let secret = Secret {
-            metadata: self.meta(ObjectMeta {
-                name: Some(name.to_owned()),
-                namespace: Some("web".into()),
-                labels: Some(labels.map(|key| (key.to_owned(), TRUE.to_owned())).into()),
-                owner_references: Some(owners),
-                ..ObjectMeta::default()
-            }),
-            data: Some(
-                [(
-                    secret_key::PRIVATE_KEY.to_owned(),
-                    ByteString(pem.as_bytes().to_vec()),
-                )]
-                .into(),
-            ),
-            ..Secret::default()
-        };
+        let mut secret = content::next_key(&self.facts(), name, key)
+            .unwrap()
+            .0
+            .clone();
+        if owners.is_some() {
+            secret.metadata.owner_references = owners;
+        }
+        secret.metadata = self.meta(secret.metadata);
         assert!(self.secrets.insert(name.to_owned(), secret).is_none());
     }
 

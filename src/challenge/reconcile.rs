@@ -188,9 +188,8 @@ impl ChallengeReconciler {
                     let read = session
                         .authorization(&challenge.spec.authorization_url)
                         .await;
-                    let read = match self.judge(challenge, read).await? {
-                        Some(read) => read,
-                        None => return Ok(Next::Change),
+                    let Some(read) = self.judge(challenge, read).await? else {
+                        return Ok(Next::Change);
                     };
                     let expires = read.expires;
                     match verdict(&read, &challenge.spec.url) {

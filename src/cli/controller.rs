@@ -1,8 +1,9 @@
 //! `certwright controller`: what is started, in which order, and in which order does it stop?
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use aws_lc_rs::error::Unspecified;
+use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
@@ -13,9 +14,10 @@ use super::{
 };
 use crate::caches::{Caches, Queues, Scope};
 use crate::cluster::{
-    client::{self, FaultPoint},
+    client::{self, BeforeRequest, FaultPoint},
     clock::Clock,
     events::Events,
+    guard::WriteGuard,
     health::{self, Liveness, Readiness},
     leader::{Election, Elector, LeaderError, Leadership, identity},
     leftover,
@@ -30,6 +32,10 @@ use crate::solver::http01::responder::Responder;
 const CONNECTIONS: usize = 64;
 /// Connections to the HTTP-01 responder: CAs ask from several places at once.
 const CHALLENGE_CONNECTIONS: usize = 512;
+
+/// How long reconciles under way may take once the process was asked to stop. What is left of
+/// [`GRACE`] is for events and the lease; after it is given back, no write passes the guard.
+const WORK_GRACE: Duration = Duration::from_secs(5);
 
 /// Why the operator did not start, or ended before it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +91,10 @@ pub async fn run(settings: Settings) -> Result<(), ControllerError> {
     let metrics = Metrics::new(clock.clone())?;
     let config = connect::config(settings.api_server.clone()).await?;
     let fault_point = Arc::new(FaultPoint::new(settings.fault_point));
-    let client = client::client(config, vec![Arc::new(metrics.clone()), fault_point.clone()])
+    let guard = WriteGuard::default();
+    let observers: Vec<Arc<dyn BeforeRequest>> =
+        vec![Arc::new(metrics.clone()), fault_point.clone()];
+    let client = client::client(config, observers, &guard)
         .map_err(|error| ControllerError::Client(Box::new(error)))?;
 
     let (leadership, elector) = match settings.leader_election.clone() {
@@ -95,10 +104,11 @@ pub async fn run(settings: Settings) -> Result<(), ControllerError> {
         }
         None => (Leadership::alone(), None),
     };
+    guard.follow(leadership.clone());
     metrics.follow(leadership.clone());
     let readiness = Readiness::default();
-    let timeout = settings.leader_health_timeout;
-    let liveness = Liveness::new(leadership.clone(), timeout, clock.clone());
+    let after_loss = settings.leader_health_timeout;
+    let liveness = Liveness::new(leadership.clone(), after_loss, clock.clone());
 
     let tasks = TaskTracker::new();
     // Served to the end, so that whoever watches sees how it stops.
@@ -121,6 +131,7 @@ pub async fn run(settings: Settings) -> Result<(), ControllerError> {
             Some(SolverBackend::Service(service)) => Some(service.clone()),
             Some(SolverBackend::Addresses(_)) | None => None,
         },
+        signers: settings.signers_config_map.clone(),
     };
     let counted = metrics.clone();
     let on_invalid: OnInvalid = Arc::new(move |kind, _, _| counted.invalid_object(kind));
@@ -181,25 +192,24 @@ pub async fn run(settings: Settings) -> Result<(), ControllerError> {
         };
         let stop = async {
             shutdown.asked.cancelled().await;
-            workers.wait().await;
+            if timeout(WORK_GRACE, workers.wait()).await.is_err() {
+                warn!("work in hand is dropped, to be resumed by whoever leads next");
+            }
             events_stop.cancel();
             let _ = recording.await;
             release.cancel();
         };
-        let (led, ()) = tokio::join!(
-            async {
-                let led = led.await;
-                if led.is_err() {
-                    shutdown.asked.cancel();
-                }
-                led
-            },
-            stop
-        );
+        let mut led = std::pin::pin!(led);
+        tokio::select! {
+            biased;
+            // Lost: nothing may be written any more, so nothing is waited for.
+            led = &mut led => led?,
+            () = stop => led.await?,
+        }
         background.cancel();
         tasks.close();
         tasks.wait().await;
-        led
+        Ok::<_, LeaderError>(())
     };
     shutdown.within(GRACE, stopped).await??;
     info!("stopped");

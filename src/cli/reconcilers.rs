@@ -34,7 +34,7 @@ use crate::{
     },
     net::{self, dns},
     order::reconcile::OrderReconciler,
-    request::reconcile::RequestReconciler,
+    request::{reconcile::RequestReconciler, signers::SignersReconciler},
     solver::http01::{check::Checker, endpoints::Endpoints},
 };
 
@@ -172,6 +172,19 @@ pub(super) fn start(
             &queues.requests,
             work(settings.concurrent_workers),
         );
+    }
+    if let Some(signers) = &starter.scope.signers {
+        // At start too, when there is nothing yet to wake it.
+        queues.signers.add(signers.clone());
+        caches
+            .foreign_signers
+            .wake(queues.signers.clone(), signers.clone());
+        let reconciler = SignersReconciler {
+            client: client.clone(),
+            signers: Arc::clone(&caches.signers),
+            foreign: Arc::clone(&caches.foreign_signers),
+        };
+        starter.start(reconciler, &queues.signers, work(1));
     }
     if wants(Controller::Orders) {
         let reconciler = OrderReconciler {

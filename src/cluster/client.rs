@@ -14,18 +14,27 @@ use kube::{
 };
 use tower::{BoxError, Layer, Service};
 
+use crate::cluster::guard::WriteGuard;
+
 /// Told of every request before it is sent.
 pub trait BeforeRequest: Send + Sync {
     /// `method` and `path` of a request to the API server.
     fn before(&self, method: &str, path: &str);
 }
 
-/// A client for the API server of `config` whose requests are told to `observers`.
-pub fn client(config: Config, observers: Vec<Arc<dyn BeforeRequest>>) -> kube::Result<Client> {
-    let layer = Tell {
+/// A client for the API server of `config` whose requests are told to `observers`, and whose writes
+/// `guard` lets pass.
+pub fn client(
+    config: Config,
+    observers: Vec<Arc<dyn BeforeRequest>>,
+    guard: &WriteGuard,
+) -> kube::Result<Client> {
+    let tell = Tell {
         observers: observers.into(),
     };
-    Ok(ClientBuilder::try_from(config)?.with_layer(&layer).build())
+    // What is refused is not sent, and not told either.
+    let builder = ClientBuilder::try_from(config)?.with_layer(&tell);
+    Ok(builder.with_layer(guard).build())
 }
 
 /// Ends the process before the n-th request that changes something, in a crash test.

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod driver;
 pub mod error;
 pub mod events;
+pub mod guard;
 pub mod health;
 pub mod key;
 pub mod leader;

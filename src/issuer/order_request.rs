@@ -99,14 +99,6 @@ pub fn plan(
     }
 }
 
-/// What is said once the Order is created.
-pub fn created(order: &ObjectKey) -> Said {
-    Said {
-        reason: reason::ORDER_CREATED,
-        message: format!("Created Order resource {order}"),
-    }
-}
-
 /// What is said while the Order has not said anything yet: the same as of a pending one, so that the
 /// request is not written again when it does.
 pub fn waiting(order: &ObjectKey) -> Said {
@@ -130,22 +122,6 @@ pub fn name_taken(order: &ObjectKey) -> Said {
         message: format!(
             "Order {order} exists and belongs to another object: delete it if it is left over"
         ),
-    }
-}
-
-/// What is said when the Order could not be created, for `cause`.
-pub fn not_created(order: &ObjectKey, cause: &dyn std::error::Error) -> Said {
-    Said {
-        reason: reason::ORDER_CREATING_ERROR,
-        message: format!("Failed create new order resource {order}: {cause}"),
-    }
-}
-
-/// What is said when the Order could not be read, for `cause`.
-pub fn not_read(order: &ObjectKey, cause: &dyn std::error::Error) -> Said {
-    Said {
-        reason: reason::ORDER_GET_ERROR,
-        message: format!("Failed to get order resource {order}: {cause}"),
     }
 }
 

@@ -12,9 +12,11 @@ mod book;
 mod ca;
 mod chart;
 mod dns01;
+mod events;
 mod healing;
 mod http01;
 mod identity;
+mod issue;
 mod issuer;
 mod leader;
 mod names;
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
 /// Those that are alone come last: the shared operator is stopped for them.
 #[rustfmt::skip]
 fn tell(book: &mut Book) {
+    book.without_operator("acme::addresses_and_validity", acme::addresses_and_validity);
     book.without_operator("acme::every_account_key", acme::every_account_key);
     book.without_operator("acme::external_account", acme::external_account);
     book.without_operator("acme::order_to_revocation", acme::order_to_revocation);
@@ -61,6 +64,7 @@ fn tell(book: &mut Book) {
     book.without_operator("chart::a_switch_that_would_fail_is_not_begun", chart::a_switch_that_would_fail_is_not_begun);
     book.without_operator("chart::the_plain_manifest_applies", chart::the_plain_manifest_applies);
     book.without_operator("chart::rights_are_what_they_should_be", chart::rights_are_what_they_should_be);
+    book.without_operator("events::users_are_told", events::users_are_told);
 
     book.beside("ca::nonces", ca::nonces_and_authorizations);
     book.beside("ca::profile", ca::a_profile_is_chosen);
@@ -84,6 +88,8 @@ fn tell(book: &mut Book) {
     book.beside("http01::class", http01::a_class_goes_by_its_annotation);
     book.beside("http01::name", http01::an_ingress_is_edited_and_put_back);
     book.beside("http01::address", http01::an_address_is_proven);
+    book.beside("issue::by_dns01", issue::by_dns01);
+    book.beside("issue::by_http01", issue::by_http01);
     book.beside("issuer::account", issuer::an_account_is_registered_once);
     book.beside("issuer::cluster_issuer", issuer::a_cluster_issuer_has_its_secrets_elsewhere);
     book.beside("issuer::external_account", issuer::an_external_account_is_bound_once);
@@ -93,6 +99,7 @@ fn tell(book: &mut Book) {
     book.beside("names::solvers", names::each_name_has_its_solver);
     book.beside("names::no_solver", names::a_name_without_a_solver_waits_for_one);
 
+    book.alone("issue::another_operator_goes_on", issue::another_operator_goes_on);
     book.alone("admission::certificates", admission::certificates);
     book.alone("admission::challenges", admission::challenges);
     book.alone("admission::issuers", admission::issuers);
@@ -101,6 +108,7 @@ fn tell(book: &mut Book) {
     book.alone("admission::requests", admission::requests);
     book.alone("healing::the_ca_says_no", healing::the_ca_says_no);
     book.alone("healing::undecodable", healing::what_does_not_decode_is_passed_over);
+    book.alone("chart::the_operator_is_refused_nothing", chart::the_operator_is_refused_nothing);
     book.alone("identity::written_down", identity::the_requester_is_written_down);
     book.alone("identity::where_it_cannot_be", identity::where_it_cannot_be_nothing_else_is_claimed);
     book.alone("leader::one_replica_leads", leader::one_replica_leads);

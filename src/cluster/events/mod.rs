@@ -126,7 +126,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Send until `stop`, then what is in the queue, as far as it goes in two seconds.
+    /// Send until `stop`, then what is in the queue and the counts, as far as it goes in two seconds.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut sending = JoinSet::new();
         let mut flush = interval(FLUSH);
@@ -147,6 +147,7 @@ impl Recorder {
             while let Some(note) = self.notes.recv().await {
                 self.take(&note, &mut sending).await;
             }
+            self.flush(&mut sending).await;
             while sending.join_next().await.is_some() {}
         };
         if timeout(GRACE, rest).await.is_err() {
