@@ -11,6 +11,7 @@ mod bed;
 mod book;
 mod chart;
 mod events;
+mod crash;
 mod identity;
 mod issue;
 mod issuer;
@@ -18,6 +19,7 @@ mod leader;
 #[path = "../objects/mod.rs"]
 mod objects;
 mod roundtrip;
+mod work;
 
 use std::process::ExitCode;
 
@@ -77,6 +79,8 @@ fn tell(book: &mut Book) {
     book.alone("admission::orders", admission::orders);
     book.alone("admission::requests", admission::requests);
     book.alone("chart::the_operator_is_refused_nothing", chart::the_operator_is_refused_nothing);
+    book.alone("crash::dns01", crash::at_every_request_of_dns01);
+    book.alone("crash::http01", crash::at_every_request_of_http01);
     book.alone("identity::written_down", identity::the_requester_is_written_down);
     book.alone("identity::where_it_cannot_be", identity::where_it_cannot_be_nothing_else_is_claimed);
     book.alone("leader::one_replica_leads", leader::one_replica_leads);
