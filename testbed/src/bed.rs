@@ -320,7 +320,10 @@ fn serve_names(address: IpAddr) -> Result<dns::Server> {
         .record(&format!("*.{ZONE}"), Data::Address(address));
     let lagging = Zone::new(LAGGING_ZONE)
         .server(&format!("ns1.{LAGGING_ZONE}"), server.ip())
-        .server(&format!("ns2.{LAGGING_ZONE}"), Ipv4Addr::new(127, 0, 0, 2).into());
+        .server(
+            &format!("ns2.{LAGGING_ZONE}"),
+            Ipv4Addr::new(127, 0, 0, 2).into(),
+        );
     dns::Server::start(dns::Options {
         address: server.ip(),
         port: server.port(),

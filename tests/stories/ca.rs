@@ -31,7 +31,10 @@ pub(crate) async fn nonces_and_authorizations(bed: &Bed) -> Result<()> {
         site.ask("second", &[name]).await?;
         site.issued("second", &[name]).await?;
         let proven = challenges.ways().len();
-        ensure!(proven == usize::from(reused == 0), "{reused}: {proven} challenges");
+        ensure!(
+            proven == usize::from(reused == 0),
+            "{reused}: {proven} challenges"
+        );
         site.is_tidy().await?;
         // Every request that failed was tried again within the same step.
         ensure!(site.requests().await?.len() == 2);
@@ -46,7 +49,8 @@ pub(crate) async fn a_profile_is_chosen(bed: &Bed) -> Result<()> {
     bed.host(name)?;
     site.change_issuer(json!({"profile": "fast"})).await?;
     site.ask("www", &[name]).await?;
-    site.says("www", "use one of: classic, default, shortlived").await?;
+    site.says("www", "use one of: classic, default, shortlived")
+        .await?;
     site.change_issuer(json!({"profile": "shortlived"})).await?;
     let leaf = site.issued("www", &[name]).await?.leaf;
     let lifetime = leaf.not_before.duration_until(leaf.not_after);
@@ -77,7 +81,10 @@ pub(crate) async fn the_preferred_chain_is_taken(bed: &Bed) -> Result<()> {
         let text = String::from_utf8_lossy(issued.entry("tls.crt")).into_owned();
         let last = text.rfind("-----BEGIN").map_or("", |at| &text[at..]);
         let top = CertificateFacts::from_pem(last)?;
-        ensure!(top.issuer_common_name.as_deref() == Some(root.as_str()), "{top:?}");
+        ensure!(
+            top.issuer_common_name.as_deref() == Some(root.as_str()),
+            "{top:?}"
+        );
     }
     Ok(())
 }
@@ -89,13 +96,16 @@ pub(crate) async fn down_and_back(bed: &Bed) -> Result<()> {
     let nowhere = Data::Address(Ipv4Addr::LOCALHOST.into());
     bed.dns().set_record(name, &nowhere)?;
     site.ask("www", &[name]).await?;
-    site.says("www", "Waiting for HTTP-01 of down.example.com: http://").await?;
+    site.says("www", "Waiting for HTTP-01 of down.example.com: http://")
+        .await?;
     let requests = site.requests().await?;
     site.pebble.unplug();
     // Seen by us, and the CA cannot be told.
     bed.host(name)?;
     let url = site.pebble.directory_url().trim_end_matches("/dir");
-    let state = site.says("www", &format!("cannot connect to {url}")).await?;
+    let state = site
+        .says("www", &format!("cannot connect to {url}"))
+        .await?;
     ensure!(!state.ready && !state.message.contains('\n'), "{state:?}");
     site.pebble.plug().await?;
     site.issued("www", &[name]).await?;
@@ -132,14 +142,16 @@ pub(crate) async fn an_external_account_leads_to_a_secret(bed: &Bed) -> Result<(
     let name = "eab.example.com";
     bed.host(name)?;
     site.ask("www", &[name]).await?;
-    site.says("www", "set spec.acme.externalAccountBinding").await?;
+    site.says("www", "set spec.acme.externalAccountBinding")
+        .await?;
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "eab"},
         "stringData": {"mac": mac},
     });
     site.namespace.apply_all(&[secret]).await?;
     let binding = json!({"keyID": "kid-1", "keySecretRef": {"name": "eab", "key": "mac"}});
-    site.change_issuer(json!({"externalAccountBinding": binding})).await?;
+    site.change_issuer(json!({"externalAccountBinding": binding}))
+        .await?;
     site.issued("www", &[name]).await?;
     site.is_tidy().await
 }

@@ -47,7 +47,10 @@ pub(crate) async fn an_alias_is_followed(bed: &Bed) -> Result<()> {
     let mut solver = bed.dns01("tsig");
     solver["cnameStrategy"] = json!("Follow");
     let site = Site::new(bed, "dns01-alias", json!([{"dns01": solver}])).await?;
-    let (alias, target) = ("_acme-challenge.alias.example.com", format!("alias.{ALIAS_ZONE}"));
+    let (alias, target) = (
+        "_acme-challenge.alias.example.com",
+        format!("alias.{ALIAS_ZONE}"),
+    );
     let data = Data::Cname(target.clone());
     bed.dns().set_record(alias, &data)?;
     site.ask("alias", &["alias.example.com"]).await?;
@@ -87,7 +90,10 @@ pub(crate) async fn a_wrong_key_is_told_and_put_right(bed: &Bed) -> Result<()> {
 
     site.namespace.apply_all(&[bed.tsig_secret("key")]).await?;
     site.issued("key", &[name]).await?;
-    ensure!(site.requests().await? == requests, "it healed without a new request");
+    ensure!(
+        site.requests().await? == requests,
+        "it healed without a new request"
+    );
     ensure!(requests.len() == 1);
     let refused = bed.dns().updates().into_iter().any(|update| {
         update.code == ResponseCode::NotAuth && format!("{:?}", update.changes).contains(name)
@@ -100,7 +106,9 @@ pub(crate) async fn a_wrong_key_is_told_and_put_right(bed: &Bed) -> Result<()> {
 pub(crate) async fn a_lagging_server_is_waited_for(bed: &Bed) -> Result<()> {
     let site = Site::new(bed, "dns01-lag", json!([{"dns01": bed.dns01("tsig")}])).await?;
     let address = Ipv4Addr::new(127, 0, 0, 2);
-    let secondary = bed.dns().secondary(address.into(), bed.dns().addr().port())?;
+    let secondary = bed
+        .dns()
+        .secondary(address.into(), bed.dns().addr().port())?;
     let name = format!("www.{LAGGING_ZONE}");
     site.ask("lag", &[&name]).await?;
     let told = format!(
@@ -109,7 +117,10 @@ pub(crate) async fn a_lagging_server_is_waited_for(bed: &Bed) -> Result<()> {
     );
     site.says("lag", &told).await?;
     let log = site.pebble.log().await;
-    ensure!(!log.contains("POST /chalZ/"), "the CA was told too early: {log}");
+    ensure!(
+        !log.contains("POST /chalZ/"),
+        "the CA was told too early: {log}"
+    );
     ensure!(secondary.queries() > 0);
     secondary.release();
     site.issued("lag", &[&name]).await?;
@@ -137,7 +148,9 @@ pub(crate) async fn a_cluster_issuer_has_its_key_elsewhere(bed: &Bed) -> Result<
         elsewhere.delete(name, &DeleteParams::default()).await?;
     }
     let issuers: Api<ClusterIssuer> = Api::all(bed.client().clone());
-    issuers.delete("dns01-cluster", &DeleteParams::default()).await?;
+    issuers
+        .delete("dns01-cluster", &DeleteParams::default())
+        .await?;
     Ok(())
 }
 
@@ -157,7 +170,9 @@ pub(crate) async fn a_deletion_on_the_way_takes_the_record_away(bed: &Bed) -> Re
     })
     .await?;
     let certificates: Api<Certificate> = site.api();
-    certificates.delete("gone", &DeleteParams::default()).await?;
+    certificates
+        .delete("gone", &DeleteParams::default())
+        .await?;
     site.is_tidy().await?;
     ensure!(bed.dns().records(&record, RecordType::TXT).len() == 1);
     until("the key and the request are gone", SOON, async || {
@@ -169,7 +184,10 @@ pub(crate) async fn a_deletion_on_the_way_takes_the_record_away(bed: &Bed) -> Re
         ensure!(left.is_empty(), "{left:?}");
         let mut secrets = site.names::<Secret>().await?;
         secrets.sort();
-        ensure!(secrets == ["Secret ca-account", "Secret tsig"], "{secrets:?}");
+        ensure!(
+            secrets == ["Secret ca-account", "Secret tsig"],
+            "{secrets:?}"
+        );
         Ok(())
     })
     .await

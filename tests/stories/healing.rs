@@ -31,11 +31,15 @@ pub(crate) async fn dns_points_elsewhere(bed: &Bed) -> Result<()> {
     let nowhere = Data::Address(Ipv4Addr::LOCALHOST.into());
     bed.dns().set_record(host, &nowhere)?;
     site.ask("www", &[host]).await?;
-    let start = format!("Waiting for HTTP-01 of {host}: http://{host}:{port}/.well-known/acme-challenge/");
+    let start =
+        format!("Waiting for HTTP-01 of {host}: http://{host}:{port}/.well-known/acme-challenge/");
     let state = site.says("www", &start).await?;
     ensure!(state.message.contains("Connection refused"), "{state:?}");
     ensure!(state.message.contains("; next check in "), "{state:?}");
-    ensure!(!state.message.contains('\n') && state.reason == "DoesNotExist", "{state:?}");
+    ensure!(
+        !state.message.contains('\n') && state.reason == "DoesNotExist",
+        "{state:?}"
+    );
     let issuing = site.condition("www", "Issuing").await?;
     ensure!(issuing.message.unwrap_or_default().starts_with(&start));
     let requests = site.requests().await?;
@@ -62,12 +66,19 @@ pub(crate) async fn the_ca_says_no(bed: &Bed) -> Result<()> {
     site.ask("www", &[host]).await?;
     let start = "The certificate request has failed to complete and will be retried: ";
     let state = site.says("www", start).await?;
-    ensure!(state.message.contains(&format!("HTTP-01 of {host}: ")), "{state:?}");
+    ensure!(
+        state.message.contains(&format!("HTTP-01 of {host}: ")),
+        "{state:?}"
+    );
     ensure!(state.message.contains("connection refused"), "{state:?}");
     ensure!(state.message.contains("; next try at 2"), "{state:?}");
     ensure!(!state.message.contains('\n'), "{state:?}");
     let failed: Certificate = site.api().get("www").await?;
-    ensure!(failed.status.is_some_and(|status| status.failed_issuance_attempts.is_some()));
+    ensure!(
+        failed
+            .status
+            .is_some_and(|status| status.failed_issuance_attempts.is_some())
+    );
 
     bed.host(host)?;
     site.issued("www", &[host]).await?;
@@ -117,9 +128,21 @@ pub(crate) async fn a_secret_is_tampered_with(bed: &Bed) -> Result<()> {
         let label = |key: &str| now.labels().get(key).map(String::as_str);
         let annotation = |key: &str| now.annotations().get(key).map(String::as_str);
         ensure!(label("team") == Some("web"), "{:?}", now.metadata);
-        ensure!(label("controller.cert-manager.io/fao") == Some("true"), "{:?}", now.metadata);
-        ensure!(annotation("example.com/note") == Some("ours"), "{:?}", now.metadata);
-        ensure!(annotation("cert-manager.io/issuer-name") == Some("ca"), "{:?}", now.metadata);
+        ensure!(
+            label("controller.cert-manager.io/fao") == Some("true"),
+            "{:?}",
+            now.metadata
+        );
+        ensure!(
+            annotation("example.com/note") == Some("ours"),
+            "{:?}",
+            now.metadata
+        );
+        ensure!(
+            annotation("cert-manager.io/issuer-name") == Some("ca"),
+            "{:?}",
+            now.metadata
+        );
         Ok(now)
     })
     .await?;
@@ -130,9 +153,15 @@ pub(crate) async fn a_secret_is_tampered_with(bed: &Bed) -> Result<()> {
     // The same kind of key, of another certificate.
     site.ask("other", &["tampered-2.example.com"]).await?;
     let other = site.issued("other", &["tampered-2.example.com"]).await?;
-    let key = other.secret.data.as_ref().and_then(|data| data.get("tls.key"));
+    let key = other
+        .secret
+        .data
+        .as_ref()
+        .and_then(|data| data.get("tls.key"));
     let patch = Patch::Merge(json!({"data": {"tls.key": key}}));
-    secrets.patch("www", &PatchParams::default(), &patch).await?;
+    secrets
+        .patch("www", &PatchParams::default(), &patch)
+        .await?;
     let second = site.issued_as("www", 2, &[name]).await?;
     ensure!(second.leaf.serial != first.leaf.serial);
     Ok(())
@@ -177,7 +206,10 @@ pub(crate) async fn a_deletion_on_the_way_takes_the_routes_away(bed: &Bed) -> Re
         ensure!(left.is_empty(), "{left:?}");
         let mut secrets = site.names::<Secret>().await?;
         secrets.sort();
-        ensure!(secrets == ["Secret ca-account", "Secret tsig"], "{secrets:?}");
+        ensure!(
+            secrets == ["Secret ca-account", "Secret tsig"],
+            "{secrets:?}"
+        );
         Ok(())
     })
     .await
@@ -191,7 +223,8 @@ pub(crate) async fn what_is_not_supported_is_told(bed: &Bed) -> Result<()> {
     let state = site.says("gateway", "http01.gatewayHTTPRoute").await?;
     ensure!(state.message.contains("not supported"), "{state:?}");
 
-    let other = json!([{"dns01": {"cloudflare": {"apiTokenSecretRef": {"name": "t", "key": "k"}}}}]);
+    let other =
+        json!([{"dns01": {"cloudflare": {"apiTokenSecretRef": {"name": "t", "key": "k"}}}}]);
     site.change_issuer(json!({"solvers": other})).await?;
     site.ask("cloud", &["cloud.example.com"]).await?;
     let state = site.says("cloud", "dns01.cloudflare").await?;
@@ -207,10 +240,12 @@ pub(crate) async fn what_is_not_supported_is_told(bed: &Bed) -> Result<()> {
     let state = site.says("private", "spec.ca is not supported").await?;
     ensure!(state.message.contains("\"private\""), "{state:?}");
 
-    let keystores = json!({"pkcs12": {"create": true, "passwordSecretRef": {"name": "p", "key": "k"}}});
+    let keystores =
+        json!({"pkcs12": {"create": true, "passwordSecretRef": {"name": "p", "key": "k"}}});
     let spec = json!({"dnsNames": ["b.example.com"], "keystores": keystores});
     site.ask_for("keystore", spec).await?;
-    site.says("keystore", "spec.keystores.pkcs12 is not supported").await?;
+    site.says("keystore", "spec.keystores.pkcs12 is not supported")
+        .await?;
     Ok(())
 }
 
@@ -220,26 +255,47 @@ pub(crate) async fn what_does_not_decode_is_passed_over(bed: &Bed) -> Result<()>
     let operator = bed.operator(&options).await?;
     let site = Site::new(bed, "undecodable", json!([{"dns01": bed.dns01("tsig")}])).await?;
     let garbage = [
-        ("certificates.cert-manager.io", "Certificate", "cert-manager.io", json!({
-            "secretName": "broken", "dnsNames": ["broken.example.com"],
-            "issuerRef": {"name": "ca"}, "privateKey": {"algorithm": "Dilithium"},
-        })),
-        ("issuers.cert-manager.io", "Issuer", "cert-manager.io", json!({"acme": "yes, please"})),
-        ("orders.acme.cert-manager.io", "Order", "acme.cert-manager.io", json!({"dnsNames": 7})),
+        (
+            "certificates.cert-manager.io",
+            "Certificate",
+            "cert-manager.io",
+            json!({
+                "secretName": "broken", "dnsNames": ["broken.example.com"],
+                "issuerRef": {"name": "ca"}, "privateKey": {"algorithm": "Dilithium"},
+            }),
+        ),
+        (
+            "issuers.cert-manager.io",
+            "Issuer",
+            "cert-manager.io",
+            json!({"acme": "yes, please"}),
+        ),
+        (
+            "orders.acme.cert-manager.io",
+            "Order",
+            "acme.cert-manager.io",
+            json!({"dnsNames": 7}),
+        ),
     ];
     for (definition, kind, group, spec) in garbage {
         write_anything(&site, definition, kind, group, spec).await?;
     }
     site.ask("first", &["decode-1.example.com"]).await?;
     site.issued("first", &["decode-1.example.com"]).await?;
-    ensure!(operator.log().contains("broken"), "the log names what cannot be read");
+    ensure!(
+        operator.log().contains("broken"),
+        "the log names what cannot be read"
+    );
     ensure!(operator.stop().await?.success());
 
     "operator-again".clone_into(&mut options.name);
     let operator = bed.operator(&options).await?;
     site.ask("second", &["decode-2.example.com"]).await?;
     site.issued("second", &["decode-2.example.com"]).await?;
-    ensure!(operator.log().contains("broken"), "the log names what cannot be read");
+    ensure!(
+        operator.log().contains("broken"),
+        "the log names what cannot be read"
+    );
 
     // Put right, it is like any other.
     let good = certificate("broken", json!({"dnsNames": ["broken.example.com"]}))?;
@@ -253,7 +309,11 @@ pub(crate) async fn what_does_not_decode_is_passed_over(bed: &Bed) -> Result<()>
         .delete("broken", &DeleteParams::default())
         .await?;
     let issuers: Api<Issuer> = site.api();
-    issuers.delete("broken", &DeleteParams::default()).await.map(drop).or_else(|_| Ok(()))
+    issuers
+        .delete("broken", &DeleteParams::default())
+        .await
+        .map(drop)
+        .or_else(|_| Ok(()))
 }
 
 /// Create `broken` of a kind whose definition checks nothing for that moment.
@@ -276,21 +336,30 @@ async fn write_anything(
     let api = dynamic(site, kind, group);
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1", kind));
     let object = DynamicObject::new("broken", &resource).data(json!({"spec": spec}));
-    let created = until("the definition to check nothing", Duration::from_secs(20), async || {
-        Ok(api.create(&params, &object).await?)
-    })
+    let created = until(
+        "the definition to check nothing",
+        Duration::from_secs(20),
+        async || Ok(api.create(&params, &object).await?),
+    )
     .await;
 
     let mut closed = before;
     closed.metadata.resource_version = opened.metadata.resource_version;
     definitions.replace(definition, &params, &closed).await?;
     created?;
-    until("the definition to check again", Duration::from_secs(20), async || {
-        let params = PostParams { dry_run: true, ..PostParams::default() };
-        let again = DynamicObject::new("broken-again", &resource).data(object.data.clone());
-        ensure!(api.create(&params, &again).await.is_err());
-        Ok(())
-    })
+    until(
+        "the definition to check again",
+        Duration::from_secs(20),
+        async || {
+            let params = PostParams {
+                dry_run: true,
+                ..PostParams::default()
+            };
+            let again = DynamicObject::new("broken-again", &resource).data(object.data.clone());
+            ensure!(api.create(&params, &again).await.is_err());
+            Ok(())
+        },
+    )
     .await
 }
 

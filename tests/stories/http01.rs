@@ -3,9 +3,7 @@
 use std::net::Ipv4Addr;
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::{
-    core::v1::Service, discovery::v1::EndpointSlice, networking::v1::Ingress,
-};
+use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice, networking::v1::Ingress};
 use kube::{ResourceExt, api::ListParams};
 use serde_json::{Value, json};
 use testbed::{Bed, dns::Data, process::wait::until};
@@ -27,7 +25,8 @@ pub(crate) async fn a_route_is_made_and_taken_away(bed: &Bed) -> Result<()> {
     let host = "route.example.com";
     nowhere(bed, host)?;
     site.ask("www", &[host]).await?;
-    site.says("www", "Waiting for HTTP-01 of route.example.com: ").await?;
+    site.says("www", "Waiting for HTTP-01 of route.example.com: ")
+        .await?;
 
     let ingress: Ingress = only(&site).await?;
     ensure!(ingress.labels()["team"] == "web", "{ingress:?}");
@@ -36,7 +35,10 @@ pub(crate) async fn a_route_is_made_and_taken_away(bed: &Bed) -> Result<()> {
     let spec = ingress.spec.context("an empty Ingress")?;
     ensure!(spec.ingress_class_name.as_deref() == Some("traefik"));
     let rules = spec.rules.unwrap_or_default();
-    ensure!(rules.len() == 1 && rules[0].host.as_deref() == Some(host), "{rules:?}");
+    ensure!(
+        rules.len() == 1 && rules[0].host.as_deref() == Some(host),
+        "{rules:?}"
+    );
     let service: Service = only(&site).await?;
     let spec = service.spec.context("an empty Service")?;
     ensure!(spec.type_.as_deref() == Some("ClusterIP"));
@@ -57,10 +59,15 @@ pub(crate) async fn a_class_goes_by_its_annotation(bed: &Bed) -> Result<()> {
     let host = "class.example.com";
     nowhere(bed, host)?;
     site.ask("www", &[host]).await?;
-    site.says("www", "Waiting for HTTP-01 of class.example.com: ").await?;
+    site.says("www", "Waiting for HTTP-01 of class.example.com: ")
+        .await?;
     let ingress: Ingress = only(&site).await?;
     ensure!(ingress.annotations()["kubernetes.io/ingress.class"] == "traefik");
-    ensure!(ingress.spec.is_some_and(|spec| spec.ingress_class_name.is_none()));
+    ensure!(
+        ingress
+            .spec
+            .is_some_and(|spec| spec.ingress_class_name.is_none())
+    );
     bed.host(host)?;
     site.issued("www", &[host]).await?;
     site.is_tidy().await
@@ -114,7 +121,10 @@ pub(crate) async fn an_ingress_is_edited_and_put_back(bed: &Bed) -> Result<()> {
     ensure!(after == before);
     ensure!(site.names::<Ingress>().await? == ["Ingress shop"]);
     until("the Services are gone", SOON, async || {
-        let left = [site.names::<Service>().await?, site.names::<EndpointSlice>().await?];
+        let left = [
+            site.names::<Service>().await?,
+            site.names::<EndpointSlice>().await?,
+        ];
         ensure!(left.concat().is_empty(), "{left:?}");
         Ok(())
     })
@@ -130,7 +140,11 @@ pub(crate) async fn an_address_is_proven(bed: &Bed) -> Result<()> {
     let spec = json!({"ipAddresses": [address], "dnsNames": [host]});
     site.ask_for("www", spec).await?;
     let issued = site.issued("www", &[&address, host]).await?;
-    ensure!(issued.leaf.names.ips == [bed.address()], "{:?}", issued.leaf.names);
+    ensure!(
+        issued.leaf.names.ips == [bed.address()],
+        "{:?}",
+        issued.leaf.names
+    );
     site.is_tidy().await
 }
 

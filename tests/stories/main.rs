@@ -11,6 +11,7 @@ mod bed;
 mod book;
 mod ca;
 mod chart;
+mod crash;
 mod dns01;
 mod events;
 mod healing;
@@ -24,6 +25,7 @@ mod names;
 mod objects;
 mod roundtrip;
 mod site;
+mod work;
 
 use std::process::ExitCode;
 
@@ -109,6 +111,8 @@ fn tell(book: &mut Book) {
     book.alone("healing::the_ca_says_no", healing::the_ca_says_no);
     book.alone("healing::undecodable", healing::what_does_not_decode_is_passed_over);
     book.alone("chart::the_operator_is_refused_nothing", chart::the_operator_is_refused_nothing);
+    book.alone("crash::dns01", crash::at_every_request_of_dns01);
+    book.alone("crash::http01", crash::at_every_request_of_http01);
     book.alone("identity::written_down", identity::the_requester_is_written_down);
     book.alone("identity::where_it_cannot_be", identity::where_it_cannot_be_nothing_else_is_claimed);
     book.alone("leader::one_replica_leads", leader::one_replica_leads);

@@ -46,8 +46,10 @@ pub(crate) async fn each_name_has_its_solver(bed: &Bed) -> Result<()> {
         ("exact.zone.example.com", ChallengeType::Http01),
     ]);
     let ways = challenges.ways();
-    let ways: BTreeMap<&str, ChallengeType> =
-        ways.iter().map(|(name, way)| (name.as_str(), *way)).collect();
+    let ways: BTreeMap<&str, ChallengeType> = ways
+        .iter()
+        .map(|(name, way)| (name.as_str(), *way))
+        .collect();
     ensure!(ways == wanted, "{ways:?}");
     drop(challenges);
 
@@ -56,7 +58,10 @@ pub(crate) async fn each_name_has_its_solver(bed: &Bed) -> Result<()> {
     site.ask("unlabelled", &["label.example.com"]).await?;
     site.issued("unlabelled", &["label.example.com"]).await?;
     let ways = challenges.ways();
-    ensure!(ways["label.example.com"] == ChallengeType::Http01, "{ways:?}");
+    ensure!(
+        ways["label.example.com"] == ChallengeType::Http01,
+        "{ways:?}"
+    );
     site.is_tidy().await
 }
 
@@ -70,7 +75,8 @@ pub(crate) async fn a_name_without_a_solver_waits_for_one(bed: &Bed) -> Result<(
     let state = site.says("www", name).await?;
     ensure!(state.message.contains("solver"), "{state:?}");
     let requests = site.requests().await?;
-    site.change_issuer(json!({"solvers": [{"http01": bed.http01()}]})).await?;
+    site.change_issuer(json!({"solvers": [{"http01": bed.http01()}]}))
+        .await?;
     site.issued("www", &[name]).await?;
     ensure!(site.requests().await? == requests);
     site.is_tidy().await

@@ -99,9 +99,7 @@ impl<'a> Site<'a> {
     pub(crate) async fn change_issuer(&self, settings: Value) -> Result<()> {
         let patch = Patch::Merge(json!({"spec": {"acme": settings}}));
         let issuers: Api<certwright::api::issuer::Issuer> = self.api();
-        issuers
-            .patch("ca", &PatchParams::default(), &patch)
-            .await?;
+        issuers.patch("ca", &PatchParams::default(), &patch).await?;
         Ok(())
     }
 
@@ -204,7 +202,11 @@ impl<'a> Site<'a> {
             let _ended = changes
                 .try_for_each(|challenge| {
                     let spec = challenge.spec;
-                    let star = if spec.wildcard == Some(true) { "*." } else { "" };
+                    let star = if spec.wildcard == Some(true) {
+                        "*."
+                    } else {
+                        ""
+                    };
                     told.lock()
                         .unwrap_or_else(PoisonError::into_inner)
                         .insert(format!("{star}{}", spec.dns_name), spec.type_);
