@@ -124,7 +124,7 @@ impl CertificateSigningRequest {
 }
 
 /// Whether a name in DER has no attribute.
-fn is_empty_sequence(der: &[u8]) -> bool {
+pub(super) fn is_empty_sequence(der: &[u8]) -> bool {
     der == [0x30, 0x00]
 }
 
