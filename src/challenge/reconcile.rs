@@ -36,7 +36,7 @@ use crate::{
         pace::Pace,
         write::{self, api_of},
     },
-    issuer::{Issuers, Sessions, ca::CaError},
+    issuer::{Issuers, Sessions, refusal::CaError},
 };
 
 /// How long the removal of a proof may hold up what waits for the outcome of its challenge.

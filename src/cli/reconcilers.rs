@@ -29,12 +29,15 @@ use crate::{
         report::Report,
     },
     issuer::{
-        SecretVersion, Sessions,
+        LocalSigners, SecretVersion, Sessions,
         reconcile::{IssuerReconciler, TIMEOUT as ISSUER_TIMEOUT},
+        sessions::SecretVersions,
     },
     net::{self, dns},
     order::reconcile::OrderReconciler,
-    request::{identity::Requester, reconcile::RequestReconciler, signers::SignersReconciler},
+    request::{
+        identity::Requester, plan::Served, reconcile::RequestReconciler, signers::SignersReconciler,
+    },
     route::RouteReconciler,
     solver::http01::{check::Checker, endpoints::Endpoints},
 };
@@ -94,7 +97,7 @@ pub(super) fn start(
         requester,
     } = parts;
     let observer: Arc<dyn Observer> = Arc::new(Report::new(metrics.clone(), events.clone()));
-    let versions = {
+    let versions: SecretVersions = {
         let caches = caches.clone();
         Arc::new(move |key: &_| {
             let (uid, resource_version) = caches.secret_version(key)?;
@@ -108,6 +111,8 @@ pub(super) fn start(
         metrics,
         fault_point,
     });
+    let local = LocalSigners::new(client.clone(), Arc::clone(&versions), clock.clone());
+    let local = Arc::new(local);
     let sessions = Arc::new(Sessions::new(client.clone(), versions, ca, clock.clone()));
     let dns = dns::Client::new(net::http::Options::default().client()?)
         .with_authority_port(settings.dns01.authoritative_port);
@@ -135,14 +140,22 @@ pub(super) fn start(
 
     if wants(Controller::Issuers) {
         let cache = Arc::clone(&caches.issuers.namespaced);
-        let reconciler =
-            IssuerReconciler::new(cache, caches.issuers.clone(), Arc::clone(&sessions));
+        let reconciler = IssuerReconciler::new(
+            cache,
+            caches.issuers.clone(),
+            Arc::clone(&sessions),
+            Arc::clone(&local),
+        );
         starter.start(reconciler, &queues.issuers, issuer_options());
     }
     if wants(Controller::ClusterIssuers) {
         let cache = Arc::clone(&caches.issuers.cluster);
-        let reconciler =
-            IssuerReconciler::new(cache, caches.issuers.clone(), Arc::clone(&sessions));
+        let reconciler = IssuerReconciler::new(
+            cache,
+            caches.issuers.clone(),
+            Arc::clone(&sessions),
+            Arc::clone(&local),
+        );
         starter.start(reconciler, &queues.cluster_issuers, issuer_options());
     }
     if wants(Controller::Certificates) {
@@ -160,7 +173,12 @@ pub(super) fn start(
             work(settings.concurrent_workers),
         );
     }
-    if wants(Controller::RequestsAcme) || wants(Controller::RequestApprover) {
+    let served = Served {
+        acme: wants(Controller::RequestsAcme),
+        ca: wants(Controller::RequestsCa),
+        self_signed: wants(Controller::RequestsSelfSigned),
+    };
+    if served != Served::NONE || wants(Controller::RequestApprover) {
         let reconciler = RequestReconciler {
             client: client.clone(),
             clock: clock.clone(),
@@ -169,7 +187,8 @@ pub(super) fn start(
             issuers: caches.issuers.clone(),
             events: events.clone(),
             approver: wants(Controller::RequestApprover),
-            signer: wants(Controller::RequestsAcme),
+            served,
+            local,
         };
         starter.start(
             reconciler,
