@@ -289,7 +289,7 @@ mod tests {
         let mut world = World::new(spec());
         world.spec().duration = Some("2160h".into());
         world.spec().is_ca = Some(true);
-        world.spec().usages = Some(vec![KeyUsage::ServerAuth]);
+        world.spec().usages = Some(vec![crate::api::usage::KeyUsage::ServerAuth]);
         world.certificate.metadata.labels = Some([("team".to_owned(), "a".to_owned())].into());
         let annotations = ["example.com/note", "kubectl.kubernetes.io/x"];
         world.certificate.metadata.annotations = Some(

@@ -551,18 +551,21 @@ mod tests {
             account: Some(known()),
             result: down(),
         };
-        assert_eq!(status_after(&old, Some(&acme), 2, &kept, at(T1)), old);
+        assert_eq!(
+            status_after(&old, Some(&AcmeIssuer::default()), 2, &kept, at(T1)),
+            old
+        );
         let lost = Checked {
             account: None,
             result: down(),
         };
-        let after = status_after(&old, Some(&acme), 2, &lost, at(T1));
+        let after = status_after(&old, Some(&AcmeIssuer::default()), 2, &lost, at(T1));
         assert_eq!(ready_of(&after).0, ConditionStatus::False);
         let unsupported = Checked {
             account: Some(known()),
             result: Err(Error::Unsupported(Unsupported::Vault)),
         };
-        let after = status_after(&old, Some(&acme), 2, &unsupported, at(T1));
+        let after = status_after(&old, Some(&AcmeIssuer::default()), 2, &unsupported, at(T1));
         assert_eq!(ready_of(&after).1, "NotSupported");
     }
 }

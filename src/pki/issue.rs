@@ -374,3 +374,6 @@ fn time(at: Timestamp) -> Result<Vec<u8>, Error> {
     der.extend(text.bytes());
     Ok(der)
 }
+
+#[cfg(test)]
+mod tests;

@@ -392,7 +392,7 @@ mod tests {
             "status": {"conditions": conditions},
         }))
         .unwrap();
-        request.spec.request = k8s_openapi::ByteString(csr().into_bytes());
+        request.spec.request = ByteString(csr().into_bytes());
         request.metadata = ObjectMeta {
             namespace: Some("web".into()),
             name: Some("www-1".into()),

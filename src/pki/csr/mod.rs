@@ -144,7 +144,7 @@ fn write_extension_request(writer: yasna::DERWriter<'_>, extensions: &[Extension
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::pki) mod tests {
     use x509_parser::{
         certification_request::X509CertificationRequest, cri_attributes::ParsedCriAttribute,
         prelude::FromDer,
@@ -162,7 +162,7 @@ pub(super) mod tests {
         PrivateKey::generate(KeyParameters::new(KeyAlgorithm::Ecdsa, None).unwrap()).unwrap()
     }
 
-    pub(super) fn full() -> RequestParameters {
+    pub(in crate::pki) fn full() -> RequestParameters {
         RequestParameters {
             subject: SubjectName::Fields(Subject {
                 common_name: "app.example.com".to_owned(),
