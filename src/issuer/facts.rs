@@ -226,7 +226,12 @@ mod tests {
         let mut issuer = ClusterIssuer::new("le", serde_json::from_value(acme()).unwrap());
         issuer.metadata = meta(None, "le");
         cluster.observe(issuer);
+        let ca = serde_json::from_value(json!({"ca": {"secretName": "root"}})).unwrap();
+        let mut issuer = Issuer::new("ca", ca);
+        issuer.metadata = meta(Some("web"), "ca");
+        namespaced.observe(issuer);
         for (namespace, name, issuers, cluster_issuers) in [
+            ("web", "root", 1, 0),
             ("web", "account", 1, 0),
             ("web", "eab", 1, 0),
             ("web", "tsig", 1, 0),

@@ -255,3 +255,6 @@ fn lifetime(asked: Option<&Duration>) -> Result<SignedDuration, String> {
         false => Err(format!("spec.duration {asked} is not positive")),
     }
 }
+
+#[cfg(test)]
+mod tests;

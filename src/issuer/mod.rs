@@ -1,7 +1,8 @@
 //! One file per kind of issuer.
 //!
 //! [`reconcile`] checks issuers and tells whether they are ready, [`order_request`] says what becomes
-//! of a request at an ACME issuer, [`Sessions`] speaks to its server.
+//! of a request at an ACME issuer, [`Sessions`] speaks to its server, [`LocalSigners`] sign with keys
+//! that are in the cluster.
 
 pub mod account;
 mod acme;

@@ -15,7 +15,7 @@ use crate::{
         order_request::Said,
         secret::{self, Entry},
     },
-    pki::{self, issue, key::PrivateKey},
+    pki::{self, csr::CsrFacts, issue, key::PrivateKey},
 };
 
 /// What kept a certificate from being signed.
@@ -70,7 +70,7 @@ impl LocalSigners {
             Err(Refused::Random) => return Err(SigningError::Random),
             Err(error) => return failed(reason::ERROR_GENERATING, error.to_string()),
         };
-        let is_nameless = input.csr.is_ok_and(|csr| csr.has_empty_subject());
+        let is_nameless = input.csr.is_ok_and(CsrFacts::has_empty_subject);
         let signed = job.run(move |template| {
             let key = PrivateKey::from_pem(&key).map_err(Trouble::Key)?;
             if key.public_key_hash().map_err(Trouble::Key)? != template.facts.public_key {

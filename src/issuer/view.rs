@@ -407,7 +407,7 @@ mod tests {
                 ready("True", "fine"),
                 Some((
                     "IssuerTypeMissing",
-                    "Issuer \"le\" cannot be used: the spec names no kind of issuer: set spec.acme",
+                    "Issuer \"le\" cannot be used: the spec names no kind of issuer: set spec.acme, spec.ca or spec.selfSigned",
                 )),
             ),
             (

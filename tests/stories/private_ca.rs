@@ -5,11 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::{Context, Result, ensure};
 use certwright::{
     api::{
-        condition::{self, ConditionStatus, RequestCondition},
+        condition::{self, RequestCondition},
         issuer::{ClusterIssuer, Issuer},
         request::{CertificateRequest, CertificateRequestStatus},
     },
-    issuer::facts::IssuerResource,
     pki::{
         certificate::CertificateFacts,
         chain::certificates,
@@ -208,7 +207,7 @@ pub(crate) async fn a_leaf_ends_with_its_ca(bed: &Bed) -> Result<()> {
     warned(&namespace, "LifetimeShortened", message).await
 }
 
-/// Requests without a Certificate are served in the same way, and never when they are denied.
+/// Requests without a Certificate are served in the same way: signed, waiting, or failed for good.
 pub(crate) async fn a_request_needs_no_certificate(bed: &Bed) -> Result<()> {
     let namespace = bed.namespace("by-hand").await?;
     let parameters = KeyParameters::new(KeyAlgorithm::Ecdsa, None)?;
@@ -262,22 +261,20 @@ pub(crate) async fn a_request_needs_no_certificate(bed: &Bed) -> Result<()> {
     )
     .await?;
 
-    // Who is denied gets nothing, whatever comes later.
+    // What waits for a CA that was taken away goes on when it is back, and may fail then.
     let ca = secret_named(&namespace, "ca").await?;
     let secrets: Api<Secret> = namespace.api();
     secrets.delete("ca", &DeleteParams::default()).await?;
     let issuers: Api<Issuer> = namespace.api();
     told(&issuers, "ca", "ErrGetKeyPair", "not found").await?;
-    let foreign = json!({"name": "ca", "kind": "Issuer", "group": "cert-manager.io"});
-    let mut denied = request("denied", "ca", &key, json!({}))?;
-    denied["spec"]["issuerRef"] = foreign;
-    denied["spec"]["usages"] = json!(["client auth"]);
-    namespace.apply_all(&[denied]).await?;
-    is(&requests, "denied", "Pending", "not found").await?;
-    let status = requests.get("denied").await?.status.context("none")?;
-    assert!(condition::is_true(status.conditions.as_ref(), "Approved"));
+    let mut late = request("late", "ca", &key, json!({}))?;
+    late["spec"]["usages"] = json!(["client auth"]);
+    namespace.apply_all(&[late]).await?;
+    let waiting = is(&requests, "late", "Pending", "not found").await?;
+    assert!(condition::is_true(waiting.conditions.as_ref(), "Approved"));
     namespace.apply_all(&[ca]).await?;
-    is(&requests, "denied", "Failed", "its usages are").await?;
+    let failed = is(&requests, "late", "Failed", "its usages are").await?;
+    assert!(failed.failure_time.is_some() && failed.certificate.is_none());
     Ok(())
 }
 

@@ -1,0 +1,365 @@
+//! Are keys read when they must be, and no more often? Does each trouble get its word?
+
+use std::sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use ::http::{Request, Response, StatusCode};
+use k8s_openapi::ByteString;
+use kube::client::Body;
+use serde_json::{Value, json};
+use tower::service_fn;
+
+use super::*;
+use crate::{
+    api::{issuer::Issuer, reference::IssuerRef},
+    issuer::{kind::Signer, view::Issuers},
+    pki::{
+        certificate::CertificateFacts,
+        csr::{CertificateSigningRequest, RequestParameters},
+        key::{KeyAlgorithm, KeyEncoding, KeyParameters, PrivateKey},
+        names::Names,
+    },
+};
+
+/// The data of the only Secret there is, if there is one, and its version.
+type Stored = (usize, Option<Value>);
+
+struct World {
+    signers: LocalSigners,
+    clock: Clock,
+    reads: Arc<AtomicUsize>,
+    stored: Arc<Mutex<Stored>>,
+}
+
+impl World {
+    fn new() -> Self {
+        let stored: Arc<Mutex<Stored>> = Arc::default();
+        let reads = Arc::new(AtomicUsize::new(0));
+        let (served, counted) = (Arc::clone(&stored), Arc::clone(&reads));
+        let service = service_fn(move |request: Request<Body>| {
+            assert_eq!(request.uri().path(), "/api/v1/namespaces/web/secrets/pair");
+            counted.fetch_add(1, Ordering::SeqCst);
+            let (version, data) = served.lock().unwrap().clone();
+            let (code, object) = match data {
+                Some(data) => (
+                    StatusCode::OK,
+                    json!({
+                        "apiVersion": "v1", "kind": "Secret", "data": data,
+                        "metadata": {
+                            "namespace": "web", "name": "pair", "uid": "s",
+                            "resourceVersion": version.to_string(),
+                        },
+                    }),
+                ),
+                None => (
+                    StatusCode::NOT_FOUND,
+                    json!({
+                        "kind": "Status", "apiVersion": "v1", "status": "Failure",
+                        "reason": "NotFound", "message": "not found", "code": 404,
+                    }),
+                ),
+            };
+            let body = Body::from(serde_json::to_vec(&object).unwrap());
+            let response = Response::builder().status(code).body(body).unwrap();
+            async move { Ok::<_, std::convert::Infallible>(response) }
+        });
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let known = Arc::clone(&stored);
+        let versions: SecretVersions = Arc::new(move |_| {
+            let (version, data) = known.lock().unwrap().clone();
+            data.map(|_| SecretVersion {
+                uid: "s".into(),
+                resource_version: version.to_string(),
+            })
+        });
+        let clock = Clock::default();
+        let cluster = Client::new(service, "default");
+        Self {
+            signers: LocalSigners::new(cluster, versions, clock.clone()),
+            clock,
+            reads,
+            stored,
+        }
+    }
+
+    fn store(&self, data: Option<Value>) {
+        let mut stored = self.stored.lock().unwrap();
+        *stored = (stored.0 + 1, data);
+    }
+
+    fn reads(&self) -> usize {
+        self.reads.load(Ordering::SeqCst)
+    }
+}
+
+fn text(text: &str) -> Value {
+    json!(ByteString(text.as_bytes().to_vec()))
+}
+
+fn pair(certificate: &str, key: &str) -> Option<Value> {
+    Some(json!({"tls.crt": text(certificate), "tls.key": text(key)}))
+}
+
+fn key() -> PrivateKey {
+    PrivateKey::generate(KeyParameters::new(KeyAlgorithm::Ecdsa, None).unwrap()).unwrap()
+}
+
+/// A CA that began a day ago and ends in ten, and its key.
+fn ca(clock: &Clock) -> (String, String) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut ca = rcgen::CertificateParams::default();
+    ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let day = |days: i64| {
+        let seconds = clock.now().as_second() + days * 86_400;
+        time::OffsetDateTime::from_unix_timestamp(seconds).unwrap()
+    };
+    (ca.not_before, ca.not_after) = (day(-1), day(10));
+    let certificate = ca.self_signed(&key).unwrap().pem();
+    (certificate, key.serialize_pem())
+}
+
+fn issuer(spec: Value) -> IssuerView {
+    let issuers = Issuers {
+        namespaced: Arc::default(),
+        cluster: Arc::default(),
+        cluster_resource_namespace: "system".into(),
+    };
+    let issuer: Issuer = serde_json::from_value(json!({
+        "apiVersion": "cert-manager.io/v1", "kind": "Issuer",
+        "metadata": {"namespace": "web", "name": "own", "uid": "i"}, "spec": spec,
+    }))
+    .unwrap();
+    issuers.namespaced.observe(issuer);
+    let reference = IssuerRef {
+        name: "own".into(),
+        ..IssuerRef::default()
+    };
+    issuers.lookup(&reference, "web").unwrap()
+}
+
+/// A request that a test changes.
+struct Asked {
+    annotations: BTreeMap<String, String>,
+    duration: Option<Duration>,
+    is_ca: bool,
+    csr: Result<CsrFacts, String>,
+    pem: String,
+}
+
+impl Asked {
+    fn by(key: &PrivateKey) -> Self {
+        let parameters = RequestParameters {
+            names: Names {
+                dns: vec!["a.example".to_owned()],
+                ..Names::default()
+            },
+            basic_constraints: true,
+            ..RequestParameters::default()
+        };
+        let pem = CertificateSigningRequest::build(&parameters, key)
+            .unwrap()
+            .to_pem();
+        let named = (
+            "cert-manager.io/private-key-secret-name".to_owned(),
+            "pair".to_owned(),
+        );
+        Self {
+            annotations: BTreeMap::from([named]),
+            duration: None,
+            is_ca: false,
+            csr: Ok(CsrFacts::from_pem(&pem).unwrap()),
+            pem,
+        }
+    }
+
+    async fn at(&self, world: &World, issuer: &IssuerView) -> Outcome {
+        let input = SigningInput {
+            namespace: "web",
+            annotations: &self.annotations,
+            duration: self.duration.as_ref(),
+            is_ca: self.is_ca,
+            usages: &[],
+            csr: self.csr.as_ref().map_err(String::as_str),
+            request: self.pem.as_bytes(),
+        };
+        match issuer.signer().unwrap() {
+            Signer::Ca(ca) => world.signers.sign_by_ca(issuer, ca, &input).await,
+            Signer::SelfSigned(itself) => world.signers.sign_itself(itself, &input).await,
+            Signer::Acme(_) => panic!("not local"),
+        }
+        .unwrap()
+    }
+}
+
+/// The outcome in short: what became of it, reason, message.
+fn shown(outcome: Outcome) -> (&'static str, &'static str, String) {
+    match outcome {
+        Outcome::Issued(_) => ("Issued", "", String::new()),
+        Outcome::Pending(Said { reason, message }) => ("Pending", reason, message),
+        Outcome::Failed(Said { reason, message }) => ("Failed", reason, message),
+    }
+}
+
+#[tokio::test]
+async fn a_ca_is_read_once_for_each_version_of_its_secret() {
+    let world = World::new();
+    let issuer = issuer(json!({"ca": {"secretName": "pair"}}));
+    let Ok(Signer::Ca(spec)) = issuer.signer() else {
+        panic!("no CA");
+    };
+    let asked = Asked::by(&key());
+    let missing = "Referenced secret web/pair not found: it is waited for";
+    let outcome = shown(asked.at(&world, &issuer).await);
+    assert_eq!(outcome, ("Pending", "SecretMissing", missing.to_owned()));
+
+    let (certificate, ca_key) = ca(&world.clock);
+    world.store(pair(&certificate, &ca_key));
+    let before = world.reads();
+    let change = world.signers.check_ca(&issuer, spec).await.unwrap();
+    let end = CertificateFacts::from_pem(&certificate).unwrap().not_after;
+    assert_eq!(change, Some(end));
+    for _ in 0..3 {
+        assert_eq!(shown(asked.at(&world, &issuer).await).0, "Issued");
+    }
+    assert_eq!(world.reads() - before, 1);
+
+    let (other, other_key) = ca(&world.clock);
+    world.store(pair(&other, &other_key));
+    let Outcome::Issued(issued) = asked.at(&world, &issuer).await else {
+        panic!("not issued");
+    };
+    assert_eq!(issued.ca_pem, other);
+    assert_eq!(world.reads() - before, 2);
+
+    // The same Secret still, and its CA has expired.
+    world.clock.advance(11 * 86_400);
+    let (what, reason, message) = shown(asked.at(&world, &issuer).await);
+    assert_eq!((what, reason), ("Pending", "SecretInvalidData"));
+    assert!(message.contains("certificate expired at"), "{message}");
+    let error = world.signers.check_ca(&issuer, spec).await.unwrap_err();
+    assert_eq!(error.condition_reason(), "ErrInvalidKeyPair");
+
+    world.store(None);
+    assert_eq!(shown(asked.at(&world, &issuer).await).1, "SecretMissing");
+}
+
+#[tokio::test]
+async fn the_issuer_says_what_its_secret_lacks() {
+    let world = World::new();
+    let issuer = issuer(json!({"ca": {"secretName": "pair"}}));
+    let Ok(Signer::Ca(spec)) = issuer.signer() else {
+        panic!("no CA");
+    };
+    let (certificate, ca_key) = ca(&world.clock);
+    let (_, other_key) = ca(&world.clock);
+    let table = [
+        (None, "ErrGetKeyPair", "not found in namespace \"web\""),
+        (
+            Some(json!({"tls.crt": text(&certificate)})),
+            "ErrGetKeyPair",
+            "has no entry \"tls.key\"",
+        ),
+        (
+            pair("", &ca_key),
+            "ErrGetKeyPair",
+            "has no entry \"tls.crt\"",
+        ),
+        (pair("x", &ca_key), "ErrGetKeyPair", "it is not PEM"),
+        (pair(&certificate, "x"), "ErrGetKeyPair", "private key"),
+        (
+            pair(&certificate, &other_key),
+            "ErrInvalidKeyPair",
+            "does not belong to the certificate",
+        ),
+    ];
+    for (data, reason, message) in table {
+        world.store(data);
+        let error = world.signers.check_ca(&issuer, spec).await.unwrap_err();
+        assert_eq!(error.condition_reason(), reason, "{error}");
+        assert!(error.to_string().contains(message), "{error}");
+        assert!(!error.to_string().contains(&ca_key), "never the key");
+    }
+}
+
+#[tokio::test]
+async fn a_leaf_that_ends_early_says_so() {
+    let world = World::new();
+    let issuer = issuer(json!({"ca": {"secretName": "pair"}}));
+    let (certificate, ca_key) = ca(&world.clock);
+    world.store(pair(&certificate, &ca_key));
+    for (duration, remark) in [("24h", None), ("480h", Some("LifetimeShortened"))] {
+        let asked = Asked {
+            duration: Some(duration.into()),
+            ..Asked::by(&key())
+        };
+        let Outcome::Issued(issued) = asked.at(&world, &issuer).await else {
+            panic!("not issued");
+        };
+        assert_eq!(issued.remark.map(|said| said.reason), remark);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_made_fails_for_good() {
+    let world = World::new();
+    let issuer = issuer(json!({"ca": {"secretName": "pair"}}));
+    let (certificate, ca_key) = ca(&world.clock);
+    world.store(pair(&certificate, &ca_key));
+    type Change = fn(&mut Asked);
+    let table: [(Change, &str); 4] = [
+        (|asked| asked.duration = Some("-1h".into()), "not positive"),
+        (|asked| asked.duration = Some("1d".into()), "spec.duration"),
+        (|asked| asked.is_ca = true, "basic constraints"),
+        (|asked| asked.csr = Err("broken".into()), "broken"),
+    ];
+    for (change, why) in table {
+        let mut asked = Asked::by(&key());
+        change(&mut asked);
+        let (what, reason, message) = shown(asked.at(&world, &issuer).await);
+        assert_eq!((what, reason), ("Failed", "SigningError"));
+        assert!(message.starts_with("Error generating certificate template: "));
+        assert!(message.contains(why), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_signs_itself_waits_for_its_key_and_fails_with_another() {
+    let world = World::new();
+    let issuer = issuer(json!({"selfSigned": {}}));
+    let own = key();
+    let asked = Asked::by(&own);
+    let pem = own.to_pem(KeyEncoding::Pkcs1).unwrap();
+    let other = key().to_pem(KeyEncoding::Pkcs8).unwrap();
+    let table = [
+        (None, ("Pending", "MissingSecret")),
+        (Some(json!({})), ("Pending", "ErrorParsingKey")),
+        (pair("", "x"), ("Pending", "ErrorParsingKey")),
+        (pair("", &other), ("Failed", "ErrorKeyMatch")),
+        (pair("", &pem), ("Issued", "")),
+    ];
+    for (data, want) in table {
+        world.store(data);
+        let (what, reason, message) = shown(asked.at(&world, &issuer).await);
+        assert_eq!((what, reason), want, "{message}");
+    }
+    let Outcome::Issued(issued) = asked.at(&world, &issuer).await else {
+        panic!("not issued");
+    };
+    assert_eq!(issued.chain_pem, issued.ca_pem);
+    assert_eq!(issued.remark.map(|said| said.reason), Some("BadConfig"));
+
+    let unnamed = Asked {
+        annotations: BTreeMap::new(),
+        ..Asked::by(&own)
+    };
+    let (what, reason, _) = shown(unnamed.at(&world, &issuer).await);
+    assert_eq!((what, reason), ("Failed", "MissingAnnotation"));
+    let wrong = Asked {
+        is_ca: true,
+        ..Asked::by(&own)
+    };
+    let (what, reason, _) = shown(wrong.at(&world, &issuer).await);
+    assert_eq!((what, reason), ("Failed", "ErrorGenerating"));
+}
