@@ -40,6 +40,9 @@ pub struct Order {
     /// The names.
     #[serde(default)]
     pub identifiers: Vec<Open<Identifier, serde_json::Value>>,
+    /// The wanted end of validity, if the CA took note of it.
+    #[serde(default, deserialize_with = "lenient_time")]
+    pub not_after: Option<Timestamp>,
     /// The URLs of the authorizations, in an order that may differ from answer to answer.
     #[serde(default)]
     pub authorizations: Vec<String>,

@@ -15,7 +15,11 @@ use crate::{
     cluster::{Cache, Facts, Meta, ObjectKey},
     issuer::Issuers,
     order::facts::OrderFacts,
-    request::facts::RequestFacts,
+    request::{
+        facts::RequestFacts,
+        signers::{ForeignSigners, SignersFacts},
+    },
+    route::RouteFacts,
     solver::http01::endpoints::SliceFacts,
 };
 
@@ -40,6 +44,12 @@ pub struct Caches {
     pub other_secrets: Arc<Cache<Bystander>>,
     /// Where the operator's own solver Service leads to.
     pub slices: Arc<Cache<SliceFacts>>,
+    /// Ingresses, by what they ask for.
+    pub routes: Arc<Cache<RouteFacts>>,
+    /// The ConfigMap that parametrizes the approval policy.
+    pub signers: Arc<Cache<SignersFacts>>,
+    /// The kinds of issuers of other API groups that requests name.
+    pub foreign_signers: Arc<ForeignSigners>,
 }
 
 /// What is kept of a Secret that is not ours: that it stands, and in which version.
@@ -74,6 +84,8 @@ pub struct Scope {
     pub namespace: Option<String>,
     /// The operator's solver Service, if routes mirror it.
     pub solver_service: Option<ObjectKey>,
+    /// The ConfigMap that parametrizes the approval policy, if it is kept.
+    pub signers: Option<ObjectKey>,
 }
 
 impl Caches {
@@ -92,6 +104,9 @@ impl Caches {
             secrets: Arc::default(),
             other_secrets: Arc::default(),
             slices: Arc::default(),
+            routes: Arc::default(),
+            signers: Arc::default(),
+            foreign_signers: Arc::default(),
         }
     }
 
@@ -104,11 +119,15 @@ impl Caches {
         self.issuers.namespaced.synced().await;
         self.secrets.synced().await;
         self.other_secrets.synced().await;
+        self.routes.synced().await;
         if scope.namespace.is_none() {
             self.issuers.cluster.synced().await;
         }
         if scope.solver_service.is_some() {
             self.slices.synced().await;
+        }
+        if scope.signers.is_some() {
+            self.signers.synced().await;
         }
     }
 

@@ -2,7 +2,10 @@
 
 use super::Caches;
 use crate::{
-    api::condition::{self, Condition, kind},
+    api::{
+        condition::{self, Condition, kind},
+        order::State,
+    },
     cluster::{
         Facts,
         metrics::{CertificateSample, ChallengeSample, IssuerSample, Ready, Source},
@@ -37,7 +40,7 @@ impl Source for Caches {
                 namespace: &key.namespace,
                 domain: &challenge.spec.dns_name,
                 kind: challenge.spec.type_.as_str(),
-                state: status.state.map(|state| state.as_str()).unwrap_or_default(),
+                state: status.state.map(State::as_str).unwrap_or_default(),
                 reason: status.reason.as_deref().unwrap_or_default(),
                 processing: status.processing == Some(true),
             });

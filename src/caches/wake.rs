@@ -31,6 +31,10 @@ pub struct Queues {
     pub issuers: Queue,
     /// Of ClusterIssuers.
     pub cluster_issuers: Queue,
+    /// Of Ingresses.
+    pub routes: Queue,
+    /// Of the ConfigMap of signers.
+    pub signers: Queue,
 }
 
 impl Caches {
@@ -45,6 +49,18 @@ impl Caches {
         self.wake_by_issuers(&self.issuers.cluster, &queues.cluster_issuers, queues);
         self.wake_by_secrets(queues);
         self.wake_by_endpoints(queues);
+        let queue = queues.routes.clone();
+        self.routes.listen(vec![Box::new(move |_, new| {
+            if let Some(route) = new.filter(|route| route.asks()) {
+                queue.add(route.meta().key.clone());
+            }
+        })]);
+        let queue = queues.signers.clone();
+        self.signers.listen(vec![Box::new(move |old, new| {
+            if let Some(signers) = new.or(old) {
+                queue.add(signers.meta().key.clone());
+            }
+        })]);
     }
 
     fn wake_by_certificates(&self, queues: &Queues) {
@@ -74,9 +90,11 @@ impl Caches {
         let queue = queues.requests.clone();
         let certificates = queues.certificates.clone();
         let by_uid = Arc::downgrade(&self.certificates);
+        let foreign = Arc::clone(&self.foreign_signers);
         self.requests.listen(vec![Box::new(move |old, new| {
             if let Some(request) = new {
                 queue.add(request.meta.key.clone());
+                foreign.notice(&request.issuer_ref);
             }
             let owners = old
                 .into_iter()

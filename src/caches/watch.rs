@@ -2,7 +2,10 @@
 
 use std::{future::Future, sync::Arc};
 
-use k8s_openapi::api::{core::v1::Secret, discovery::v1::EndpointSlice};
+use k8s_openapi::api::{
+    core::v1::{ConfigMap, Secret},
+    discovery::v1::EndpointSlice,
+};
 use kube::{
     Api, Client, Resource,
     core::{ClusterResourceScope, DeserializeGuard, NamespaceResourceScope},
@@ -23,9 +26,10 @@ use crate::{
     cluster::{
         Cache, Facts, ObjectKey,
         health::Readiness,
-        watch::{self, OnInvalid},
+        watch::{self, OnInvalid, Select},
         write::Kind,
     },
+    route::RouteFacts,
     solver::http01::endpoints::SliceFacts,
 };
 
@@ -57,8 +61,14 @@ impl Caches {
             watcher.cluster::<ClusterIssuer, _>(&self.issuers.cluster);
         }
         watcher.secrets(&self.secrets, &self.other_secrets);
+        watcher.routes(&self.routes);
         if let Some(service) = &scope.solver_service {
             watcher.slices(service, &self.slices);
+        }
+        if let Some(signers) = &scope.signers {
+            let api = Api::namespaced(client.clone(), &signers.namespace);
+            let select = Select::Name(signers.name.to_string());
+            watcher.start::<ConfigMap, _>(api, select, &self.signers);
         }
     }
 }
@@ -83,7 +93,7 @@ impl Watcher<'_> {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
             None => Api::all(self.client.clone()),
         };
-        self.start(api, None, cache);
+        self.start(api, Select::All, cache);
     }
 
     fn cluster<K, F>(&self, cache: &Arc<Cache<F>>)
@@ -93,24 +103,20 @@ impl Watcher<'_> {
     {
         self.start(
             Api::<DeserializeGuard<K>>::all(self.client.clone()),
-            None,
+            Select::All,
             cache,
         );
     }
 
-    fn start<K, F>(
-        &self,
-        api: Api<DeserializeGuard<K>>,
-        selector: Option<String>,
-        cache: &Arc<Cache<F>>,
-    ) where
+    fn start<K, F>(&self, api: Api<DeserializeGuard<K>>, select: Select, cache: &Arc<Cache<F>>)
+    where
         K: Kind,
         F: Facts<Object = K>,
     {
         self.gate(K::plural(&()).as_ref(), cache);
         let (cache, on_invalid) = (Arc::clone(cache), Arc::clone(self.on_invalid));
         self.spawn(async move {
-            watch::objects(api, selector.as_deref(), cache, on_invalid).await;
+            watch::objects(api, select, cache, on_invalid).await;
         });
     }
 
@@ -126,17 +132,27 @@ impl Watcher<'_> {
             ),
             None => (Api::all(client.clone()), Api::all(client)),
         };
-        self.start::<Secret, _>(watched, Some(selector), ours);
+        self.start::<Secret, _>(watched, Select::Labels(selector), ours);
         self.gate("metadata of other secrets", others);
         let selector = format!("{}!=true", label::WATCHED_SECRET);
         let others = Arc::clone(others);
-        self.spawn(async move { watch::metadata(rest, Some(&selector), others).await });
+        self.spawn(async move { watch::metadata(rest, Select::Labels(selector), others).await });
+    }
+
+    fn routes(&self, cache: &Arc<Cache<RouteFacts>>) {
+        let api = match &self.scope.namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        };
+        self.gate("metadata of ingresses", cache);
+        let cache = Arc::clone(cache);
+        self.spawn(async move { watch::metadata(api, Select::All, cache).await });
     }
 
     fn slices(&self, service: &ObjectKey, cache: &Arc<Cache<SliceFacts>>) {
         let selector = format!("{}={}", label::SERVICE_NAME, service.name);
         let api = Api::namespaced(self.client.clone(), &service.namespace);
-        self.start::<EndpointSlice, _>(api, Some(selector), cache);
+        self.start::<EndpointSlice, _>(api, Select::Labels(selector), cache);
     }
 
     fn spawn(&self, watch: impl Future<Output = ()> + Send + 'static) {

@@ -1,38 +1,33 @@
 //! How is a step taken? Each is one request to the API server.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
-use k8s_openapi::{
-    ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta,
-};
+use k8s_openapi::api::core::v1::Secret;
 use tracing::info;
 
 use crate::{
     api::{
-        names::{TRUE, annotation, field_manager, label, secret_key},
+        names::{annotation, field_manager, secret_key},
         request::CertificateRequest,
     },
     certificate::{
-        content::{self, Content, Issuer, Sensitive, owner},
+        action::{self, Action, Event},
+        content::{self, Content, Issuer, Sensitive},
         error::Error,
         facts::{CertificateFacts, Situation, Write},
         gather::{Known, is_next_key_of},
         key::Source,
-        plan::{self, Action, Event},
         reconcile::{CertificateReconciler, reference},
         request,
         secret::{ChainHash, SecretFacts},
         temporary,
     },
     cluster::{
-        Facts, ObjectKey,
+        Facts, Meta, ObjectKey,
         events::EventType,
         write::{self, Created, api_of},
     },
-    pki::{
-        csr::CertificateSigningRequest,
-        key::{KeyEncoding, PrivateKey},
-    },
+    pki::{csr::CertificateSigningRequest, key::PrivateKey},
 };
 
 impl CertificateReconciler {
@@ -94,7 +89,11 @@ impl CertificateReconciler {
             }
             Source::Reuse => Arc::new(self.read_key(&certificate.secret()).await?),
         };
-        let object = next_key_secret(certificate, &secret, &key)?;
+        let object =
+            content::next_key(certificate, &secret.name, &key).map_err(|source| Error::Key {
+                secret: secret.clone(),
+                source,
+            })?;
         let api = api_of::<Secret>(&self.client, &secret);
         match write::create(&api, &object.0).await? {
             Created::New(created) => {
@@ -145,13 +144,14 @@ impl CertificateReconciler {
                 return Ok(());
             }
         };
-        let object = request::build(
+        let mut object = request::build(
             certificate,
             revision,
             &key_secret.name,
             csr,
             &self.settings.copied_annotation_prefixes,
         );
+        self.requester.sign(&mut object.spec).await?;
         let request = ObjectKey::of(&object.metadata);
         let api = api_of::<CertificateRequest>(&self.client, &request);
         match write::create(&api, &object).await? {
@@ -163,7 +163,7 @@ impl CertificateReconciler {
                 let Some(standing) = write::get(&api, &request).await? else {
                     return Err(Error::Gone(request));
                 };
-                let controller = crate::cluster::Meta::of(&standing.metadata).controller;
+                let controller = Meta::of(&standing.metadata).controller;
                 if controller.as_ref() == Some(&certificate.meta.uid) {
                     self.caches.requests.observe(standing);
                 } else {
@@ -177,11 +177,11 @@ impl CertificateReconciler {
     async fn apply_secret(
         &self,
         situation: &Situation,
-        content: plan::Content,
+        content: action::Content,
     ) -> Result<(), Error> {
         let certificate = &situation.certificate;
         let object = match content {
-            plan::Content::Issued { key_secret } => {
+            action::Content::Issued { key_secret } => {
                 let Some(issued) = &situation.issued else {
                     return Ok(());
                 };
@@ -197,7 +197,7 @@ impl CertificateReconciler {
                 info!(secret = %certificate.spec.secret_name, "storing the issued certificate");
                 build(situation, content)?
             }
-            plan::Content::Temporary { key_secret } => {
+            action::Content::Temporary { key_secret } => {
                 let key = self.next_key(&key_secret).await?;
                 let key_pem = encode(certificate, &key)?;
                 let spec = certificate.spec.clone();
@@ -219,7 +219,7 @@ impl CertificateReconciler {
                 };
                 build(situation, content)?
             }
-            plan::Content::Again(why) => {
+            action::Content::Again(why) => {
                 info!(
                     reason = why.reason,
                     why = why.message,
@@ -363,36 +363,4 @@ fn encode(
             secret: certificate.secret(),
             source,
         })
-}
-
-/// A Secret that holds the key of an issuance: always PKCS#8, however it is written in the end.
-fn next_key_secret(
-    certificate: &CertificateFacts,
-    secret: &ObjectKey,
-    key: &PrivateKey,
-) -> Result<Sensitive, Error> {
-    let pem = key
-        .to_pem(KeyEncoding::Pkcs8)
-        .map_err(|source| Error::Key {
-            secret: secret.clone(),
-            source,
-        })?;
-    let labels = [label::NEXT_PRIVATE_KEY, label::WATCHED_SECRET]
-        .map(|label| (label.to_owned(), TRUE.to_owned()));
-    let data = (
-        secret_key::PRIVATE_KEY.to_owned(),
-        ByteString(pem.as_bytes().to_vec()),
-    );
-    Ok(Sensitive(Secret {
-        metadata: ObjectMeta {
-            name: Some(secret.name.to_string()),
-            namespace: Some(secret.namespace.to_string()),
-            labels: Some(BTreeMap::from(labels)),
-            owner_references: Some(vec![owner(certificate)]),
-            ..ObjectMeta::default()
-        },
-        data: Some(BTreeMap::from([data])),
-        type_: Some("Opaque".to_owned()),
-        ..Secret::default()
-    }))
 }

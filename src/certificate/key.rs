@@ -10,8 +10,8 @@ use crate::{
         reason::certificate as reason,
     },
     certificate::{
+        action::Event,
         facts::{CertificateFacts, Situation},
-        plan::Event,
         secret::{Entry, KeyFacts, SecretFacts},
     },
     pki::key::{KeyAlgorithm, KeyParameters},
@@ -195,5 +195,90 @@ fn source(situation: &Situation, wanted: KeyParameters) -> Result<(Source, Optio
                 ),
             )),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        api::private_key::PrivateKey as PrivateKeySpec,
+        certificate::stories::{World, spec},
+    };
+
+    fn wanted(algorithm: Option<PrivateKeyAlgorithm>, size: Option<i64>) -> CertificateSpec {
+        CertificateSpec {
+            private_key: Some(PrivateKeySpec {
+                algorithm,
+                size,
+                ..PrivateKeySpec::default()
+            }),
+            ..spec()
+        }
+    }
+
+    #[test]
+    fn kinds_and_sizes_of_keys() {
+        let (rsa, ecdsa, ed25519) = (
+            Some(PrivateKeyAlgorithm::Rsa),
+            Some(PrivateKeyAlgorithm::Ecdsa),
+            Some(PrivateKeyAlgorithm::Ed25519),
+        );
+        let table = [
+            (None, None, "RSA 2048"),
+            (rsa, Some(0), "RSA 2048"),
+            (rsa, Some(8192), "RSA 8192"),
+            (ecdsa, None, "ECDSA 256"),
+            (ecdsa, Some(521), "ECDSA 521"),
+            (ed25519, None, "Ed25519"),
+            (ed25519, Some(7), "Ed25519"),
+            (rsa, Some(1024), "spec.privateKey.size: "),
+            (
+                rsa,
+                Some(2560),
+                "spec.privateKey.size: RSA keys of 2560 bits cannot be generated",
+            ),
+            (ecdsa, Some(2048), "spec.privateKey.size: "),
+        ];
+        for (algorithm, size, want) in table {
+            let said = match parameters(&wanted(algorithm, size)) {
+                Ok(parameters) => parameters.to_string(),
+                Err(problem) => problem,
+            };
+            assert!(said.starts_with(want), "{said}");
+        }
+        let mut spec = spec();
+        spec.private_key = None;
+        assert_eq!(parameters(&spec).unwrap(), KeyParameters::default());
+    }
+
+    #[test]
+    fn the_name_of_the_next_key_follows_from_its_cause() {
+        let ecdsa = parameters(&spec()).unwrap();
+        let world = World::new(spec());
+        let name = next_name(&world.facts(), ecdsa);
+        assert_eq!(name, next_name(&world.facts(), ecdsa));
+        assert!(name.starts_with("web-") && name.len() == 16, "{name}");
+
+        type Change = fn(&mut World);
+        let changes: [Change; 3] = [
+            |world| world.certificate.metadata.uid = Some("another".into()),
+            |world| world.certificate.status.get_or_insert_default().revision = Some(1),
+            |world| {
+                let status = world.certificate.status.get_or_insert_default();
+                status.failed_issuance_attempts = Some(1);
+            },
+        ];
+        for change in changes {
+            let mut world = World::new(spec());
+            change(&mut world);
+            assert_ne!(next_name(&world.facts(), ecdsa), name);
+        }
+        assert_ne!(next_name(&world.facts(), KeyParameters::default()), name);
+
+        let mut world = World::new(spec());
+        world.certificate.metadata.name = Some(format!("{}.{}", "a".repeat(239), "b".repeat(13)));
+        let name = next_name(&world.facts(), ecdsa);
+        assert!(name.len() <= 253 && !name.contains(".-"), "{name}");
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     api::{names::annotation, reason::certificate as reason, reference::IssuerRef},
     certificate::{
         facts::CertificateFacts,
-        key,
+        fit, key,
         renewal::renewal_time,
         request,
         secret::{Entry, KeyFacts, Leaf, SecretFacts},
@@ -236,7 +236,7 @@ fn request_mismatches_spec(view: View<'_>, leaf: &Leaf) -> Option<Violation> {
         });
     };
     // What cannot be compared is no reason to issue: the certificate may well be good.
-    let fields = request::violations(current, spec).ok()?;
+    let fields = fit::violations(current, spec).ok()?;
     (!fields.is_empty()).then(|| {
         Violation::new(
             reason::REQUEST_CHANGED,
@@ -272,13 +272,13 @@ fn leaf_violations(leaf: &Leaf, certificate: &CertificateFacts) -> Vec<&'static 
     if !wanted_dns.iter().all(|name| stored(name)) || !leaf.names.dns.iter().all(|n| wanted(n)) {
         fields.push("spec.dnsNames");
     }
-    if !request::same_addresses(&leaf.names.ips, spec.ip_addresses.as_deref()) {
+    if !fit::same_addresses(&leaf.names.ips, spec.ip_addresses.as_deref()) {
         fields.push("spec.ipAddresses");
     }
-    if !request::same(&leaf.names.uris, spec.uris.as_deref()) {
+    if !fit::same(&leaf.names.uris, spec.uris.as_deref()) {
         fields.push("spec.uris");
     }
-    if !request::same(&leaf.names.emails, spec.email_addresses.as_deref()) {
+    if !fit::same(&leaf.names.emails, spec.email_addresses.as_deref()) {
         fields.push("spec.emailAddresses");
     }
     fields
@@ -308,3 +308,6 @@ fn expired(view: View<'_>, leaf: &Leaf) -> Option<Violation> {
         )
     })
 }
+
+#[cfg(test)]
+mod tests;

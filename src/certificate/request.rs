@@ -1,10 +1,6 @@
-//! Which CertificateRequest does a Certificate make, and does one that stands still fit?
+//! Which CertificateRequest does a Certificate make?
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    hash::Hash,
-    net::IpAddr,
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::ObjectMeta};
@@ -17,14 +13,12 @@ use crate::{
     },
     certificate::{content::owner, facts::CertificateFacts},
     pki::{
-        self,
         csr::{self, RequestParameters, Subtrees},
         names::{Names, OtherName},
         signature::SignatureAlgorithm,
         subject::{DistinguishedName, Subject, SubjectName},
         usages::Usage,
     },
-    request::facts::RequestFacts,
 };
 
 /// The longest name of a Certificate that stands in the names of its requests as it is.
@@ -156,7 +150,7 @@ fn names(spec: &CertificateSpec) -> Result<Names, String> {
     })
 }
 
-fn other_name(other: &certificate::OtherName) -> OtherName {
+pub(super) fn other_name(other: &certificate::OtherName) -> OtherName {
     OtherName {
         oid: other.oid.clone().unwrap_or_default(),
         utf8_value: other.utf8_value.clone().unwrap_or_default(),
@@ -172,13 +166,13 @@ fn subject(spec: &CertificateSpec) -> Result<SubjectName, String> {
     Ok(SubjectName::Fields(subject_fields(spec)))
 }
 
-fn literal_subject(spec: &CertificateSpec) -> Option<&str> {
+pub(super) fn literal_subject(spec: &CertificateSpec) -> Option<&str> {
     spec.literal_subject
         .as_deref()
         .filter(|literal| !literal.is_empty())
 }
 
-fn subject_fields(spec: &CertificateSpec) -> Subject {
+pub(super) fn subject_fields(spec: &CertificateSpec) -> Subject {
     let certificate::Subject {
         countries,
         localities,
@@ -264,126 +258,111 @@ fn usage(usage: &KeyUsage) -> Usage {
     }
 }
 
-/// The fields of `spec` that `request` does not have as they are now.
-///
-/// # Errors
-/// When the signing request, or the literal subject, cannot be read.
-pub fn violations(
-    request: &RequestFacts,
-    spec: &CertificateSpec,
-) -> Result<Vec<&'static str>, String> {
-    let csr = request.csr.as_ref().map_err(Clone::clone)?;
-    let mut differ = Vec::new();
-    let mut check = |same: bool, field| {
-        if !same {
-            differ.push(field);
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        certificate::{
+            fit,
+            stories::{World, spec},
+        },
+        cluster::Facts,
+        request::facts::RequestFacts,
     };
 
-    let names = &csr.names;
-    check(
-        same_addresses(&names.ips, spec.ip_addresses.as_deref()),
-        "spec.ipAddresses",
-    );
-    check(same(&names.uris, spec.uris.as_deref()), "spec.uris");
-    check(
-        same(&names.emails, spec.email_addresses.as_deref()),
-        "spec.emailAddresses",
-    );
-    check(same(&names.dns, spec.dns_names.as_deref()), "spec.dnsNames");
-    if let Some(others) = &spec.other_names {
-        let wanted: Vec<OtherName> = others.iter().map(other_name).collect();
-        check(same(&names.others, Some(&wanted)), "spec.otherNames");
+    #[test]
+    fn names_of_requests_are_short_enough() {
+        let longest = "a".repeat(233);
+        let longer = "a".repeat(234);
+        assert_eq!(name("web", 12), "web-12");
+        assert_eq!(name(&longest, 1), format!("{longest}-1"));
+        let hashed = name(&longer, i64::MAX);
+        assert!(hashed.len() <= 253, "{}", hashed.len());
+        assert!(hashed.starts_with(&"a".repeat(168)));
+        assert_ne!(hashed, name(&format!("{longest}b"), i64::MAX));
+        assert_eq!(name(&longer, 1).rsplit('-').nth(1).unwrap().len(), 64);
     }
 
-    match literal_subject(spec) {
-        Some(literal) => {
-            let wanted =
-                DistinguishedName::parse(literal).map_err(|error: pki::Error| error.to_string())?;
-            check(wanted.to_der() == csr.subject_der, "spec.literalSubject");
-        }
-        None => {
-            for (field, same) in subject_violations(&csr.subject, &subject_fields(spec)) {
-                check(same, field);
-            }
+    #[test]
+    fn annotations_are_copied_by_prefix_in_order() {
+        let all: BTreeMap<String, String> = ["a.io/x", "a.io/y", "b.io/x", "c"]
+            .map(|key| (key.to_owned(), "1".to_owned()))
+            .into();
+        let table: [(&[&str], &[&str]); 8] = [
+            (&[], &[]),
+            (&["*"], &["a.io/x", "a.io/y", "b.io/x", "c"]),
+            (&["a.io/"], &["a.io/x", "a.io/y"]),
+            (&["*", "-a.io/"], &["b.io/x", "c"]),
+            (&["-a.io/", "*"], &["a.io/x", "a.io/y", "b.io/x", "c"]),
+            // Where `*` stands, whatever adds, adds everything, what was taken away too.
+            (&["*", "-a.io/", "c"], &["a.io/x", "a.io/y", "b.io/x", "c"]),
+            (&["a.io/", "-a.io/x", "c"], &["a.io/y", "c"]),
+            (&["-a.io/"], &[]),
+        ];
+        for (prefixes, want) in table {
+            let prefixes: Vec<String> = prefixes.iter().map(|p| (*p).to_owned()).collect();
+            let copied = copied_annotations(&all, &prefixes);
+            assert_eq!(copied.keys().collect::<Vec<_>>(), want, "{prefixes:?}");
         }
     }
 
-    check(
-        request.is_ca.unwrap_or_default() == spec.is_ca.unwrap_or_default(),
-        "spec.isCA",
-    );
-    check(
-        same(
-            request.usages.as_deref().unwrap_or_default(),
-            spec.usages.as_deref(),
-        ),
-        "spec.usages",
-    );
-    if let (Some(requested), Some(wanted)) = (&request.duration, &spec.duration) {
-        check(
-            requested == wanted || same_value(requested.parse(), wanted.parse()),
-            "spec.duration",
+    #[test]
+    fn a_request_carries_what_the_certificate_asks_for() {
+        let mut world = World::new(spec());
+        world.spec().duration = Some("2160h".into());
+        world.spec().is_ca = Some(true);
+        world.spec().usages = Some(vec![KeyUsage::ServerAuth]);
+        world.certificate.metadata.labels = Some([("team".to_owned(), "a".to_owned())].into());
+        let annotations = ["example.com/note", "kubectl.kubernetes.io/x"];
+        world.certificate.metadata.annotations = Some(
+            annotations
+                .map(|key| (key.to_owned(), "b".to_owned()))
+                .into(),
         );
+        world.settle();
+        let made = &world.requests["web-1"];
+        assert_eq!(made.metadata.labels, world.certificate.metadata.labels);
+        let annotations = made.metadata.annotations.as_ref().unwrap();
+        assert_eq!(annotations["example.com/note"], "b");
+        assert!(!annotations.contains_key("kubectl.kubernetes.io/x"));
+        let owner = &made.metadata.owner_references.as_ref().unwrap()[0];
+        assert_eq!(
+            (&*owner.kind, owner.controller),
+            ("Certificate", Some(true))
+        );
+        assert_eq!(made.spec.duration, world.certificate.spec.duration);
+        assert_eq!(made.spec.usages, world.certificate.spec.usages);
+        assert_eq!(made.spec.is_ca, Some(true));
+        let facts = RequestFacts::reduce(made.clone());
+        let csr = facts.csr.as_ref().unwrap();
+        assert_eq!(csr.names.dns, ["www.example.com"]);
+        assert!(csr.usages.can_sign_certificates());
+        assert_eq!(csr.basic_constraints, None);
+        assert_eq!(fit::violations(&facts, &world.certificate.spec), Ok(vec![]));
     }
-    check(request.issuer_ref.same(&spec.issuer_ref), "spec.issuerRef");
-    Ok(differ)
-}
 
-fn subject_violations(requested: &Subject, wanted: &Subject) -> [(&'static str, bool); 9] {
-    let list = |of: fn(&Subject) -> &Vec<String>| same(of(requested), Some(of(wanted)));
-    [
-        (
-            "spec.commonName",
-            requested.common_name == wanted.common_name,
-        ),
-        (
-            "spec.subject.serialNumber",
-            requested.serial_number == wanted.serial_number,
-        ),
-        (
-            "spec.subject.organizations",
-            list(|subject| &subject.organizations),
-        ),
-        ("spec.subject.countries", list(|subject| &subject.countries)),
-        (
-            "spec.subject.localities",
-            list(|subject| &subject.localities),
-        ),
-        (
-            "spec.subject.organizationalUnits",
-            list(|subject| &subject.organizational_units),
-        ),
-        (
-            "spec.subject.postalCodes",
-            list(|subject| &subject.postal_codes),
-        ),
-        ("spec.subject.provinces", list(|subject| &subject.provinces)),
-        (
-            "spec.subject.streetAddresses",
-            list(|subject| &subject.street_addresses),
-        ),
-    ]
-}
-
-fn same_value<T: PartialEq, E>(one: Result<T, E>, other: Result<T, E>) -> bool {
-    matches!((one, other), (Ok(one), Ok(other)) if one == other)
-}
-
-/// Whether a list that was requested holds what is wanted, in any order, however often.
-pub fn same<T: Eq + Hash>(requested: &[T], wanted: Option<&[T]>) -> bool {
-    let requested: HashSet<&T> = requested.iter().collect();
-    let wanted: HashSet<&T> = wanted.unwrap_or_default().iter().collect();
-    requested == wanted
-}
-
-/// As [`same`], for addresses: an IPv4 address may be written as IPv6.
-pub fn same_addresses(requested: &[IpAddr], wanted: Option<&[String]>) -> bool {
-    let wanted: Option<Vec<IpAddr>> = wanted
-        .unwrap_or_default()
-        .iter()
-        .map(|text| text.parse().ok().map(|ip: IpAddr| ip.to_canonical()))
-        .collect();
-    let requested: Vec<IpAddr> = requested.iter().map(IpAddr::to_canonical).collect();
-    wanted.is_some_and(|wanted| same(&requested, Some(&wanted)))
+    #[test]
+    fn what_cannot_be_requested_is_told() {
+        type Change = fn(&mut CertificateSpec);
+        let table: [(Change, &str); 3] = [
+            (
+                |spec| spec.dns_names = None,
+                "at least one of commonName, dnsNames",
+            ),
+            (
+                |spec| spec.ip_addresses = Some(vec!["300.1.1.1".into()]),
+                "spec.ipAddresses: \"300.1.1.1\" is not an IP address",
+            ),
+            (
+                |spec| spec.literal_subject = Some("CN=a,blah=b".into()),
+                "spec.literalSubject: ",
+            ),
+        ];
+        for (change, want) in table {
+            let mut spec = spec();
+            change(&mut spec);
+            let problem = parameters(&spec).unwrap_err();
+            assert!(problem.starts_with(want), "{problem}");
+        }
+    }
 }

@@ -275,3 +275,6 @@ fn keystore(managed: &ManagedFields) -> Option<Violation> {
     .any(|key| managed.data.contains(key));
     held.then(|| Violation::new(certificate::SECRET_MISMATCH, "Keystore is not defined"))
 }
+
+#[cfg(test)]
+mod tests;

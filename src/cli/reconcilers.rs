@@ -34,7 +34,8 @@ use crate::{
     },
     net::{self, dns},
     order::reconcile::OrderReconciler,
-    request::reconcile::RequestReconciler,
+    request::{identity::Requester, reconcile::RequestReconciler, signers::SignersReconciler},
+    route::RouteReconciler,
     solver::http01::{check::Checker, endpoints::Endpoints},
 };
 
@@ -58,6 +59,7 @@ pub(super) struct Parts<'a> {
     pub(super) metrics: Metrics,
     pub(super) fault_point: Arc<FaultPoint>,
     pub(super) leadership: Leadership,
+    pub(super) requester: Requester,
 }
 
 /// Something the reconcilers need cannot be made.
@@ -89,6 +91,7 @@ pub(super) fn start(
         metrics,
         fault_point,
         leadership,
+        requester,
     } = parts;
     let observer: Arc<dyn Observer> = Arc::new(Report::new(metrics.clone(), events.clone()));
     let versions = {
@@ -149,6 +152,7 @@ pub(super) fn start(
             caches.clone(),
             events.clone(),
             certificate_settings(settings),
+            requester,
         );
         starter.start(
             reconciler,
@@ -172,6 +176,27 @@ pub(super) fn start(
             &queues.requests,
             work(settings.concurrent_workers),
         );
+    }
+    if let Some(signers) = &starter.scope.signers {
+        // At start too, when there is nothing yet to wake it.
+        queues.signers.add(signers.clone());
+        caches
+            .foreign_signers
+            .wake(queues.signers.clone(), signers.clone());
+        let reconciler = SignersReconciler {
+            client: client.clone(),
+            signers: Arc::clone(&caches.signers),
+            foreign: Arc::clone(&caches.foreign_signers),
+        };
+        starter.start(reconciler, &queues.signers, work(1));
+    }
+    if wants(Controller::IngressShim) {
+        let reconciler = RouteReconciler {
+            routes: Arc::clone(&caches.routes),
+            events: events.clone(),
+            told: Mutex::default(),
+        };
+        starter.start(reconciler, &queues.routes, work(1));
     }
     if wants(Controller::Orders) {
         let reconciler = OrderReconciler {

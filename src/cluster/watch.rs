@@ -23,6 +23,17 @@ use crate::cluster::{
 /// Objects per page of a list: bounds the memory of a start, at the price of more requests.
 const PAGE: u32 = 200;
 
+/// Which objects of an API are watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Select {
+    /// All.
+    All,
+    /// Those with these labels, as in a label selector.
+    Labels(String),
+    /// The one of that name, for rights that are given by name.
+    Name(String),
+}
+
 /// What is told about an object that does not decode: kind, metadata, why.
 pub type OnInvalid = Arc<dyn Fn(&str, &ObjectMeta, &str) + Send + Sync>;
 
@@ -31,14 +42,14 @@ pub type OnInvalid = Arc<dyn Fn(&str, &ObjectMeta, &str) + Send + Sync>;
 /// An object that does not decode is reported to `on_invalid` and passed over.
 pub async fn objects<K, F>(
     api: Api<DeserializeGuard<K>>,
-    selector: Option<&str>,
+    select: Select,
     cache: Arc<Cache<F>>,
     on_invalid: OnInvalid,
 ) where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
     F: Facts<Object = K>,
 {
-    let events = watcher(api, config(selector)).map_ok(|event| match event {
+    let events = watcher(api, config(select)).map_ok(|event| match event {
         Event::Apply(DeserializeGuard(object)) => Event::Apply(object),
         Event::Delete(DeserializeGuard(object)) => Event::Delete(object),
         Event::Init => Event::Init,
@@ -49,15 +60,12 @@ pub async fn objects<K, F>(
 }
 
 /// Watch only the metadata of the objects of `api` into `cache`, for ever.
-pub async fn metadata<K, F>(
-    api: Api<PartialObjectMeta<K>>,
-    selector: Option<&str>,
-    cache: Arc<Cache<F>>,
-) where
+pub async fn metadata<K, F>(api: Api<PartialObjectMeta<K>>, select: Select, cache: Arc<Cache<F>>)
+where
     K: Resource<DynamicType = ()> + Clone + Debug + Send + 'static,
     F: Facts<Object = PartialObjectMeta<K>>,
 {
-    let events = watcher(api, config(selector)).map_ok(|event| match event {
+    let events = watcher(api, config(select)).map_ok(|event| match event {
         Event::Apply(object) => Event::Apply(Ok(object)),
         Event::Delete(object) => Event::Delete(Ok(object)),
         Event::Init => Event::Init,
@@ -68,11 +76,12 @@ pub async fn metadata<K, F>(
     fill(events, cache, K::kind(&()).as_ref(), Arc::new(|_, _, _| ())).await;
 }
 
-fn config(selector: Option<&str>) -> watcher::Config {
+fn config(select: Select) -> watcher::Config {
     let config = watcher::Config::default().page_size(PAGE);
-    match selector {
-        Some(selector) => config.labels(selector),
-        None => config,
+    match select {
+        Select::All => config,
+        Select::Labels(labels) => config.labels(&labels),
+        Select::Name(name) => config.fields(&format!("metadata.name={name}")),
     }
 }
 

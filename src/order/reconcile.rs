@@ -4,7 +4,6 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use instant_acme::{AuthorizationStatus, CertificateIdentifier, Identifier, OrderStatus as AtCa};
-use jiff::SignedDuration;
 use k8s_openapi::{
     ByteString, api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
@@ -200,10 +199,10 @@ impl OrderReconciler {
     ) -> Result<acme::order::Order, Error> {
         let spec = &order.spec;
         let identifiers = identifiers(spec);
-        let not_after = spec.duration.as_ref().and_then(|duration| {
-            let lifetime = SignedDuration::try_from(duration.parse().ok()?).ok()?;
-            self.clock.now().checked_add(lifetime).ok()
-        });
+        let not_after = spec
+            .duration
+            .as_ref()
+            .and_then(|duration| self.clock.now().checked_add(duration.parse().ok()?).ok());
         let replaces = spec.replaces.as_deref().and_then(|text| {
             CertificateIdentifier::deserialize(BorrowedStrDeserializer::<ValueError>::new(text))
                 .ok()

@@ -128,8 +128,8 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// The name in DER: one set per kind of field, in the fixed order C, O, OU, L, ST, STREET,
-    /// postalCode, CN, SERIALNUMBER.
+    /// The name in DER: one set per kind of field, in the fixed order C, ST, L, STREET, postalCode, O,
+    /// OU, CN, SERIALNUMBER. It is cert-manager's, as CAs and people compare subjects byte by byte.
     pub fn to_der(&self) -> Vec<u8> {
         let Self {
             common_name,
@@ -148,12 +148,12 @@ impl Subject {
         };
         let sets = [
             (COUNTRY.oid, countries.clone()),
-            (ORGANIZATION.oid, organizations.clone()),
-            (ORGANIZATIONAL_UNIT.oid, organizational_units.clone()),
-            (LOCALITY.oid, localities.clone()),
             (PROVINCE.oid, provinces.clone()),
+            (LOCALITY.oid, localities.clone()),
             (STREET_ADDRESS.oid, street_addresses.clone()),
             (POSTAL_CODE, postal_codes.clone()),
+            (ORGANIZATION.oid, organizations.clone()),
+            (ORGANIZATIONAL_UNIT.oid, organizational_units.clone()),
             (COMMON_NAME.oid, one(common_name)),
             (SERIAL_NUMBER.oid, one(serial_number)),
         ];
@@ -365,7 +365,7 @@ mod tests {
         // DER sorts the members of a set.
         assert_eq!(
             show(&der),
-            "C=DE, O=a + O=b, OU=ou, L=l, ST=st, streetAddress=street, postalCode=12345, CN=cn, \
+            "C=DE, ST=st, L=l, streetAddress=street, postalCode=12345, O=a + O=b, OU=ou, CN=cn, \
              serialNumber=7"
         );
         let (_, name) = X509Name::from_der(&der).unwrap();

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client,
@@ -46,6 +46,14 @@ pub async fn apply(client: &Client, namespace: Option<&str>, objects: &[Value]) 
     Ok(())
 }
 
+/// What the API server said, without the structure around it.
+pub fn said(error: kube::Error) -> anyhow::Error {
+    match error {
+        kube::Error::Api(status) => anyhow!("{}", status.message),
+        other => other.into(),
+    }
+}
+
 /// The objects of a YAML text, in their order; empty documents are left out.
 pub fn documents(yaml: &str) -> Result<Vec<Value>> {
     let values: Vec<Value> = serde_saphyr::from_multiple(yaml).context("reading YAML")?;
@@ -83,6 +91,7 @@ async fn apply_one(
     };
     api.patch(name, &params, &Patch::Apply(object))
         .await
+        .map_err(said)
         .with_context(what)?;
     Ok(())
 }

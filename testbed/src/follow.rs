@@ -96,8 +96,16 @@ impl State {
 
 /// The Certificates of a namespace.
 pub fn certificates(client: &Client, namespace: &str) -> Api<Certificate> {
-    let kind = GroupVersionKind::gvk("cert-manager.io", "v1", "Certificate");
-    Api::namespaced_with(client.clone(), namespace, &ApiResource::from_gvk(&kind))
+    Api::namespaced_with(client.clone(), namespace, &resource())
+}
+
+/// What the API server calls Certificates.
+pub fn resource() -> ApiResource {
+    ApiResource::from_gvk(&GroupVersionKind::gvk(
+        "cert-manager.io",
+        "v1",
+        "Certificate",
+    ))
 }
 
 /// Waits until the state of one Certificate is as wanted. The error says how it was at last.

@@ -179,6 +179,37 @@ pub(crate) async fn order_to_revocation(bed: &Bed) -> Result<()> {
     Ok(())
 }
 
+/// Addresses as names, and a wanted end of validity.
+pub(crate) async fn addresses_and_validity(bed: &Bed) -> Result<()> {
+    let pebble = bed
+        .pebble("acme-addresses", &PebbleOptions::default())
+        .await?;
+    let session = session(&pebble).await?;
+    let request = OrderRequest {
+        identifiers: &["192.0.2.1", "2001:db8::1"].map(|ip| Identifier::Ip(ip.parse().unwrap())),
+        not_after: Some("2100-01-01T00:00:00Z".parse()?),
+        profile: None,
+        replaces: None,
+    };
+    let order = session.new_order(&request).await?;
+    let mut names = Vec::new();
+    for url in &order.authorizations {
+        let authorization = session.authorization(url).await?;
+        names.extend(authorization.name());
+        let kinds = authorization
+            .challenges
+            .iter()
+            .map(|challenge| &challenge.r#type);
+        let kinds = kinds.collect::<Vec<_>>();
+        assert!(kinds.contains(&&ChallengeType::Http01), "{kinds:?}");
+        assert!(!kinds.contains(&&ChallengeType::Dns01), "{kinds:?}");
+    }
+    names.sort();
+    assert_eq!(names, ["192.0.2.1", "2001:db8::1"]);
+    assert_eq!(order.not_after, request.not_after);
+    Ok(())
+}
+
 /// A CA that wants accounts bound to its own.
 pub(crate) async fn external_account(bed: &Bed) -> Result<()> {
     let hmac = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";

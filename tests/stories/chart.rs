@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 use testbed::{
     Bed, BedOptions,
     apply::documents,
+    operator::OperatorOptions,
     process::wait::until,
     progress::Progress,
     tools::{Tool, Tools},
@@ -256,6 +257,32 @@ pub(crate) async fn rights_are_what_they_should_be(bed: &Bed) -> Result<()> {
         )
         .await?;
     }
+    Ok(())
+}
+
+/// The operator, started just as its Deployment starts it, is refused nothing that it asks for.
+pub(crate) async fn the_operator_is_refused_nothing(bed: &Bed) -> Result<()> {
+    let operator = bed
+        .operator(&OperatorOptions {
+            name: "rights".to_owned(),
+            // The Service of the chart, as in a cluster; and every list in the log.
+            args: vec![
+                "--acme-http01-solver-addresses=".to_owned(),
+                "--v=4".to_owned(),
+            ],
+            ..OperatorOptions::default()
+        })
+        .await?;
+    until("it leads", Duration::from_secs(30), async || {
+        ensure!(operator.log().contains("leading"), "{}", operator.log());
+        Ok(())
+    })
+    .await?;
+    let log = operator.log();
+    ensure!(log.contains("kind=\"EndpointSlice\""), "{log}");
+    ensure!(!log.to_lowercase().contains("forbidden"), "{log}");
+    ensure!(!log.contains("cannot look for webhooks"), "{log}");
+    ensure!(operator.stop().await?.success());
     Ok(())
 }
 

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use futures::{StreamExt, TryStreamExt, stream};
-use kube::api::PostParams;
+use kube::{
+    Api,
+    api::{DynamicObject, PostParams},
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::{
@@ -16,9 +19,10 @@ use tokio::{
 use crate::{
     Bed,
     acme::Pebble,
+    apply::said,
     authority::Authority,
     bed::ZONE,
-    follow::{Certificate, State, certificates, states},
+    follow::{self, State, states},
     namespace::Namespace,
     operator::Operator,
     process::tail,
@@ -70,9 +74,11 @@ pub struct Load {
 pub enum Key {
     /// ECDSA on P-256.
     #[value(name = "ecdsa-256")]
+    #[serde(rename = "ecdsa-256")]
     Ecdsa256,
     /// RSA with 2048 bits.
     #[value(name = "rsa-2048")]
+    #[serde(rename = "rsa-2048")]
     Rsa2048,
 }
 
@@ -170,7 +176,7 @@ async fn create(
         Key::Ecdsa256 => ("ECDSA", 256),
         Key::Rsa2048 => ("RSA", 2048),
     };
-    let certificate: Certificate = serde_json::from_value(json!({
+    let certificate: DynamicObject = serde_json::from_value(json!({
         "apiVersion": "cert-manager.io/v1",
         "kind": "Certificate",
         "metadata": { "name": name },
@@ -182,9 +188,11 @@ async fn create(
         },
     }))?;
     let begun = Instant::now();
-    certificates(bed.client(), place.name())
-        .create(&PostParams::default(), &certificate)
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(bed.client().clone(), place.name(), &follow::resource());
+    api.create(&PostParams::default(), &certificate)
         .await
+        .map_err(said)
         .with_context(|| format!("creating Certificate {name}"))?;
     Ok((name, begun))
 }

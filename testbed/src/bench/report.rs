@@ -13,6 +13,8 @@ use super::{
 /// What came out; printed as one line of JSON.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
+    /// How the operator was built.
+    build: &'static str,
     issuer: Kind,
     key: Key,
     certificates: usize,
@@ -76,6 +78,7 @@ pub(super) fn report(
         latencies[index].as_millis() as u64
     };
     Report {
+        build: if load.debug_build { "debug" } else { "release" },
         issuer: load.issuer,
         key: load.key,
         certificates: load.n,

@@ -48,7 +48,10 @@ pub async fn run(home: Home, keep: bool) -> Result<()> {
 
 async fn show(bed: &Bed, progress: Progress, keep: bool) -> Result<()> {
     progress.step("starting Pebble, an ACME server");
-    let pebble = bed.pebble("pebble", &PebbleOptions::default()).await?;
+    // With several profiles Pebble would take any of them.
+    let mut behaviour = PebbleOptions::default();
+    behaviour.profiles.retain(|name, _| name == "default");
+    let pebble = bed.pebble("pebble", &behaviour).await?;
     bed.install_chart(&json!({ "crds": { "enabled": true } }))
         .await?;
     let binary = bed.binary().await?;
