@@ -9,6 +9,7 @@ mod acme;
 mod admission;
 mod bed;
 mod book;
+mod certificate;
 mod chart;
 mod events;
 mod identity;
@@ -60,6 +61,8 @@ fn tell(book: &mut Book) {
     book.without_operator("chart::rights_are_what_they_should_be", chart::rights_are_what_they_should_be);
     book.without_operator("events::users_are_told", events::users_are_told);
 
+    book.beside("certificate::kept", certificate::the_secret_is_kept);
+    book.beside("certificate::failures", certificate::failures_and_foreign_objects);
     book.beside("issue::by_dns01", issue::by_dns01);
     book.beside("issue::by_http01", issue::by_http01);
     book.beside("issuer::account", issuer::an_account_is_registered_once);

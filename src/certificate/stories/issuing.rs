@@ -401,6 +401,47 @@ fn names_that_belong_to_others_are_never_adopted() {
 }
 
 #[test]
+fn a_namesake_that_was_deleted_before_is_waited_for() {
+    let mut world = World::new(spec());
+    world.settle();
+    // Deleted and made again: the garbage collector has not come to the request yet.
+    world.certificate.metadata.uid = Some("uid-again".into());
+    world.certificate.status = None;
+    world.secrets.clear();
+    world.settle();
+    assert!(world.status().next_private_key_secret_name.is_some());
+    let (_, _, message) = world.condition(kind::READY).unwrap();
+    assert_eq!(message, "Issuing certificate as Secret does not exist");
+    assert_eq!(
+        world.plan().next,
+        Next::After(std::time::Duration::from_secs(2))
+    );
+    world.requests.clear();
+    world.settle();
+    world.sign("web-1");
+    world.settle();
+    assert_done(&world, 1);
+}
+
+#[test]
+fn a_request_of_ours_that_is_misnamed_goes() {
+    let mut world = World::new(spec());
+    world.settle();
+    let annotations = &mut world
+        .requests
+        .get_mut("web-1")
+        .unwrap()
+        .metadata
+        .annotations;
+    let revision = annotations.as_mut().unwrap();
+    revision.insert(annotation::CERTIFICATE_REVISION.into(), "7".into());
+    world.settle();
+    world.sign("web-1");
+    world.settle();
+    assert_done(&world, 1);
+}
+
+#[test]
 fn keys_of_a_crash_or_of_cert_manager_are_taken_over() {
     let ecdsa = KeyParameters::new(KeyAlgorithm::Ecdsa, None).unwrap();
     for issuing in [false, true] {
