@@ -89,7 +89,7 @@ challenges:
   # They go with their Service; but who may not delete may not set an owner either, where that is enforced.
   - apiGroups: [discovery.k8s.io]
     resources: [endpointslices]
-    verbs: [create, patch, delete]
+    verbs: [get, create, patch, delete]
   # Update changes the one Ingress that a solver names.
   - apiGroups: [networking.k8s.io]
     resources: [ingresses]
