@@ -373,13 +373,11 @@ impl Issuance<'_> {
         let mut draft = Draft::of(self.situation);
         draft.dates();
         let cause = self.situation.cause.clone().filter(|_| now >= told_at);
+        if let Some(cause) = &cause {
+            draft.issuing_message(cause.clone());
+        }
         match policy::readiness(view) {
-            None => {
-                draft.ready();
-                if let Some(cause) = cause {
-                    draft.issuing_message(cause);
-                }
-            }
+            None => draft.ready(),
             Some(violation) => {
                 let message = cause
                     .or_else(|| self.message_so_far(violation.reason))

@@ -323,16 +323,18 @@ fn what_it_waits_for_is_told_once_it_takes_long() {
     );
     world.pass(SignedDuration::from_secs(2));
     assert_eq!(world.settle(), 1);
-    let (_, reason, message) = world.condition(kind::READY).unwrap();
-    assert_eq!(reason, "DoesNotExist");
-    assert_eq!(Some(message), world.cause);
+    for type_ in [kind::READY, kind::ISSUING] {
+        let (_, reason, message) = world.condition(type_).unwrap();
+        assert_eq!(reason, "DoesNotExist");
+        assert_eq!(Some(message), world.cause);
+    }
     world.cause = Some("Waiting for HTTP-01 of www.example.com: answered 503".into());
     assert_eq!(world.settle(), 1);
     // Nothing to say is no reason to take back what was said.
     world.cause = None;
     assert_eq!(world.settle(), 0);
 
-    // Renewal: the certificate is good, so that it is told on the other condition.
+    // Renewal: the certificate is good, so that it is told on the other condition alone.
     let mut world = World::issued(spec());
     world.pass(SignedDuration::from_hours(24 * 61));
     world.settle();
