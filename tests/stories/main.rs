@@ -10,6 +10,7 @@ mod admission;
 mod bed;
 mod book;
 mod ca;
+mod certificate;
 mod chart;
 mod crash;
 mod dns01;
@@ -68,6 +69,8 @@ fn tell(book: &mut Book) {
     book.without_operator("chart::rights_are_what_they_should_be", chart::rights_are_what_they_should_be);
     book.without_operator("events::users_are_told", events::users_are_told);
 
+    book.beside("certificate::kept", certificate::the_secret_is_kept);
+    book.beside("certificate::failures", certificate::failures_and_foreign_objects);
     book.beside("ca::nonces", ca::nonces_and_authorizations);
     book.beside("ca::profile", ca::a_profile_is_chosen);
     book.beside("ca::preferred_chain", ca::the_preferred_chain_is_taken);
