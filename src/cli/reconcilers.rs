@@ -36,7 +36,7 @@ use crate::{
     order::reconcile::OrderReconciler,
     request::{identity::Requester, reconcile::RequestReconciler, signers::SignersReconciler},
     route::RouteReconciler,
-    solver::http01::{check::Checker, endpoints::Endpoints},
+    solver::http01::{check::Checker, endpoints::Endpoints, route::PathType},
 };
 
 /// Where the system names its nameservers.
@@ -243,6 +243,11 @@ pub(super) fn start(
                 system_nameservers: dns::system_nameservers(Path::new(RESOLV_CONF)),
                 checker: Checker::new(dns, http01.nameservers.clone(), http01.check_port)?,
                 endpoints,
+                path_type: if settings.gates.exact_ingress_path {
+                    PathType::Exact
+                } else {
+                    PathType::ImplementationSpecific
+                },
                 extra_labels: http01.extra_labels.clone(),
             },
             queue: queues.challenges.clone(),
@@ -263,6 +268,7 @@ fn certificate_settings(settings: &Settings) -> certificate::Settings {
         backoff_min: duration(settings.waits.first_backoff),
         backoff_max: duration(settings.waits.most_backoff),
         owner_reference: settings.certificate_owns_secret,
+        basic_constraints_in_csr: settings.gates.basic_constraints_in_csr,
         copied_annotation_prefixes: settings.copied_annotation_prefixes.clone(),
     }
 }
