@@ -85,7 +85,7 @@ impl Reconciler for ChallengeReconciler {
             self.forget(key);
             return Ok(Next::Change);
         };
-        match plan::plan(&challenge) {
+        let worked = match plan::plan(&challenge) {
             Step::Done => {
                 self.forget(key);
                 self.progress().remove(&challenge.meta.uid);
@@ -94,7 +94,11 @@ impl Reconciler for ChallengeReconciler {
             Step::CleanUp => self.clean_up(&challenge).await,
             Step::Present => self.present(&challenge).await,
             Step::Validate => self.validate(&challenge).await,
+        };
+        if let Err(error) = &worked {
+            self.tell(key, error).await?;
         }
+        worked
     }
 
     fn reference(&self, key: &ObjectKey) -> Option<ObjectReference> {
@@ -474,6 +478,29 @@ impl ChallengeReconciler {
             self.challenges.observe(written);
         }
         Ok(())
+    }
+
+    /// Store what keeps the challenge waiting, if that lies at the CA: the reason is where the
+    /// Certificate finds it.
+    async fn tell(&self, key: &ObjectKey, error: &Error) -> Result<(), Error> {
+        let (Error::Ca(_) | Error::Account(_)) = error else {
+            return Ok(());
+        };
+        // As it is after what was written in this step.
+        let Some(challenge) = self.challenges.get(key) else {
+            return Ok(());
+        };
+        if let Error::Ca(error) = error
+            && error.is_lost_account()
+            && let Ok(issuer) = self
+                .issuers
+                .lookup(&challenge.spec.issuer_ref, &key.namespace)
+        {
+            self.sessions.lose_account(&issuer);
+        }
+        // Who waits is not held up by it any more.
+        self.release(key);
+        self.note(&challenge, error.to_string()).await
     }
 
     async fn note(&self, challenge: &ChallengeFacts, why: String) -> Result<(), Error> {

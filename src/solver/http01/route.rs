@@ -233,7 +233,7 @@ pub fn owner(challenge: &ChallengeFacts) -> OwnerReference {
 }
 
 /// The host of a challenge's rule: none for an IP address, which an Ingress does not take.
-fn host(challenge: &ChallengeFacts) -> Option<String> {
+pub fn host(challenge: &ChallengeFacts) -> Option<String> {
     let name = &challenge.spec.dns_name;
     name.parse::<IpAddr>().is_err().then(|| name.clone())
 }
