@@ -262,6 +262,7 @@ impl ChallengeReconciler {
     /// Check once; `None` when the proof is seen, otherwise when to check again.
     async fn check(&self, challenge: &ChallengeFacts) -> Result<Option<Next>, Error> {
         let key = &challenge.meta.key;
+<<<<<<< HEAD
         let mut check = pin!(self.solvers.check(challenge));
         let checked = match timeout(QUICK_CHECK, &mut check).await {
             Ok(checked) => checked,
@@ -271,6 +272,9 @@ impl ChallengeReconciler {
             }
         };
         let seen = match checked {
+=======
+        let mut seen = match self.solvers.check(challenge).await {
+>>>>>>> main
             Ok(None) => {
                 self.checks.reset(key);
                 return Ok(None);
@@ -284,11 +288,11 @@ impl ChallengeReconciler {
         debug!(seen, ?wait, "proof not seen yet");
         if plan::tells(challenge, self.clock.now()) {
             if challenge.spec.type_ == ChallengeType::Http01 {
-                // Routes may have been taken away, or lead to replicas that are gone.
-                self.solvers
-                    .present(challenge)
-                    .await
-                    .map_err(Error::Present)?;
+                // Routes may have been taken away, or lead to replicas that are gone. That they
+                // cannot be renewed is no reason not to look again: they may be good.
+                if let Err(error) = self.solvers.present(challenge).await {
+                    seen = error.to_string();
+                }
             }
             let stored = challenge.status.reason.as_deref();
             let type_ = challenge.spec.type_.as_str();

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use anyhow::{Result, ensure};
 use certwright::api::{certificate::Certificate, challenge::Challenge, order::State};
 use kube::api::ListParams;
-use testbed::{Bed, dns::Data, operator::OperatorOptions, process::wait::until};
+use testbed::{Bed, acme::Pebble, dns::Data, operator::OperatorOptions, process::wait::until};
 use tokio::net::TcpListener;
 
 use crate::work::{self, SOON, Way, Work};
@@ -19,27 +19,12 @@ const NAMES: usize = 16;
 /// issuer or of another, are proven meanwhile, with many challenges at a time or with few.
 pub(crate) async fn broken_names_hold_nobody_up(bed: &Bed) -> Result<()> {
     let pebble = work::pebble(bed, "fairness").await?;
-    let mut crowded = Work::new(bed, &pebble, "crowded", Way::Http01).await?;
     // Connections are taken, and nothing is ever said.
     let silent = Ipv4Addr::new(127, 0, 0, 9);
     let port = bed.ingress().http().port();
     let _silent = TcpListener::bind(SocketAddr::from((silent, port))).await?;
-    for number in 0..BROKEN {
-        let mut hosts = Vec::new();
-        for name in 0..NAMES {
-            let host = crowded.host(&format!("broken-{number}-{name}"));
-            let data = match name % 2 {
-                0 => Data::Address(silent.into()),
-                _ => Data::Txt("no address".to_owned()),
-            };
-            bed.dns().set_record(&host, &data)?;
-            hosts.push(host);
-        }
-        let broken = work::certificate(&format!("broken-{number}"), &hosts);
-        crowded.namespace.apply_all(&[broken]).await?;
-    }
-
     for slots in [5, 60] {
+        let mut crowded = crowd(bed, &pebble, silent).await?;
         let operator = OperatorOptions {
             name: format!("fairness-{slots}"),
             args: vec![
@@ -71,6 +56,26 @@ pub(crate) async fn broken_names_hold_nobody_up(bed: &Bed) -> Result<()> {
     }
     ensure!(pebble.issued().await.len() == 4);
     Ok(())
+}
+
+/// Certificates of names that cannot be proven.
+async fn crowd<'a>(bed: &'a Bed, pebble: &'a Pebble, silent: Ipv4Addr) -> Result<Work<'a>> {
+    let crowded = Work::new(bed, pebble, "crowded", Way::Http01).await?;
+    for number in 0..BROKEN {
+        let mut hosts = Vec::new();
+        for name in 0..NAMES {
+            let host = crowded.host(&format!("broken-{number}-{name}"));
+            let data = match name % 2 {
+                0 => Data::Address(silent.into()),
+                _ => Data::Txt("no address".to_owned()),
+            };
+            bed.dns().set_record(&host, &data)?;
+            hosts.push(host);
+        }
+        let broken = work::certificate(&format!("broken-{number}"), &hosts);
+        crowded.namespace.apply_all(&[broken]).await?;
+    }
+    Ok(crowded)
 }
 
 /// How many Challenges are not over.

@@ -4,19 +4,19 @@ use k8s_openapi::api::networking::v1::{HTTPIngressRuleValue, Ingress};
 
 use crate::{
     challenge::facts::ChallengeFacts,
-    solver::http01::route::{path, rule},
+    solver::http01::route::{PathType, path, rule},
 };
 
 /// Lead the path of `challenge` to its Service, before any other path of its host. Answers whether
 /// that changed anything.
-pub fn add_path(ingress: &mut Ingress, challenge: &ChallengeFacts) -> bool {
+pub fn add_path(ingress: &mut Ingress, challenge: &ChallengeFacts, path_type: PathType) -> bool {
     let host = &challenge.spec.dns_name;
     let rules = ingress
         .spec
         .get_or_insert_default()
         .rules
         .get_or_insert_default();
-    let wanted = path(challenge);
+    let wanted = path(challenge, path_type);
     match rules
         .iter_mut()
         .find(|rule| rule.host.as_deref() == Some(host))
@@ -30,7 +30,7 @@ pub fn add_path(ingress: &mut Ingress, challenge: &ChallengeFacts) -> bool {
             }
             http.paths.insert(0, wanted);
         }
-        None => rules.push(rule(challenge, Some(host.clone()))),
+        None => rules.push(rule(challenge, Some(host.clone()), path_type)),
     }
     true
 }
@@ -42,7 +42,7 @@ pub fn remove_path(ingress: &mut Ingress, challenge: &ChallengeFacts) -> bool {
     let Some(rules) = ingress.spec.as_mut().and_then(|spec| spec.rules.as_mut()) else {
         return false;
     };
-    let ours = path(challenge);
+    let ours = path(challenge, PathType::Exact);
     let mut changed = false;
     rules.retain_mut(|rule| {
         if rule.host.as_deref() != Some(host) {
@@ -52,7 +52,9 @@ pub fn remove_path(ingress: &mut Ingress, challenge: &ChallengeFacts) -> bool {
             return true;
         };
         let before = http.paths.len();
-        http.paths.retain(|path| *path != ours);
+        // By path and backend: the type may have been another when it was added.
+        http.paths
+            .retain(|path| path.path != ours.path || path.backend != ours.backend);
         let removed = http.paths.len() < before;
         changed |= removed;
         !(removed && http.paths.is_empty())
@@ -103,9 +105,12 @@ mod tests {
         for rules in table {
             let before = ingress(rules.clone());
             let mut edited = before.clone();
-            assert!(add_path(&mut edited, &challenge()), "{rules}");
             assert!(
-                !add_path(&mut edited, &challenge()),
+                add_path(&mut edited, &challenge(), PathType::Exact),
+                "{rules}"
+            );
+            assert!(
+                !add_path(&mut edited, &challenge(), PathType::Exact),
                 "twice is once: {rules}"
             );
             let rules = edited.spec.as_ref().unwrap().rules.as_ref().unwrap();
