@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -39,6 +40,8 @@ use crate::{
     issuer::{Issuers, Sessions, ca::CaError},
 };
 
+/// How long a check may hold its slot: a server that never answers holds up only its own challenge.
+const QUICK_CHECK: Duration = Duration::from_secs(1);
 /// How long the removal of a proof may hold up what waits for the outcome of its challenge.
 const QUICK_CLEAN_UP: Duration = Duration::from_secs(5);
 /// How long the removal of a proof may hold up the deletion of its challenge.
@@ -263,7 +266,19 @@ impl ChallengeReconciler {
     /// Check once; `None` when the proof is seen, otherwise when to check again.
     async fn check(&self, challenge: &ChallengeFacts) -> Result<Option<Next>, Error> {
         let key = &challenge.meta.key;
+<<<<<<< HEAD
+        let mut check = pin!(self.solvers.check(challenge));
+        let checked = match timeout(QUICK_CHECK, &mut check).await {
+            Ok(checked) => checked,
+            Err(_) => {
+                self.release(key);
+                check.await
+            }
+        };
+        let seen = match checked {
+=======
         let mut seen = match self.solvers.check(challenge).await {
+>>>>>>> main
             Ok(None) => {
                 self.checks.reset(key);
                 return Ok(None);
