@@ -15,4 +15,5 @@ pub mod net;
 pub mod order;
 pub mod pki;
 pub mod request;
+pub mod route;
 pub mod solver;

@@ -19,6 +19,7 @@ use crate::{
         facts::RequestFacts,
         signers::{ForeignSigners, SignersFacts},
     },
+    route::RouteFacts,
     solver::http01::endpoints::SliceFacts,
 };
 
@@ -43,6 +44,8 @@ pub struct Caches {
     pub other_secrets: Arc<Cache<Bystander>>,
     /// Where the operator's own solver Service leads to.
     pub slices: Arc<Cache<SliceFacts>>,
+    /// Ingresses, by what they ask for.
+    pub routes: Arc<Cache<RouteFacts>>,
     /// The ConfigMap that parametrizes the approval policy.
     pub signers: Arc<Cache<SignersFacts>>,
     /// The kinds of issuers of other API groups that requests name.
@@ -101,6 +104,7 @@ impl Caches {
             secrets: Arc::default(),
             other_secrets: Arc::default(),
             slices: Arc::default(),
+            routes: Arc::default(),
             signers: Arc::default(),
             foreign_signers: Arc::default(),
         }
@@ -115,6 +119,7 @@ impl Caches {
         self.issuers.namespaced.synced().await;
         self.secrets.synced().await;
         self.other_secrets.synced().await;
+        self.routes.synced().await;
         if scope.namespace.is_none() {
             self.issuers.cluster.synced().await;
         }

@@ -31,6 +31,8 @@ pub struct Queues {
     pub issuers: Queue,
     /// Of ClusterIssuers.
     pub cluster_issuers: Queue,
+    /// Of Ingresses.
+    pub routes: Queue,
     /// Of the ConfigMap of signers.
     pub signers: Queue,
 }
@@ -47,6 +49,12 @@ impl Caches {
         self.wake_by_issuers(&self.issuers.cluster, &queues.cluster_issuers, queues);
         self.wake_by_secrets(queues);
         self.wake_by_endpoints(queues);
+        let queue = queues.routes.clone();
+        self.routes.listen(vec![Box::new(move |_, new| {
+            if let Some(route) = new.filter(|route| route.asks()) {
+                queue.add(route.meta().key.clone());
+            }
+        })]);
         let queue = queues.signers.clone();
         self.signers.listen(vec![Box::new(move |old, new| {
             if let Some(signers) = new.or(old) {

@@ -29,6 +29,7 @@ use crate::{
         watch::{self, OnInvalid, Select},
         write::Kind,
     },
+    route::RouteFacts,
     solver::http01::endpoints::SliceFacts,
 };
 
@@ -60,6 +61,7 @@ impl Caches {
             watcher.cluster::<ClusterIssuer, _>(&self.issuers.cluster);
         }
         watcher.secrets(&self.secrets, &self.other_secrets);
+        watcher.routes(&self.routes);
         if let Some(service) = &scope.solver_service {
             watcher.slices(service, &self.slices);
         }
@@ -135,6 +137,16 @@ impl Watcher<'_> {
         let selector = format!("{}!=true", label::WATCHED_SECRET);
         let others = Arc::clone(others);
         self.spawn(async move { watch::metadata(rest, Select::Labels(selector), others).await });
+    }
+
+    fn routes(&self, cache: &Arc<Cache<RouteFacts>>) {
+        let api = match &self.scope.namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        };
+        self.gate("metadata of ingresses", cache);
+        let cache = Arc::clone(cache);
+        self.spawn(async move { watch::metadata(api, Select::All, cache).await });
     }
 
     fn slices(&self, service: &ObjectKey, cache: &Arc<Cache<SliceFacts>>) {

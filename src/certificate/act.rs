@@ -11,12 +11,12 @@ use crate::{
         request::CertificateRequest,
     },
     certificate::{
+        action::{self, Action, Event},
         content::{self, Content, Issuer, Sensitive},
         error::Error,
         facts::{CertificateFacts, Situation, Write},
         gather::{Known, is_next_key_of},
         key::Source,
-        plan::{self, Action, Event},
         reconcile::{CertificateReconciler, reference},
         request,
         secret::{ChainHash, SecretFacts},
@@ -125,13 +125,14 @@ impl CertificateReconciler {
         key_secret: &ObjectKey,
         known: &mut Known,
     ) -> Result<(), Error> {
-        let parameters = match request::parameters(&certificate.spec) {
+        let mut parameters = match request::parameters(&certificate.spec) {
             Ok(parameters) => parameters,
             Err(problem) => {
                 known.unrequestable = Some(problem);
                 return Ok(());
             }
         };
+        parameters.basic_constraints = self.settings.basic_constraints_in_csr;
         let key = self.next_key(key_secret).await?;
         let signed = self
             .keys
@@ -144,13 +145,14 @@ impl CertificateReconciler {
                 return Ok(());
             }
         };
-        let object = request::build(
+        let mut object = request::build(
             certificate,
             revision,
             &key_secret.name,
             csr,
             &self.settings.copied_annotation_prefixes,
         );
+        self.requester.sign(&mut object.spec).await?;
         let request = ObjectKey::of(&object.metadata);
         let api = api_of::<CertificateRequest>(&self.client, &request);
         match write::create(&api, &object).await? {
@@ -176,11 +178,11 @@ impl CertificateReconciler {
     async fn apply_secret(
         &self,
         situation: &Situation,
-        content: plan::Content,
+        content: action::Content,
     ) -> Result<(), Error> {
         let certificate = &situation.certificate;
         let object = match content {
-            plan::Content::Issued { key_secret } => {
+            action::Content::Issued { key_secret } => {
                 let Some(issued) = &situation.issued else {
                     return Ok(());
                 };
@@ -196,7 +198,7 @@ impl CertificateReconciler {
                 info!(secret = %certificate.spec.secret_name, "storing the issued certificate");
                 build(situation, content)?
             }
-            plan::Content::Temporary { key_secret } => {
+            action::Content::Temporary { key_secret } => {
                 let key = self.next_key(&key_secret).await?;
                 let key_pem = encode(certificate, &key)?;
                 let spec = certificate.spec.clone();
@@ -218,7 +220,7 @@ impl CertificateReconciler {
                 };
                 build(situation, content)?
             }
-            plan::Content::Again(why) => {
+            action::Content::Again(why) => {
                 info!(
                     reason = why.reason,
                     why = why.message,

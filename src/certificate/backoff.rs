@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     certificate::{
         facts::{Settings, Situation},
-        request,
+        fit,
     },
     request::facts::RequestFacts,
 };
@@ -22,7 +22,7 @@ const SHORTEST_CUT: SignedDuration = SignedDuration::from_mins(10);
 /// failed: a spec that has changed since is tried at once.
 pub fn next_try(situation: &Situation, next: &[&Arc<RequestFacts>]) -> Option<Timestamp> {
     let spec = &situation.certificate.spec;
-    let outdated = |request: &&Arc<RequestFacts>| match request::violations(request, spec) {
+    let outdated = |request: &&Arc<RequestFacts>| match fit::violations(request, spec) {
         Ok(fields) => !fields.is_empty(),
         Err(_) => true,
     };
@@ -58,7 +58,7 @@ fn before(
     let delay = delay(settings, attempts);
     let left = expiry
         .map(|expiry| failed.duration_until(expiry))
-        .filter(|left| left.is_positive());
+        .filter(SignedDuration::is_positive);
     let delay = match left {
         Some(left) => delay.min((left / PART_OF_LIFETIME).max(SHORTEST_CUT)),
         None => delay,

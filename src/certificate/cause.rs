@@ -128,3 +128,172 @@ fn ready_message(request: &RequestFacts) -> Option<String> {
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        api::reason::request as reason,
+        certificate::stories::{World, spec},
+        cluster::Facts,
+    };
+
+    /// Title, whether it is worked on, its state, and what it says.
+    type Told = (&'static str, bool, Option<State>, &'static str);
+    /// Why the issuer cannot sign, the order, and the challenges.
+    type Known = (Option<&'static str>, Option<OrderStatus>, Vec<Told>);
+
+    fn order(state: Option<State>, reason: Option<&str>) -> Option<OrderStatus> {
+        Some(OrderStatus {
+            state,
+            reason: reason.map(Into::into),
+            ..OrderStatus::default()
+        })
+    }
+
+    fn tell(request: &RequestFacts, (issuer, order, challenges): &Known) -> String {
+        let statuses: Vec<(String, ChallengeStatus)> = challenges
+            .iter()
+            .map(|(title, processing, state, reason)| {
+                let status = ChallengeStatus {
+                    processing: Some(*processing),
+                    state: *state,
+                    reason: Some((*reason).into()),
+                    ..ChallengeStatus::default()
+                };
+                ((*title).to_owned(), status)
+            })
+            .collect();
+        let challenges: Vec<Challenge<'_>> = statuses
+            .iter()
+            .map(|(title, status)| Challenge {
+                title: title.clone(),
+                status,
+            })
+            .collect();
+        cause(&Chain {
+            request,
+            issuer: *issuer,
+            order: order.as_ref().map(|status| Order {
+                name: "web-1-7",
+                status,
+            }),
+            challenges: &challenges,
+        })
+    }
+
+    #[test]
+    fn the_deepest_cause_is_told() {
+        let pending = Some(State::Pending);
+        let valid = Some(State::Valid);
+        let seen = "http://www.example.com/.well-known/acme-challenge/tok answered 404 from \
+                    198.51.100.7; next check in 10s";
+        let waiting = "Waiting for HTTP-01 challenge propagation: \
+                       http://www.example.com/.well-known/acme-challenge/tok answered 404 from \
+                       198.51.100.7; next check in 10s";
+        let with = |challenges: Vec<Told>| (None, order(pending, None), challenges);
+        let table: [(Known, String); 12] = [
+            (
+                (None, None, vec![]),
+                "Waiting for Issuer \"ca\" to sign CertificateRequest \"web-1\"".into(),
+            ),
+            (
+                (
+                    Some("Issuer \"ca\" is not ready: EAB Secret \"eab\" not found"),
+                    order(pending, None),
+                    vec![],
+                ),
+                "Issuer \"ca\" is not ready: EAB Secret \"eab\" not found".into(),
+            ),
+            (
+                (None, order(None, None), vec![]),
+                "Waiting for Order \"web-1-7\" to be placed at the ACME server".into(),
+            ),
+            (
+                with(vec![]),
+                "Waiting for Order \"web-1-7\", which the ACME server calls pending".into(),
+            ),
+            (
+                (
+                    None,
+                    order(pending, Some("refused; next try in 5s")),
+                    vec![],
+                ),
+                "Waiting for Order \"web-1-7\": refused; next try in 5s".into(),
+            ),
+            (
+                with(vec![("HTTP-01 of www.example.com", true, pending, waiting)]),
+                format!("Waiting for HTTP-01 of www.example.com: {seen}"),
+            ),
+            (
+                with(vec![(
+                    "DNS-01 of a.example",
+                    true,
+                    pending,
+                    "TSIG: bad key",
+                )]),
+                "Waiting for DNS-01 of a.example: TSIG: bad key".into(),
+            ),
+            (
+                with(vec![("HTTP-01 of a.example", true, None, "")]),
+                "Waiting for HTTP-01 of a.example".into(),
+            ),
+            (
+                with(vec![("HTTP-01 of a.example", false, None, "")]),
+                "Waiting for a free slot for HTTP-01 of a.example".into(),
+            ),
+            // What says something comes first; what is over does not count.
+            (
+                with(vec![
+                    (
+                        "HTTP-01 of done.example",
+                        true,
+                        valid,
+                        "Successfully authorized domain",
+                    ),
+                    ("HTTP-01 of later.example", false, pending, ""),
+                    ("HTTP-01 of bad.example", true, pending, "refused"),
+                ]),
+                "Waiting for HTTP-01 of bad.example: refused (and 1 more challenge)".into(),
+            ),
+            (
+                with(vec![
+                    ("HTTP-01 of a.example", true, None, ""),
+                    ("HTTP-01 of b.example", false, None, ""),
+                    ("HTTP-01 of c.example", false, None, ""),
+                ]),
+                "Waiting for HTTP-01 of a.example (and 2 more challenges)".into(),
+            ),
+            (
+                (
+                    None,
+                    order(Some(State::Processing), None),
+                    vec![("HTTP-01 of done.example", true, valid, "")],
+                ),
+                "Waiting for Order \"web-1-7\", which the ACME server calls processing".into(),
+            ),
+        ];
+        let mut world = World::new(spec());
+        world.settle();
+        let request = |world: &World| RequestFacts::reduce(world.requests["web-1"].clone());
+        for (known, _) in &table {
+            let said = tell(&request(&world), known);
+            assert_eq!(said, "Waiting for approval of CertificateRequest \"web-1\"");
+        }
+        world.say("web-1", kind::APPROVED, true, "cert-manager.io", "approved");
+        for (known, want) in &table {
+            assert_eq!(tell(&request(&world), known), *want);
+        }
+        world.say(
+            "web-1",
+            kind::READY,
+            false,
+            reason::PENDING,
+            "the CA is asked",
+        );
+        assert_eq!(
+            tell(&request(&world), &(None, None, vec![])),
+            "Waiting for CertificateRequest \"web-1\": the CA is asked"
+        );
+    }
+}

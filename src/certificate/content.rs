@@ -222,7 +222,7 @@ mod tests {
     use super::*;
     use crate::{
         api::certificate::{AdditionalOutputFormat, SecretTemplate},
-        certificate::world::{World, spec},
+        certificate::stories::{World, spec},
     };
 
     fn map(pairs: &[(&str, &str)]) -> Option<BTreeMap<String, String>> {

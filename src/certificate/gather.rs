@@ -10,12 +10,12 @@ use crate::{
         cause::{self, Chain},
         error::Error,
         facts::{CertificateFacts, CertificateIndex, Situation, Taken},
-        issue::{is_issued, is_pending, is_told},
         issued::Issued,
         key,
         reconcile::CertificateReconciler,
         request,
         secret::{SecretFacts, SecretIndex},
+        standing::{is_issued, is_pending, is_told},
     },
     challenge::facts::ChallengeIndex,
     cluster::{
@@ -110,7 +110,7 @@ impl CertificateReconciler {
         // is not issued again on the word of a cache alone.
         let status = &certificate.status;
         let was_issued = status.revision.is_some() || status.not_after.is_some();
-        if !self.caches.other_secrets.get(&key).is_some() && (!was_issued || known.is_absent) {
+        if self.caches.other_secrets.get(&key).is_none() && (!was_issued || known.is_absent) {
             return Ok(None);
         }
         let secret = write::get(&api_of::<Secret>(&self.client, &key), &key).await?;

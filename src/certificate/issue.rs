@@ -2,35 +2,35 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use crate::{
     api::{
         condition::{AnyCondition, ConditionStatus, kind},
         names::{TRUE, annotation},
-        reason::{certificate as reason, request as request_reason},
+        reason::certificate as reason,
     },
     certificate::{
+        action::{Action, Content, Event, Plan},
         backoff,
         facts::{Situation, Write},
+        fit,
         issued::{Issued, Readable},
         key::{self, Choice},
-        plan::{
-            Action, Content, Event, Plan, RECHECK, Requests, delete_keys, delete_request,
-            duplicates, not_ready, until,
-        },
+        plan::{RECHECK, Requests, delete_keys, delete_request, duplicates, not_ready, until},
         policy::{self, View, Violation},
         request,
         secret::{KeyFacts, SecretFacts},
         spec,
+        standing::{Standing, ended, standing, told_at},
         status::Draft,
     },
     cluster::Next,
     request::facts::RequestFacts,
 };
 
-/// How long a request may take before what it waits for is told: most take less.
-const PATIENCE: SignedDuration = SignedDuration::from_secs(2);
+/// How long the garbage collector may take.
+const COLLECTION: SignedDuration = SignedDuration::from_secs(30);
 /// What a request waits for is looked at again at least this often at first.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 /// And this often when it has waited for long.
@@ -111,16 +111,6 @@ struct Issuance<'a> {
     key: &'a KeyFacts,
 }
 
-/// How a request stands.
-enum Standing<'a> {
-    /// For this reason, in a word and in a sentence.
-    Failed(&'a str, &'a str),
-    /// It says that there is a certificate.
-    Issued,
-    /// Its issuer may have said something.
-    Pending { is_known: bool },
-}
-
 impl Issuance<'_> {
     fn plan(&self, trigger: Option<Violation>) -> Plan {
         if let Some(begin) = self.begin(trigger) {
@@ -189,8 +179,16 @@ impl Issuance<'_> {
             );
             return stuck(self.situation, self.requests, None, event);
         }
+        let name = request::name(&certificate.meta.key.name, revision);
+        // One of ours that says another revision than its name: it would be in the way for ever.
+        let own = &self.situation.requests;
+        if let Some(misnamed) = own.iter().find(|request| *request.meta.key.name == *name) {
+            return Plan::act(vec![delete_request(misnamed)]);
+        }
+        if self.situation.taken.request && self.is_young() {
+            return Plan::wait(Next::After(FIRST_LOOK));
+        }
         if self.situation.taken.request {
-            let name = request::name(&certificate.meta.key.name, revision);
             let event = Event::warning(
                 reason::REQUEST_FAILED,
                 format!(
@@ -206,11 +204,18 @@ impl Issuance<'_> {
         }])
     }
 
+    /// Whether the Certificate was made only now: what a namesake left behind that was deleted before
+    /// is still being collected.
+    fn is_young(&self) -> bool {
+        let created = self.situation.certificate.meta.created;
+        created.is_some_and(|created| created.duration_until(self.situation.now) < COLLECTION)
+    }
+
     /// Whether a request is of no use to this issuance: made for another spec or key, or ended
     /// before it began.
     fn is_stale(&self, request: &RequestFacts) -> bool {
         let certificate = &self.situation.certificate;
-        let fits = match request::violations(request, &certificate.spec) {
+        let fits = match fit::violations(request, &certificate.spec) {
             Ok(fields) => fields.is_empty(),
             Err(_) => false,
         };
@@ -368,13 +373,11 @@ impl Issuance<'_> {
         let mut draft = Draft::of(self.situation);
         draft.dates();
         let cause = self.situation.cause.clone().filter(|_| now >= told_at);
+        if let Some(cause) = &cause {
+            draft.issuing_message(cause.clone());
+        }
         match policy::readiness(view) {
-            None => {
-                draft.ready();
-                if let Some(cause) = cause {
-                    draft.issuing_message(cause);
-                }
-            }
+            None => draft.ready(),
             Some(violation) => {
                 let message = cause
                     .or_else(|| self.message_so_far(violation.reason))
@@ -416,56 +419,4 @@ impl Issuance<'_> {
         let written = self.situation.written.as_ref()?;
         written.stands(secret).then_some(written)
     }
-}
-
-/// How `request` stands: a refusal counts more than what came of it.
-fn standing(request: &RequestFacts) -> Standing<'_> {
-    for type_ in [kind::DENIED, kind::INVALID_REQUEST] {
-        if let Some(refusal) = request.condition(type_)
-            && refusal.status == ConditionStatus::True
-        {
-            return Standing::Failed(refusal.reason(), refusal.message());
-        }
-    }
-    let Some(ready) = request.condition(kind::READY) else {
-        return Standing::Pending { is_known: false };
-    };
-    match ready.reason() {
-        request_reason::FAILED | request_reason::DENIED => {
-            Standing::Failed(ready.reason(), ready.message())
-        }
-        request_reason::ISSUED => Standing::Issued,
-        _ if ready.status == ConditionStatus::True && request.has_certificate => Standing::Issued,
-        _ => Standing::Pending { is_known: true },
-    }
-}
-
-/// When `request` came to its end, if it is known.
-fn ended(request: &RequestFacts) -> Option<Timestamp> {
-    if let Some(failed) = &request.status.failure_time {
-        return Some(failed.0);
-    }
-    [kind::DENIED, kind::INVALID_REQUEST, kind::READY]
-        .iter()
-        .find_map(|type_| request.condition(type_))
-        .and_then(|condition| Some(condition.last_transition_time()?.0))
-}
-
-/// Whether the request says that it was signed: then what was issued is to be read.
-pub(super) fn is_issued(request: &RequestFacts) -> bool {
-    matches!(standing(request), Standing::Issued)
-}
-
-/// Whether the request still waits for something.
-pub(super) fn is_pending(request: &RequestFacts) -> bool {
-    matches!(standing(request), Standing::Pending { .. })
-}
-
-/// Whether the request has waited so long that what it waits for is told.
-pub(super) fn is_told(request: &RequestFacts, now: Timestamp) -> bool {
-    told_at(request).is_none_or(|at| at <= now)
-}
-
-fn told_at(request: &RequestFacts) -> Option<Timestamp> {
-    request.meta.created?.checked_add(PATIENCE).ok()
 }

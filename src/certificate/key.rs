@@ -10,8 +10,8 @@ use crate::{
         reason::certificate as reason,
     },
     certificate::{
+        action::Event,
         facts::{CertificateFacts, Situation},
-        plan::Event,
         secret::{Entry, KeyFacts, SecretFacts},
     },
     pki::key::{KeyAlgorithm, KeyParameters},
@@ -203,7 +203,7 @@ mod tests {
     use super::*;
     use crate::{
         api::private_key::PrivateKey as PrivateKeySpec,
-        certificate::world::{World, spec},
+        certificate::stories::{World, spec},
     };
 
     fn wanted(algorithm: Option<PrivateKeyAlgorithm>, size: Option<i64>) -> CertificateSpec {

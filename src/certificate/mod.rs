@@ -1,12 +1,14 @@
 //! Certificate → private key, CertificateRequest, Secret.
 
 mod act;
+pub mod action;
 pub mod backoff;
 pub mod cause;
 pub mod content;
 pub mod details;
 pub mod error;
 pub mod facts;
+pub mod fit;
 mod gather;
 mod issue;
 pub mod issued;
@@ -20,6 +22,7 @@ pub mod renewal;
 pub mod request;
 pub mod secret;
 pub mod spec;
+mod standing;
 mod status;
 pub mod temporary;
 pub mod upkeep;
@@ -31,5 +34,3 @@ pub use secret::{SecretFacts, SecretIndex};
 
 #[cfg(test)]
 mod stories;
-#[cfg(test)]
-mod world;

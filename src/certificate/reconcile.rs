@@ -16,17 +16,19 @@ use crate::{
     api::certificate::{Certificate, CertificateStatus},
     caches::Caches,
     certificate::{
+        action::Action,
         error::Error,
         facts::{CertificateFacts, Settings, Situation, Write},
         gather::Known,
         keyring::KeyRing,
-        plan::{Action, blocked, plan},
+        plan::{blocked, plan},
     },
     cluster::{
         Class, Clock, Next, ObjectKey, ReconcileError, Reconciler,
         events::Events,
         write::{self, api_of},
     },
+    request::identity::Requester,
 };
 
 /// More rounds than any Certificate takes without waiting for somebody else.
@@ -43,17 +45,19 @@ pub struct CertificateReconciler {
     pub(super) settings: Arc<Settings>,
     pub(super) keys: KeyRing,
     pub(super) written: Written,
+    pub(super) requester: Requester,
 }
 
 impl CertificateReconciler {
     /// Works on the Certificates in `caches` through `client`, and keeps them by `settings`. Makes
-    /// as many private keys at once as there are cores.
+    /// as many private keys at once as there are cores; requests are made as `requester` says.
     pub fn new(
         client: Client,
         clock: Clock,
         caches: Caches,
         events: Events,
         settings: Settings,
+        requester: Requester,
     ) -> Self {
         let cores = available_parallelism().map_or(1, NonZeroUsize::get);
         Self {
@@ -64,6 +68,7 @@ impl CertificateReconciler {
             settings: Arc::new(settings),
             keys: KeyRing::new(cores),
             written: Written::default(),
+            requester,
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::{
         reason::certificate as reason,
     },
     certificate::{
-        facts::Situation, plan::Action, policy::Violation, renewal::renewal_time, secret::Leaf,
+        action::Action, facts::Situation, policy::Violation, renewal::renewal_time, secret::Leaf,
     },
 };
 

@@ -88,7 +88,7 @@ impl Reconciler for ChallengeReconciler {
             self.forget(key);
             return Ok(Next::Change);
         };
-        match plan::plan(&challenge) {
+        let worked = match plan::plan(&challenge) {
             Step::Done => {
                 self.forget(key);
                 self.progress().remove(&challenge.meta.uid);
@@ -97,7 +97,11 @@ impl Reconciler for ChallengeReconciler {
             Step::CleanUp => self.clean_up(&challenge).await,
             Step::Present => self.present(&challenge).await,
             Step::Validate => self.validate(&challenge).await,
+        };
+        if let Err(error) = &worked {
+            self.tell(key, error).await?;
         }
+        worked
     }
 
     fn reference(&self, key: &ObjectKey) -> Option<ObjectReference> {
@@ -262,6 +266,7 @@ impl ChallengeReconciler {
     /// Check once; `None` when the proof is seen, otherwise when to check again.
     async fn check(&self, challenge: &ChallengeFacts) -> Result<Option<Next>, Error> {
         let key = &challenge.meta.key;
+<<<<<<< HEAD
         let mut check = pin!(self.solvers.check(challenge));
         let checked = match timeout(QUICK_CHECK, &mut check).await {
             Ok(checked) => checked,
@@ -271,6 +276,9 @@ impl ChallengeReconciler {
             }
         };
         let seen = match checked {
+=======
+        let mut seen = match self.solvers.check(challenge).await {
+>>>>>>> main
             Ok(None) => {
                 self.checks.reset(key);
                 return Ok(None);
@@ -284,11 +292,11 @@ impl ChallengeReconciler {
         debug!(seen, ?wait, "proof not seen yet");
         if plan::tells(challenge, self.clock.now()) {
             if challenge.spec.type_ == ChallengeType::Http01 {
-                // Routes may have been taken away, or lead to replicas that are gone.
-                self.solvers
-                    .present(challenge)
-                    .await
-                    .map_err(Error::Present)?;
+                // Routes may have been taken away, or lead to replicas that are gone. That they
+                // cannot be renewed is no reason not to look again: they may be good.
+                if let Err(error) = self.solvers.present(challenge).await {
+                    seen = error.to_string();
+                }
             }
             let stored = challenge.status.reason.as_deref();
             let type_ = challenge.spec.type_.as_str();
@@ -485,6 +493,29 @@ impl ChallengeReconciler {
             self.challenges.observe(written);
         }
         Ok(())
+    }
+
+    /// Store what keeps the challenge waiting, if that lies at the CA: the reason is where the
+    /// Certificate finds it.
+    async fn tell(&self, key: &ObjectKey, error: &Error) -> Result<(), Error> {
+        let (Error::Ca(_) | Error::Account(_)) = error else {
+            return Ok(());
+        };
+        // As it is after what was written in this step.
+        let Some(challenge) = self.challenges.get(key) else {
+            return Ok(());
+        };
+        if let Error::Ca(error) = error
+            && error.is_lost_account()
+            && let Ok(issuer) = self
+                .issuers
+                .lookup(&challenge.spec.issuer_ref, &key.namespace)
+        {
+            self.sessions.lose_account(&issuer);
+        }
+        // Who waits is not held up by it any more.
+        self.release(key);
+        self.note(&challenge, error.to_string()).await
     }
 
     async fn note(&self, challenge: &ChallengeFacts, why: String) -> Result<(), Error> {

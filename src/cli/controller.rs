@@ -26,6 +26,7 @@ use crate::cluster::{
     signal::{GRACE, Overdue, Shutdown},
     watch::OnInvalid,
 };
+use crate::request::identity::Requester;
 use crate::solver::http01::responder::Responder;
 
 /// Connections to /metrics and to health checks, each.
@@ -162,6 +163,7 @@ pub async fn run(settings: Settings) -> Result<(), ControllerError> {
     let events_stop = CancellationToken::new();
     let recording = tasks.spawn(recorder.run(events_stop.clone()));
     let workers = TaskTracker::new();
+    let requester = Requester::find(client.clone()).await;
     let parts = Parts {
         settings: &settings,
         client,
@@ -173,6 +175,7 @@ pub async fn run(settings: Settings) -> Result<(), ControllerError> {
         metrics,
         fault_point,
         leadership: leadership.clone(),
+        requester,
     };
     reconcilers::start(parts, &workers, &shutdown.asked)?;
     workers.close();

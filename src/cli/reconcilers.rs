@@ -29,13 +29,14 @@ use crate::{
         report::Report,
     },
     issuer::{
-        SecretVersion, Sessions,
+        IssuerKind, IssuerView, SecretVersion, Sessions,
         reconcile::{IssuerReconciler, TIMEOUT as ISSUER_TIMEOUT},
     },
     net::{self, dns},
     order::reconcile::OrderReconciler,
-    request::{reconcile::RequestReconciler, signers::SignersReconciler},
-    solver::http01::{check::Checker, endpoints::Endpoints},
+    request::{identity::Requester, reconcile::RequestReconciler, signers::SignersReconciler},
+    route::RouteReconciler,
+    solver::http01::{check::Checker, endpoints::Endpoints, route::PathType},
 };
 
 /// Where the system names its nameservers.
@@ -58,6 +59,7 @@ pub(super) struct Parts<'a> {
     pub(super) metrics: Metrics,
     pub(super) fault_point: Arc<FaultPoint>,
     pub(super) leadership: Leadership,
+    pub(super) requester: Requester,
 }
 
 /// Something the reconcilers need cannot be made.
@@ -89,6 +91,7 @@ pub(super) fn start(
         metrics,
         fault_point,
         leadership,
+        requester,
     } = parts;
     let observer: Arc<dyn Observer> = Arc::new(Report::new(metrics.clone(), events.clone()));
     let versions = {
@@ -105,7 +108,17 @@ pub(super) fn start(
         metrics,
         fault_point,
     });
-    let sessions = Arc::new(Sessions::new(client.clone(), versions, ca, clock.clone()));
+    let sessions = Sessions::new(client.clone(), versions, ca, clock.clone());
+    let sessions = Arc::new(sessions.rechecked_by(Arc::new({
+        let queues = queues.clone();
+        move |issuer: &IssuerView| {
+            let queue = match issuer.kind {
+                IssuerKind::Issuer => &queues.issuers,
+                IssuerKind::ClusterIssuer => &queues.cluster_issuers,
+            };
+            queue.add(issuer.key.clone());
+        }
+    })));
     let dns = dns::Client::new(net::http::Options::default().client()?)
         .with_authority_port(settings.dns01.authoritative_port);
     let http01 = &settings.http01;
@@ -149,6 +162,7 @@ pub(super) fn start(
             caches.clone(),
             events.clone(),
             certificate_settings(settings),
+            requester,
         );
         starter.start(
             reconciler,
@@ -186,6 +200,14 @@ pub(super) fn start(
         };
         starter.start(reconciler, &queues.signers, work(1));
     }
+    if wants(Controller::IngressShim) {
+        let reconciler = RouteReconciler {
+            routes: Arc::clone(&caches.routes),
+            events: events.clone(),
+            told: Mutex::default(),
+        };
+        starter.start(reconciler, &queues.routes, work(1));
+    }
     if wants(Controller::Orders) {
         let reconciler = OrderReconciler {
             client: client.clone(),
@@ -221,6 +243,11 @@ pub(super) fn start(
                 system_nameservers: dns::system_nameservers(Path::new(RESOLV_CONF)),
                 checker: Checker::new(dns, http01.nameservers.clone(), http01.check_port)?,
                 endpoints,
+                path_type: if settings.gates.exact_ingress_path {
+                    PathType::Exact
+                } else {
+                    PathType::ImplementationSpecific
+                },
                 extra_labels: http01.extra_labels.clone(),
             },
             queue: queues.challenges.clone(),
@@ -241,6 +268,7 @@ fn certificate_settings(settings: &Settings) -> certificate::Settings {
         backoff_min: duration(settings.waits.first_backoff),
         backoff_max: duration(settings.waits.most_backoff),
         owner_reference: settings.certificate_owns_secret,
+        basic_constraints_in_csr: settings.gates.basic_constraints_in_csr,
         copied_annotation_prefixes: settings.copied_annotation_prefixes.clone(),
     }
 }

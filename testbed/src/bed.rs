@@ -1,7 +1,7 @@
 //! What does a test bed consist of, and in which order does it start?
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -28,6 +28,13 @@ use crate::{
 
 /// The zone of the test bed; every name in it resolves to the ingress controller at first.
 pub const ZONE: &str = "example.com";
+
+/// A zone with two servers, of which the test bed runs only the first. The address of the second,
+/// `ns2`, is 127.0.0.2: a test that wants it starts a secondary there.
+pub const LAGGING_ZONE: &str = "example.org";
+
+/// A zone for challenge records that stand elsewhere by an alias.
+pub const ALIAS_ZONE: &str = "example.net";
 
 /// The name of the TSIG key that may change the zone.
 pub const TSIG_KEY: &str = "certwright";
@@ -311,10 +318,16 @@ fn serve_names(address: IpAddr) -> Result<dns::Server> {
         .server(&format!("ns1.{ZONE}"), server.ip())
         .record(ZONE, Data::Address(address))
         .record(&format!("*.{ZONE}"), Data::Address(address));
+    let lagging = Zone::new(LAGGING_ZONE)
+        .server(&format!("ns1.{LAGGING_ZONE}"), server.ip())
+        .server(
+            &format!("ns2.{LAGGING_ZONE}"),
+            Ipv4Addr::new(127, 0, 0, 2).into(),
+        );
     dns::Server::start(dns::Options {
         address: server.ip(),
         port: server.port(),
-        zones: vec![zone],
+        zones: vec![zone, lagging, Zone::new(ALIAS_ZONE)],
         keys: vec![Key {
             name: TSIG_KEY.to_owned(),
             algorithm: Algorithm::HmacSha256,

@@ -9,19 +9,31 @@ mod acme;
 mod admission;
 mod bed;
 mod book;
+mod ca;
+mod certificate;
 mod chart;
+<<<<<<< HEAD
 mod control_plane;
 mod crash;
 mod events;
 mod fairness;
+=======
+mod crash;
+mod dns01;
+mod events;
+mod healing;
+mod http01;
+>>>>>>> main
 mod identity;
 mod issue;
 mod issuer;
 mod leader;
+mod names;
 #[path = "../objects/mod.rs"]
 mod objects;
 mod replicas;
 mod roundtrip;
+mod site;
 mod work;
 
 use std::process::ExitCode;
@@ -65,6 +77,30 @@ fn tell(book: &mut Book) {
     book.without_operator("chart::rights_are_what_they_should_be", chart::rights_are_what_they_should_be);
     book.without_operator("events::users_are_told", events::users_are_told);
 
+    book.beside("certificate::kept", certificate::the_secret_is_kept);
+    book.beside("certificate::failures", certificate::failures_and_foreign_objects);
+    book.beside("ca::nonces", ca::nonces_and_authorizations);
+    book.beside("ca::profile", ca::a_profile_is_chosen);
+    book.beside("ca::preferred_chain", ca::the_preferred_chain_is_taken);
+    book.beside("ca::down", ca::down_and_back);
+    book.beside("ca::accounts_lost", ca::accounts_are_lost);
+    book.beside("ca::external_account", ca::an_external_account_leads_to_a_secret);
+    book.beside("dns01::wildcard_and_apex", dns01::a_wildcard_and_its_apex_together);
+    book.beside("dns01::alias", dns01::an_alias_is_followed);
+    book.beside("dns01::wrong_key", dns01::a_wrong_key_is_told_and_put_right);
+    book.beside("dns01::lagging_server", dns01::a_lagging_server_is_waited_for);
+    book.beside("dns01::cluster_issuer", dns01::a_cluster_issuer_has_its_key_elsewhere);
+    book.beside("dns01::deletion", dns01::a_deletion_on_the_way_takes_the_record_away);
+    book.beside("healing::dns_points_elsewhere", healing::dns_points_elsewhere);
+    book.beside("healing::secret_deleted", healing::a_secret_is_deleted);
+    book.beside("healing::secret_tampered", healing::a_secret_is_tampered_with);
+    book.beside("healing::spec_changed", healing::the_spec_is_changed);
+    book.beside("healing::deletion", healing::a_deletion_on_the_way_takes_the_routes_away);
+    book.beside("healing::not_supported", healing::what_is_not_supported_is_told);
+    book.beside("http01::route", http01::a_route_is_made_and_taken_away);
+    book.beside("http01::class", http01::a_class_goes_by_its_annotation);
+    book.beside("http01::name", http01::an_ingress_is_edited_and_put_back);
+    book.beside("http01::address", http01::an_address_is_proven);
     book.beside("issue::by_dns01", issue::by_dns01);
     book.beside("issue::by_http01", issue::by_http01);
     book.beside("issuer::account", issuer::an_account_is_registered_once);
@@ -73,6 +109,8 @@ fn tell(book: &mut Book) {
     book.beside("issuer::keys", issuer::account_keys_are_taken_over);
     book.beside("issuer::missing", issuer::what_is_missing_is_told);
     book.beside("issuer::server", issuer::the_server_is_followed);
+    book.beside("names::solvers", names::each_name_has_its_solver);
+    book.beside("names::no_solver", names::a_name_without_a_solver_waits_for_one);
 
     book.alone("issue::another_operator_goes_on", issue::another_operator_goes_on);
     book.alone("admission::certificates", admission::certificates);
@@ -81,6 +119,8 @@ fn tell(book: &mut Book) {
     book.alone("admission::many_names", admission::many_names);
     book.alone("admission::orders", admission::orders);
     book.alone("admission::requests", admission::requests);
+    book.alone("healing::the_ca_says_no", healing::the_ca_says_no);
+    book.alone("healing::undecodable", healing::what_does_not_decode_is_passed_over);
     book.alone("chart::the_operator_is_refused_nothing", chart::the_operator_is_refused_nothing);
     book.alone("control_plane::a_missing_kind_is_waited_for", control_plane::a_missing_kind_is_waited_for);
     book.alone("control_plane::work_survives_a_restart", control_plane::work_survives_a_restart);

@@ -39,11 +39,16 @@ const MAX_REMEMBERED: usize = 2048;
 /// What is done with a note.
 #[derive(Debug, PartialEq)]
 pub(super) enum Act {
-    Create(Box<Event>),
+    Create(SeriesKey, Box<Event>),
     Drop,
     /// It is counted; the count is written by a later flush.
     Wait,
 }
+
+/// Which notes are counted together: a hash. Two notes that share one by chance are counted
+/// together, which costs less than keeping their text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct SeriesKey(u64);
 
 /// The new count of an event that stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,18 +66,19 @@ impl Count {
     }
 }
 
-/// What was sent lately. Keys are hashes: two notes that share one are counted together, which
-/// costs less than keeping their text.
+/// What was sent lately.
 pub(super) struct Book {
     instance: String,
     hasher: RandomState,
-    series: HashMap<u64, Series>,
+    series: HashMap<SeriesKey, Series>,
     budgets: HashMap<u64, Budget>,
     last_suffix: i128,
 }
 
 struct Series {
     event: Count,
+    /// Whether the event stands: before, there is nothing to write a count into.
+    is_created: bool,
     is_written: bool,
 }
 
@@ -95,9 +101,10 @@ impl Book {
     /// Take `note` at `now`.
     pub(super) fn record(&mut self, note: &Note, now: Timestamp) -> Act {
         let object = identity(&note.regarding);
-        let key = self
+        let hash = self
             .hasher
             .hash_one((&object, note.kind, &note.reason, &note.text));
+        let key = SeriesKey(hash);
         if let Some(series) = self.series.get_mut(&key)
             && now.duration_since(series.event.last) < SERIES_ENDS
         {
@@ -119,16 +126,29 @@ impl Book {
                 count: 1,
                 last: now,
             },
+            is_created: false,
             is_written: true,
         };
         self.series.insert(key, series);
-        Act::Create(Box::new(event))
+        Act::Create(key, Box::new(event))
+    }
+
+    /// The event of a series was created, or not: then the next repeat is an event of its own.
+    pub(super) fn settle(&mut self, key: SeriesKey, created: bool) {
+        if !created {
+            self.series.remove(&key);
+        } else if let Some(series) = self.series.get_mut(&key) {
+            series.is_created = true;
+        }
     }
 
     /// The counts that have changed since they were written.
     pub(super) fn flush(&mut self, now: Timestamp) -> Vec<Count> {
         let mut counts = Vec::new();
-        for series in self.series.values_mut().filter(|series| !series.is_written) {
+        for series in self.series.values_mut() {
+            if series.is_written || !series.is_created {
+                continue;
+            }
             series.is_written = true;
             counts.push(series.event.clone());
         }
@@ -251,9 +271,12 @@ mod tests {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
     }
 
-    fn created(act: Act) -> Event {
-        match act {
-            Act::Create(event) => *event,
+    fn created(book: &mut Book, note: &Note, now: Timestamp) -> Event {
+        match book.record(note, now) {
+            Act::Create(series, event) => {
+                book.settle(series, true);
+                *event
+            }
             other => panic!("want a new event, got {other:?}"),
         }
     }
@@ -261,7 +284,7 @@ mod tests {
     #[test]
     fn repeats_are_counted_in_one_event() {
         let mut book = Book::new("host".to_owned());
-        let event = created(book.record(&note("web", "no"), at(0)));
+        let event = created(&mut book, &note("web", "no"), at(0));
         assert_eq!(book.flush(at(0)), []);
         assert_eq!(book.record(&note("web", "no"), at(1)), Act::Wait);
         assert_eq!(book.record(&note("web", "no"), at(300)), Act::Wait);
@@ -279,9 +302,28 @@ mod tests {
             (note("mail", "no"), 304),
             (note("web", "no"), 300 + 361),
         ] {
-            let other = created(book.record(&note, at(second)));
+            let other = created(&mut book, &note, at(second));
             assert_ne!(other.metadata.name, event.metadata.name);
         }
+    }
+
+    #[test]
+    fn a_count_waits_for_its_event() {
+        let mut book = Book::new("host".to_owned());
+        let Act::Create(series, _) = book.record(&note("web", "no"), at(0)) else {
+            panic!("the first is an event");
+        };
+        assert_eq!(book.record(&note("web", "no"), at(1)), Act::Wait);
+        assert_eq!(book.flush(at(2)), []);
+        book.settle(series, true);
+        assert_eq!(book.flush(at(3)).len(), 1);
+        // What could not be created is tried again by the next repeat.
+        let Act::Create(series, _) = book.record(&note("mail", "no"), at(4)) else {
+            panic!("the first is an event");
+        };
+        assert_eq!(book.record(&note("mail", "no"), at(5)), Act::Wait);
+        book.settle(series, false);
+        created(&mut book, &note("mail", "no"), at(6));
     }
 
     #[test]
@@ -291,7 +333,7 @@ mod tests {
         let mut sent = |book: &mut Book, object: &str, second| {
             tried += 1;
             let act = book.record(&note(object, &format!("try {tried}")), at(second));
-            matches!(act, Act::Create(_))
+            matches!(act, Act::Create(..))
         };
         let first: usize = (0..40)
             .map(|_| usize::from(sent(&mut book, "web", 0)))
@@ -307,14 +349,14 @@ mod tests {
     fn events_fit_what_the_api_takes() {
         let mut book = Book::new("h".repeat(300));
         let long = note(&"n".repeat(253), &"ä".repeat(600));
-        let event = created(book.record(&long, at(0)));
+        let event = created(&mut book, &long, at(0));
         let text = event.note.unwrap();
         assert!(text.len() <= 1024 && text.ends_with("ä…"), "{}", text.len());
         assert!(event.metadata.name.unwrap().len() <= 253);
         assert_eq!(event.reporting_instance.unwrap().len(), 128);
         let mut cluster_wide = note("le", "x");
         cluster_wide.regarding.namespace = None;
-        let event = created(book.record(&cluster_wide, at(0)));
+        let event = created(&mut book, &cluster_wide, at(0));
         assert_eq!(event.metadata.namespace.as_deref(), Some("default"));
         assert_eq!(event.regarding.unwrap().namespace, None);
     }

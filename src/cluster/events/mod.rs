@@ -5,7 +5,7 @@
 
 mod book;
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, collections::VecDeque, time::Duration};
 
 use k8s_openapi::api::{core::v1::ObjectReference, events::v1::Event};
 use kube::{
@@ -14,13 +14,13 @@ use kube::{
 };
 use tokio::{
     sync::mpsc,
-    task::JoinSet,
+    task::{JoinError, JoinSet},
     time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use self::book::{Act, Book, Count};
+use self::book::{Act, Book, Count, SeriesKey};
 use crate::cluster::{
     clock::Clock,
     metrics::{EventOutcome, Metrics},
@@ -33,7 +33,7 @@ const QUEUE: usize = 1024;
 const AT_ONCE: usize = 4;
 
 /// The longest that one request may take.
-const REQUEST_LIMIT: Duration = Duration::from_secs(5);
+const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long what waits may still be sent once the process stops.
 const GRACE: Duration = Duration::from_secs(2);
@@ -90,6 +90,8 @@ impl Events {
             clock,
             notes,
             book: Book::new(instance.into()),
+            waiting: VecDeque::new(),
+            sending: JoinSet::new(),
             metrics: metrics.clone(),
         };
         (Self { queue, metrics }, recorder)
@@ -122,84 +124,118 @@ pub struct Recorder {
     clock: Clock,
     notes: mpsc::Receiver<Note>,
     book: Book,
+    /// Decided and not yet under way.
+    waiting: VecDeque<Request>,
+    sending: JoinSet<(Option<SeriesKey>, EventOutcome)>,
     metrics: Metrics,
 }
 
 impl Recorder {
     /// Send until `stop`, then what is in the queue and the counts, as far as it goes in two seconds.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut sending = JoinSet::new();
         let mut flush = interval(FLUSH);
         flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.send_what_fits();
+            let is_idle = self.waiting.is_empty();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                note = self.notes.recv() => match note {
-                    Some(note) => self.take(&note, &mut sending).await,
+                Some(sent) = self.sending.join_next() => self.settle(sent),
+                note = self.notes.recv(), if is_idle => match note {
+                    Some(note) => self.take(&note),
                     None => break,
                 },
-                _ = flush.tick() => self.flush(&mut sending).await,
+                _ = flush.tick(), if is_idle => self.flush(),
             }
         }
         self.notes.close();
+        while let Ok(note) = self.notes.try_recv() {
+            self.take(&note);
+        }
         let rest = async {
-            while let Some(note) = self.notes.recv().await {
-                self.take(&note, &mut sending).await;
-            }
-            self.flush(&mut sending).await;
-            while sending.join_next().await.is_some() {}
+            self.finish().await;
+            self.flush();
+            self.finish().await;
         };
         if timeout(GRACE, rest).await.is_err() {
             debug!("events left unsent at stop");
         }
     }
 
-    async fn take(&mut self, note: &Note, sending: &mut JoinSet<()>) {
+    fn take(&mut self, note: &Note) {
         match self.book.record(note, self.clock.now()) {
-            Act::Create(event) => self.send(sending, Request::Create(event)).await,
+            Act::Create(series, event) => {
+                self.waiting.push_back(Request::Create(series, event));
+            }
             Act::Wait => {}
             Act::Drop => self.metrics.events(EventOutcome::Dropped).inc(),
         }
     }
 
-    async fn flush(&mut self, sending: &mut JoinSet<()>) {
-        for count in self.book.flush(self.clock.now()) {
-            self.send(sending, Request::Count(count)).await;
+    fn flush(&mut self) {
+        let counts = self.book.flush(self.clock.now());
+        self.waiting.extend(counts.into_iter().map(Request::Count));
+    }
+
+    /// Send what waits, to the last answer.
+    async fn finish(&mut self) {
+        self.send_what_fits();
+        while let Some(sent) = self.sending.join_next().await {
+            self.settle(sent);
+            self.send_what_fits();
         }
     }
 
-    async fn send(&self, sending: &mut JoinSet<()>, request: Request) {
-        while sending.len() >= AT_ONCE {
-            sending.join_next().await;
-        }
-        let (client, metrics) = (self.client.clone(), self.metrics.clone());
-        sending.spawn(async move {
-            let outcome = match timeout(REQUEST_LIMIT, request.send(client)).await {
-                Ok(Ok(outcome)) => outcome,
-                Ok(Err(error)) => {
-                    debug!(%error, "event not written");
-                    EventOutcome::Failed
-                }
-                Err(_) => {
-                    debug!("event not written in time");
-                    EventOutcome::Failed
-                }
+    fn send_what_fits(&mut self) {
+        while self.sending.len() < AT_ONCE {
+            let Some(request) = self.waiting.pop_front() else {
+                return;
             };
-            metrics.events(outcome).inc();
-        });
+            let client = self.client.clone();
+            let series = request.creates();
+            self.sending.spawn(async move {
+                let outcome = match timeout(REQUEST_LIMIT, request.send(client)).await {
+                    Ok(Ok(outcome)) => outcome,
+                    Ok(Err(error)) => {
+                        debug!(%error, "event not written");
+                        EventOutcome::Failed
+                    }
+                    Err(_) => {
+                        debug!("event not written in time");
+                        EventOutcome::Failed
+                    }
+                };
+                (series, outcome)
+            });
+        }
+    }
+
+    fn settle(&mut self, sent: Result<(Option<SeriesKey>, EventOutcome), JoinError>) {
+        let (series, outcome) = sent.unwrap_or((None, EventOutcome::Failed));
+        if let Some(series) = series {
+            self.book.settle(series, outcome == EventOutcome::Sent);
+        }
+        self.metrics.events(outcome).inc();
     }
 }
 
 enum Request {
-    Create(Box<Event>),
+    Create(SeriesKey, Box<Event>),
     Count(Count),
 }
 
 impl Request {
+    fn creates(&self) -> Option<SeriesKey> {
+        match self {
+            Self::Create(series, _) => Some(*series),
+            Self::Count(_) => None,
+        }
+    }
+
     async fn send(self, client: Client) -> kube::Result<EventOutcome> {
         match self {
-            Self::Create(event) => {
+            Self::Create(_, event) => {
                 let namespace = event.metadata.namespace.as_deref().unwrap_or_default();
                 let api = Api::<Event>::namespaced(client, namespace);
                 api.create(&PostParams::default(), &event).await?;

@@ -15,7 +15,10 @@ use crate::{
         Class, ObjectKey, RequestError,
         write::{self, Created, Kind, api_of},
     },
-    solver::http01::{ingress, route},
+    solver::http01::{
+        ingress,
+        route::{self, PathType},
+    },
 };
 
 /// What keeps a route from being put in place or taken away.
@@ -72,6 +75,8 @@ pub struct Target<'a> {
     pub endpoints: BTreeSet<SocketAddr>,
     /// Labels for the objects; those that tell a challenge by are not overridden.
     pub labels: &'a BTreeMap<String, String>,
+    /// How the path is compared.
+    pub path_type: PathType,
 }
 
 /// Lead the path of `challenge` to `target`: Service, EndpointSlices and, last, the Ingress, so
@@ -104,9 +109,13 @@ pub async fn present(
         }
     }
     match challenge.edited_ingress() {
-        Some(name) => edit(client, challenge, name, ingress::add_path, true).await,
+        Some(name) => {
+            let add =
+                |ingress: &mut Ingress| ingress::add_path(ingress, challenge, target.path_type);
+            edit(client, challenge, name, add, true).await
+        }
         None => {
-            let mut wanted = route::ingress(challenge, solver);
+            let mut wanted = route::ingress(challenge, solver, target.path_type);
             label(&mut wanted.metadata, target);
             ensure(client, challenge, wanted, &challenge.meta.uid)
                 .await
@@ -118,7 +127,10 @@ pub async fn present(
 /// Take away what [`present`] made; what is gone already, or is not ours, is passed over.
 pub async fn clean_up(client: &Client, challenge: &ChallengeFacts) -> Result<(), Error> {
     match challenge.edited_ingress() {
-        Some(name) => edit(client, challenge, name, ingress::remove_path, false).await?,
+        Some(name) => {
+            let remove = |ingress: &mut Ingress| ingress::remove_path(ingress, challenge);
+            edit(client, challenge, name, remove, false).await?;
+        }
         None => remove::<Ingress>(client, challenge).await?,
     }
     // The EndpointSlices go with their Service.
@@ -226,7 +238,7 @@ async fn edit(
     client: &Client,
     challenge: &ChallengeFacts,
     name: &str,
-    change: fn(&mut Ingress, &ChallengeFacts) -> bool,
+    change: impl FnOnce(&mut Ingress) -> bool,
     must_exist: bool,
 ) -> Result<(), Error> {
     let api = api_of::<Ingress>(client, &challenge.meta.key);
@@ -238,7 +250,7 @@ async fn edit(
             Ok(())
         };
     };
-    if !change(&mut standing, challenge) {
+    if !change(&mut standing) {
         return Ok(());
     }
     write::replace(&api, &standing).await?;

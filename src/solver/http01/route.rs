@@ -36,6 +36,25 @@ pub const PORT: i32 = 8089;
 /// Name of the port of Service and EndpointSlices.
 const PORT_NAME: &str = "http";
 
+/// How an ingress controller compares a challenge's path (feature gate
+/// `ACMEHTTP01IngressPathTypeExact`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathType {
+    /// As it stands.
+    Exact,
+    /// As the controller likes: some old ones know nothing else.
+    ImplementationSpecific,
+}
+
+impl PathType {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Exact => "Exact",
+            Self::ImplementationSpecific => "ImplementationSpecific",
+        }
+    }
+}
+
 /// The name shared by the route objects of a challenge.
 pub fn name(challenge: &ChallengeFacts) -> String {
     format!("cm-acme-http-solver-{}", number_of(&[&challenge.meta.uid]))
@@ -151,7 +170,7 @@ pub fn endpoint_slices(
 }
 
 /// The Ingress of a challenge.
-pub fn ingress(challenge: &ChallengeFacts, solver: &IngressSolver) -> Ingress {
+pub fn ingress(challenge: &ChallengeFacts, solver: &IngressSolver, path_type: PathType) -> Ingress {
     let mut metadata = metadata(challenge);
     let mut annotations = BTreeMap::from([(
         annotation::NGINX_WHITELIST.to_owned(),
@@ -183,7 +202,7 @@ pub fn ingress(challenge: &ChallengeFacts, solver: &IngressSolver) -> Ingress {
                 .ingress_class_name
                 .clone()
                 .filter(|name| !name.is_empty()),
-            rules: Some(vec![rule(challenge, host(challenge))]),
+            rules: Some(vec![rule(challenge, host(challenge), path_type)]),
             ..Default::default()
         }),
         ..Default::default()
@@ -191,20 +210,20 @@ pub fn ingress(challenge: &ChallengeFacts, solver: &IngressSolver) -> Ingress {
 }
 
 /// A rule that leads the path of a challenge on `host`, `None` for any, to its Service.
-pub fn rule(challenge: &ChallengeFacts, host: Option<String>) -> IngressRule {
+pub fn rule(challenge: &ChallengeFacts, host: Option<String>, path_type: PathType) -> IngressRule {
     IngressRule {
         host,
         http: Some(HTTPIngressRuleValue {
-            paths: vec![path(challenge)],
+            paths: vec![path(challenge, path_type)],
         }),
     }
 }
 
 /// The path of a challenge and the Service it leads to.
-pub fn path(challenge: &ChallengeFacts) -> HTTPIngressPath {
+pub fn path(challenge: &ChallengeFacts, path_type: PathType) -> HTTPIngressPath {
     HTTPIngressPath {
         path: Some(format!("{PATH}{}", challenge.spec.token)),
-        path_type: "Exact".to_owned(),
+        path_type: path_type.as_str().to_owned(),
         backend: IngressBackend {
             service: Some(IngressServiceBackend {
                 name: name(challenge),
@@ -231,7 +250,7 @@ pub fn owner(challenge: &ChallengeFacts) -> OwnerReference {
 }
 
 /// The host of a challenge's rule: none for an IP address, which an Ingress does not take.
-fn host(challenge: &ChallengeFacts) -> Option<String> {
+pub fn host(challenge: &ChallengeFacts) -> Option<String> {
     let name = &challenge.spec.dns_name;
     name.parse::<IpAddr>().is_err().then(|| name.clone())
 }
@@ -366,7 +385,7 @@ mod tests {
             }},
         }))
         .unwrap();
-        let ingress = ingress(&challenge, &solver);
+        let ingress = ingress(&challenge, &solver, PathType::Exact);
         let annotations = ingress.metadata.annotations.unwrap();
         assert_eq!(annotations[annotation::NGINX_WHITELIST], "10.0.0.0/8");
         assert_eq!(ingress.metadata.labels.unwrap()["team"], "a");
@@ -385,7 +404,11 @@ mod tests {
     #[test]
     fn an_ip_address_has_no_host_rule() {
         for address in ["192.0.2.1", "2001:db8::1"] {
-            let ingress = ingress(&challenge(address, json!({})), &IngressSolver::default());
+            let ingress = ingress(
+                &challenge(address, json!({})),
+                &IngressSolver::default(),
+                PathType::ImplementationSpecific,
+            );
             assert_eq!(ingress.spec.unwrap().rules.unwrap()[0].host, None);
         }
     }

@@ -9,57 +9,54 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     ByteString,
     api::core::v1::Secret,
-    apimachinery::pkg::apis::meta::v1::{
-        FieldsV1, ManagedFieldsEntry, ObjectMeta, OwnerReference, Time,
-    },
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time},
 };
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, IsCa, Issuer,
     KeyPair,
 };
-use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
 use crate::{
     api::{
         certificate::{Certificate, CertificateSpec, CertificateStatus},
         condition::{self, ConditionStatus, RequestCondition, kind},
-        names::{field_manager, secret_key},
+        names::secret_key,
         private_key::{PrivateKey as PrivateKeySpec, PrivateKeyAlgorithm},
         reason::request as request_reason,
         reference::IssuerRef,
         request::{CertificateRequest, CertificateRequestStatus},
     },
     certificate::{
-        content::{self, Content},
+        action::{Action, Event, Plan},
+        content,
         facts::{CertificateFacts, Settings, Situation, Taken, Write},
-        issue::{is_issued, is_pending},
         issued::Issued,
         key::{self, Source},
-        plan::{self, Action, Event, Plan, plan},
+        plan::plan,
         request,
-        secret::{ChainHash, SecretFacts},
-        temporary,
+        secret::SecretFacts,
+        standing::{is_issued, is_pending},
     },
-    cluster::{Facts, ObjectKey},
+    cluster::Facts,
     pki::{csr::CertificateSigningRequest, key::PrivateKey},
     request::facts::RequestFacts,
 };
 
 /// A namespace with one Certificate and everything around it.
 #[derive(Clone)]
-pub(super) struct World {
-    pub(super) now: Timestamp,
-    pub(super) certificate: Certificate,
-    pub(super) rivals: Vec<Certificate>,
-    pub(super) secrets: BTreeMap<String, Secret>,
-    pub(super) requests: BTreeMap<String, CertificateRequest>,
-    pub(super) events: Vec<Event>,
+pub(in crate::certificate) struct World {
+    pub(in crate::certificate) now: Timestamp,
+    pub(in crate::certificate) certificate: Certificate,
+    pub(in crate::certificate) rivals: Vec<Certificate>,
+    pub(in crate::certificate) secrets: BTreeMap<String, Secret>,
+    pub(in crate::certificate) requests: BTreeMap<String, CertificateRequest>,
+    pub(in crate::certificate) events: Vec<Event>,
     /// The names of the writes, in order.
-    pub(super) writes: Vec<&'static str>,
-    pub(super) settings: Settings,
-    pub(super) cause: Option<String>,
-    written: Option<Write>,
+    pub(in crate::certificate) writes: Vec<&'static str>,
+    pub(in crate::certificate) settings: Settings,
+    pub(in crate::certificate) cause: Option<String>,
+    pub(in crate::certificate) written: Option<Write>,
     version: u64,
 }
 
@@ -73,12 +70,12 @@ static CA: LazyLock<Issuer<'static, KeyPair>> = LazyLock::new(|| {
     Issuer::new(params, KeyPair::generate().unwrap())
 });
 
-pub(super) fn at(text: &str) -> Timestamp {
+pub(in crate::certificate) fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
 /// A spec for one DNS name, with a kind of key that is quickly made.
-pub(super) fn spec() -> CertificateSpec {
+pub(in crate::certificate) fn spec() -> CertificateSpec {
     CertificateSpec {
         dns_names: Some(vec!["www.example.com".into()]),
         issuer_ref: IssuerRef {
@@ -94,7 +91,11 @@ pub(super) fn spec() -> CertificateSpec {
     }
 }
 
-pub(super) fn certificate(name: &str, spec: CertificateSpec, now: Timestamp) -> Certificate {
+pub(in crate::certificate) fn certificate(
+    name: &str,
+    spec: CertificateSpec,
+    now: Timestamp,
+) -> Certificate {
     let mut certificate = Certificate::new(name, spec);
     certificate.metadata = ObjectMeta {
         namespace: Some("web".into()),
@@ -108,7 +109,7 @@ pub(super) fn certificate(name: &str, spec: CertificateSpec, now: Timestamp) -> 
 }
 
 impl World {
-    pub(super) fn new(spec: CertificateSpec) -> Self {
+    pub(in crate::certificate) fn new(spec: CertificateSpec) -> Self {
         let now = at("2026-01-01T00:00:00Z");
         Self {
             now,
@@ -126,7 +127,7 @@ impl World {
     }
 
     /// The Certificate was issued, and nothing is left to do.
-    pub(super) fn issued(spec: CertificateSpec) -> Self {
+    pub(in crate::certificate) fn issued(spec: CertificateSpec) -> Self {
         let mut world = Self::new(spec);
         world.settle();
         world.sign("web-1");
@@ -136,21 +137,24 @@ impl World {
         world
     }
 
-    pub(super) fn pass(&mut self, time: SignedDuration) {
+    pub(in crate::certificate) fn pass(&mut self, time: SignedDuration) {
         self.now = self.now.checked_add(time).unwrap();
     }
 
-    pub(super) fn spec(&mut self) -> &mut CertificateSpec {
+    pub(in crate::certificate) fn spec(&mut self) -> &mut CertificateSpec {
         *self.certificate.metadata.generation.as_mut().unwrap() += 1;
         &mut self.certificate.spec
     }
 
-    pub(super) fn status(&self) -> CertificateStatus {
+    pub(in crate::certificate) fn status(&self) -> CertificateStatus {
         self.certificate.status.clone().unwrap_or_default()
     }
 
     /// Status, reason and message of a condition of the Certificate.
-    pub(super) fn condition(&self, type_: &str) -> Option<(ConditionStatus, String, String)> {
+    pub(in crate::certificate) fn condition(
+        &self,
+        type_: &str,
+    ) -> Option<(ConditionStatus, String, String)> {
         let status = self.status();
         let found = condition::find(status.conditions.as_ref(), type_)?.clone();
         Some((
@@ -160,18 +164,18 @@ impl World {
         ))
     }
 
-    pub(super) fn facts(&self) -> Arc<CertificateFacts> {
+    pub(in crate::certificate) fn facts(&self) -> Arc<CertificateFacts> {
         Arc::new(CertificateFacts::reduce(self.certificate.clone()))
     }
 
-    pub(super) fn target(&self) -> Option<SecretFacts> {
+    pub(in crate::certificate) fn target(&self) -> Option<SecretFacts> {
         self.secrets
             .get(&self.certificate.spec.secret_name)
             .cloned()
             .map(SecretFacts::reduce)
     }
 
-    pub(super) fn situation(&self) -> Situation {
+    pub(in crate::certificate) fn situation(&self) -> Situation {
         let certificate = self.facts();
         let uid = Some(&certificate.meta.uid);
         let secrets: Vec<Arc<SecretFacts>> = self
@@ -236,17 +240,17 @@ impl World {
         }
     }
 
-    pub(super) fn plan(&self) -> Plan {
+    pub(in crate::certificate) fn plan(&self) -> Plan {
         plan(&self.situation())
     }
 
     /// Act until there is nothing to do; returns how many writes that took.
-    pub(super) fn settle(&mut self) -> usize {
+    pub(in crate::certificate) fn settle(&mut self) -> usize {
         self.settle_until(usize::MAX)
     }
 
     /// As [`World::settle`], but the process dies after `cut` writes, and starts again.
-    pub(super) fn settle_until(&mut self, cut: usize) -> usize {
+    pub(in crate::certificate) fn settle_until(&mut self, cut: usize) -> usize {
         let mut writes = 0;
         for _ in 0..50 {
             let plan = self.plan();
@@ -267,11 +271,11 @@ impl World {
     }
 
     /// The process starts anew, and knows no more than what is stored.
-    pub(super) fn restart(&mut self) {
+    pub(in crate::certificate) fn restart(&mut self) {
         self.written = None;
     }
 
-    fn meta(&mut self, mut meta: ObjectMeta) -> ObjectMeta {
+    pub(in crate::certificate) fn meta(&mut self, mut meta: ObjectMeta) -> ObjectMeta {
         self.version += 1;
         meta.resource_version = Some(self.version.to_string());
         meta.uid
@@ -281,7 +285,7 @@ impl World {
         meta
     }
 
-    pub(super) fn apply(&mut self, action: Action) {
+    pub(in crate::certificate) fn apply(&mut self, action: Action) {
         self.writes.push(match &action {
             Action::CreateNextKey { .. } => "create key",
             Action::DeleteKey { .. } => "delete key",
@@ -336,7 +340,7 @@ impl World {
     }
 
     /// Store a key as one of an issuance under way.
-    pub(super) fn create_key(
+    pub(in crate::certificate) fn create_key(
         &mut self,
         name: &str,
         key: &PrivateKey,
@@ -353,135 +357,18 @@ impl World {
         assert!(self.secrets.insert(name.to_owned(), secret).is_none());
     }
 
-    pub(super) fn key(&self, secret: &str) -> PrivateKey {
+    pub(in crate::certificate) fn key(&self, secret: &str) -> PrivateKey {
         PrivateKey::from_pem(self.entry(secret, secret_key::PRIVATE_KEY)).unwrap()
     }
 
-    pub(super) fn entry(&self, secret: &str, key: &str) -> &[u8] {
+    pub(in crate::certificate) fn entry(&self, secret: &str, key: &str) -> &[u8] {
         let data = self.secrets[secret].data.as_ref();
         data.and_then(|data| data.get(key))
             .map_or(&[], |value| value.0.as_slice())
     }
 
-    fn apply_secret(&mut self, facts: &CertificateFacts, content: plan::Content) {
-        let target = facts.spec.secret_name.clone();
-        let standing = self.secrets.get(&target).cloned();
-        let built = match content {
-            plan::Content::Issued { key_secret } => {
-                let issued = self.situation().issued.unwrap();
-                let key = self.key(&key_secret.name);
-                let key_pem = key.to_pem(content::encoding(facts)).unwrap();
-                let content = Content {
-                    key_pem: key_pem.as_bytes(),
-                    chain_pem: &issued.chain_pem,
-                    ca_pem: issued.ca_pem.as_deref(),
-                    certificate_name: Some(&facts.meta.key.name),
-                    issuer: Some((&issued.issuer).into()),
-                };
-                self.build(facts, content, standing.as_ref())
-            }
-            plan::Content::Temporary { key_secret } => {
-                let key = self.key(&key_secret.name);
-                let key_pem = key.to_pem(content::encoding(facts)).unwrap();
-                let chain = temporary::sign(&facts.spec, &key, self.now).unwrap();
-                let content = Content {
-                    key_pem: key_pem.as_bytes(),
-                    chain_pem: chain.as_bytes(),
-                    ca_pem: None,
-                    certificate_name: Some(&facts.meta.key.name),
-                    issuer: None,
-                };
-                self.build(facts, content, standing.as_ref())
-            }
-            plan::Content::Again(_) => {
-                let issuer = facts.spec.issuer_ref.clone();
-                let content = Content {
-                    key_pem: self.entry(&target, secret_key::PRIVATE_KEY),
-                    chain_pem: self.entry(&target, secret_key::CERTIFICATE),
-                    ca_pem: Some(self.entry(&target, secret_key::CA)),
-                    certificate_name: Some(&facts.meta.key.name),
-                    issuer: Some((&issuer).into()),
-                };
-                self.build(facts, content, standing.as_ref())
-            }
-        };
-        let applied = self.server_side_apply(standing, built);
-        self.written = Some(Write {
-            version: applied.metadata.resource_version.clone().unwrap(),
-            generation: facts.meta.generation,
-            chain: ChainHash::of(&applied.data.as_ref().unwrap()[secret_key::CERTIFICATE].0),
-        });
-        self.secrets.insert(target, applied);
-    }
-
-    fn build(
-        &self,
-        facts: &CertificateFacts,
-        content: Content<'_>,
-        standing: Option<&Secret>,
-    ) -> Secret {
-        let type_ = standing.and_then(|secret| secret.type_.as_deref());
-        content::build(facts, content, type_, self.settings.owner_reference)
-            .unwrap()
-            .0
-            .clone()
-    }
-
-    /// What our manager held and does not apply any more goes; what others hold stays.
-    fn server_side_apply(&mut self, standing: Option<Secret>, built: Secret) -> Secret {
-        let mut merged = standing.unwrap_or_else(|| Secret {
-            metadata: ObjectMeta {
-                name: built.metadata.name.clone(),
-                namespace: built.metadata.namespace.clone(),
-                ..ObjectMeta::default()
-            },
-            type_: built.type_.clone(),
-            ..Secret::default()
-        });
-        assert_eq!(merged.type_, built.type_, "the type cannot change");
-        let held = merged.metadata.managed_fields.take().unwrap_or_default();
-        let held = &held.first().and_then(|entry| entry.fields_v1.clone());
-        let held = held.as_ref().map_or(Value::Null, |fields| fields.0.clone());
-        let metadata = &held["f:metadata"];
-        put(
-            &mut merged.metadata.labels,
-            built.metadata.labels.clone(),
-            &metadata["f:labels"],
-        );
-        put(
-            &mut merged.metadata.annotations,
-            built.metadata.annotations.clone(),
-            &metadata["f:annotations"],
-        );
-        put(&mut merged.data, built.data.clone(), &held["f:data"]);
-        merged
-            .metadata
-            .owner_references
-            .clone_from(&built.metadata.owner_references);
-
-        let owners = built.metadata.owner_references.iter().flatten();
-        let owners: Map<String, Value> = owners
-            .map(|owner| (format!("k:{}", json!({"uid": owner.uid})), json!({})))
-            .collect();
-        let fields = json!({
-            "f:metadata": {
-                "f:labels": fields(built.metadata.labels.as_ref()),
-                "f:annotations": fields(built.metadata.annotations.as_ref()),
-                "f:ownerReferences": owners,
-            },
-            "f:data": fields(built.data.as_ref()),
-        });
-        merged.metadata.managed_fields = Some(vec![ManagedFieldsEntry {
-            manager: Some(field_manager::ISSUING.to_owned()),
-            fields_v1: Some(FieldsV1(fields)),
-            ..ManagedFieldsEntry::default()
-        }]);
-        merged.metadata = self.meta(merged.metadata);
-        merged
-    }
-
     /// Somebody puts a condition on a request.
-    pub(super) fn say(
+    pub(in crate::certificate) fn say(
         &mut self,
         request: &str,
         type_: &str,
@@ -504,7 +391,7 @@ impl World {
     }
 
     /// The issuer signs a request, for 90 days.
-    pub(super) fn sign(&mut self, request: &str) {
+    pub(in crate::certificate) fn sign(&mut self, request: &str) {
         let until = self
             .now
             .checked_add(SignedDuration::from_hours(90 * 24))
@@ -512,7 +399,7 @@ impl World {
         self.sign_until(request, until);
     }
 
-    pub(super) fn sign_until(&mut self, request: &str, until: Timestamp) {
+    pub(in crate::certificate) fn sign_until(&mut self, request: &str, until: Timestamp) {
         let pem = &self.requests[request].spec.request.0;
         let pem = std::str::from_utf8(pem).unwrap();
         let date = |at: Timestamp| OffsetDateTime::from_unix_timestamp(at.as_second()).unwrap();
@@ -524,7 +411,7 @@ impl World {
     }
 
     /// The issuer gives this certificate for a request.
-    pub(super) fn answer(&mut self, request: &str, chain: String) {
+    pub(in crate::certificate) fn answer(&mut self, request: &str, chain: String) {
         let status = CertificateRequestStatus {
             certificate: Some(ByteString(chain.into_bytes())),
             ca: Some(ByteString(b"the CA".to_vec())),
@@ -534,26 +421,4 @@ impl World {
         self.say(request, kind::APPROVED, true, "cert-manager.io", "approved");
         self.say(request, kind::READY, true, request_reason::ISSUED, "signed");
     }
-}
-
-fn put<V>(
-    standing: &mut Option<BTreeMap<String, V>>,
-    applied: Option<BTreeMap<String, V>>,
-    held: &Value,
-) {
-    let standing = standing.get_or_insert_default();
-    standing.retain(|key, _| held.get(format!("f:{key}")).is_none());
-    standing.extend(applied.unwrap_or_default());
-}
-
-fn fields<V>(map: Option<&BTreeMap<String, V>>) -> Map<String, Value> {
-    map.into_iter()
-        .flat_map(BTreeMap::keys)
-        .map(|key| (format!("f:{key}"), json!({})))
-        .collect()
-}
-
-/// The name of an object in this world.
-pub(super) fn object(name: &str) -> ObjectKey {
-    ObjectKey::new("web", name)
 }

@@ -1,0 +1,123 @@
+//! Which steps can be taken for a Certificate?
+
+use std::borrow::Cow;
+
+use crate::{
+    api::certificate::CertificateStatus,
+    certificate::{key::Source, policy::Violation},
+    cluster::{Next, ObjectKey},
+};
+
+/// What to do, in this order, and when to look again.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Each is one request to the API server, but for events.
+    pub actions: Vec<Action>,
+    /// When to look again if there is nothing to do.
+    pub next: Next,
+}
+
+/// One step.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Store the key of the next issuance.
+    CreateNextKey {
+        /// Name of the Secret.
+        name: String,
+        /// Where the key comes from.
+        source: Source,
+    },
+    /// Delete a Secret with the key of an issuance.
+    DeleteKey {
+        /// The Secret.
+        key: ObjectKey,
+        /// Its uid.
+        uid: String,
+    },
+    /// Make the request for the next revision.
+    CreateRequest {
+        /// The revision.
+        revision: i64,
+        /// The Secret with the key to sign it with.
+        key_secret: ObjectKey,
+    },
+    /// Delete a request.
+    DeleteRequest {
+        /// The request.
+        key: ObjectKey,
+        /// Its uid.
+        uid: String,
+    },
+    /// Write the Secret of the Certificate.
+    ApplySecret(Content),
+    /// Change the status to this.
+    PatchStatus(Box<CertificateStatus>),
+    /// Tell the user.
+    Publish(Event),
+}
+
+/// What the Secret of a Certificate is written with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// The certificate that was issued, and its key from this Secret.
+    Issued {
+        /// The Secret.
+        key_secret: ObjectKey,
+    },
+    /// A certificate that stands in until then, and its key from this Secret.
+    Temporary {
+        /// The Secret.
+        key_secret: ObjectKey,
+    },
+    /// What it holds already, as this is missing on it.
+    Again(Violation),
+}
+
+/// An event on the Certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Whether it is a warning.
+    pub warning: bool,
+    /// In one word.
+    pub reason: Cow<'static, str>,
+    /// In a sentence.
+    pub message: String,
+}
+
+impl Event {
+    /// An event that needs nobody.
+    pub fn normal(reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self {
+            warning: false,
+            reason: reason.into(),
+            message: message.into(),
+        }
+    }
+
+    /// An event that somebody should look at.
+    pub fn warning(reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self {
+            warning: true,
+            reason: reason.into(),
+            message: message.into(),
+        }
+    }
+}
+
+impl Plan {
+    /// Nothing to do.
+    pub(super) fn wait(next: Next) -> Self {
+        Self {
+            actions: Vec::new(),
+            next,
+        }
+    }
+
+    /// Do `actions`, then decide anew.
+    pub(super) fn act(actions: Vec<Action>) -> Self {
+        Self {
+            actions,
+            next: Next::Change,
+        }
+    }
+}

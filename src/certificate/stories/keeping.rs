@@ -1,0 +1,239 @@
+//! Is what was issued kept as it should be, and left alone where it should be?
+
+use jiff::SignedDuration;
+use rcgen::KeyPair;
+
+use super::{World, assert_done, spec, world::certificate};
+use crate::{
+    api::{
+        certificate::SecretTemplate,
+        condition::{ConditionStatus, kind},
+        keystore::{Keystores, Pkcs12Keystore},
+        names::{label, secret_key},
+    },
+    certificate::action::{Action, Content},
+    cluster::Next,
+};
+
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+#[test]
+fn the_secret_belongs_to_one_certificate() {
+    let mut world = World::new(spec());
+    let mut older = certificate("older", spec(), world.now);
+    older.metadata.creation_timestamp.as_mut().unwrap().0 -= HOUR;
+    world.rivals = vec![older];
+    assert_eq!(world.settle(), 1);
+    let (ready, reason, message) = world.condition(kind::READY).unwrap();
+    assert_eq!(
+        (ready, &*reason),
+        (ConditionStatus::False, "IncorrectCertificate")
+    );
+    assert_eq!(
+        message,
+        "Secret \"web-tls\" belongs to Certificate \"older\"; name another Secret in \
+         spec.secretName"
+    );
+    assert_eq!(
+        world.plan().next,
+        Next::After(std::time::Duration::from_secs(180))
+    );
+
+    // Who is named on the Secret has it, whoever is older.
+    let mut world = World::issued(spec());
+    let mut older = certificate("older", spec(), world.now);
+    older.metadata.creation_timestamp.as_mut().unwrap().0 -= HOUR;
+    world.rivals = vec![older];
+    assert_eq!(world.settle(), 0);
+}
+
+#[test]
+fn a_certificate_being_deleted_is_left_alone() {
+    let mut world = World::new(spec());
+    world.settle();
+    world.certificate.metadata.deletion_timestamp =
+        world.certificate.metadata.creation_timestamp.clone();
+    world.sign("web-1");
+    world.secrets.clear();
+    assert_eq!(world.settle(), 0);
+}
+
+#[test]
+fn what_is_not_supported_is_refused() {
+    let mut asked = spec();
+    asked.keystores = Some(Keystores {
+        pkcs12: Some(Pkcs12Keystore {
+            create: true,
+            ..Pkcs12Keystore::default()
+        }),
+        ..Keystores::default()
+    });
+    let mut world = World::new(asked);
+    assert_eq!(world.settle(), 1);
+    let (ready, reason, message) = world.condition(kind::READY).unwrap();
+    assert_eq!((ready, &*reason), (ConditionStatus::False, "NotSupported"));
+    assert!(
+        message.contains("spec.keystores.pkcs12 is not supported"),
+        "{message}"
+    );
+    world.spec().keystores = None;
+    world.settle();
+    world.sign("web-1");
+    world.settle();
+    assert_done(&world, 1);
+}
+
+#[test]
+fn the_secret_is_kept_as_it_should_be() {
+    let mut world = World::issued(spec());
+    world.spec().secret_template = Some(SecretTemplate {
+        labels: Some([("team".to_owned(), "a".to_owned())].into()),
+        annotations: Some([("note".to_owned(), "b".to_owned())].into()),
+    });
+    world.settle();
+    assert_eq!(world.writes, ["patch status", "apply secret"]);
+    let secret = world.target().unwrap();
+    assert_eq!(secret.labels["team"], "a");
+    assert_eq!(secret.annotation("note"), Some("b"));
+
+    // Somebody else's entries stay, ours come back, and what the template no longer has goes.
+    let standing = world.secrets.get_mut("web-tls").unwrap();
+    standing
+        .metadata
+        .labels
+        .as_mut()
+        .unwrap()
+        .insert("theirs".into(), "c".into());
+    standing
+        .metadata
+        .labels
+        .as_mut()
+        .unwrap()
+        .insert("team".into(), "wrong".into());
+    world.spec().secret_template.as_mut().unwrap().annotations = None;
+    world.settle();
+    let secret = world.target().unwrap();
+    assert_eq!(secret.labels["team"], "a");
+    assert_eq!(secret.labels["theirs"], "c");
+    assert_eq!(secret.annotation("note"), None);
+    assert_done(&world, 1);
+}
+
+#[test]
+fn a_write_that_does_not_help_is_not_repeated() {
+    let mut world = World::issued(spec());
+    world.spec().secret_template = Some(SecretTemplate::default());
+    world.settle();
+    world.spec().secret_template = Some(SecretTemplate {
+        labels: Some([("team".to_owned(), "a".to_owned())].into()),
+        annotations: None,
+    });
+    let plan = world.plan();
+    assert!(matches!(
+        plan.actions.as_slice(),
+        [
+            Action::PatchStatus(_),
+            Action::ApplySecret(Content::Again(_))
+        ]
+    ));
+    world.settle();
+    // A webhook takes the label away on each write.
+    let take = |world: &mut World| {
+        let secret = world.secrets.get_mut("web-tls").unwrap();
+        let labels = secret.metadata.labels.as_mut().unwrap();
+        labels.insert(label::WATCHED_SECRET.into(), "no".into());
+    };
+    take(&mut world);
+    let plan = world.plan();
+    assert!(plan.actions.is_empty(), "{plan:?}");
+    assert_eq!(plan.next, Next::After(std::time::Duration::from_secs(300)));
+}
+
+#[test]
+fn old_requests_go() {
+    for (limit, left) in [
+        (None, vec!["web-3"]),
+        (Some(2), vec!["web-2", "web-3"]),
+        (Some(0), vec!["web-3"]),
+    ] {
+        let mut spec = spec();
+        spec.revision_history_limit = limit;
+        let mut world = World::issued(spec);
+        for revision in 2..=3 {
+            world.pass(SignedDuration::from_hours(24 * 61));
+            world.settle();
+            world.sign(&format!("web-{revision}"));
+            world.settle();
+        }
+        assert_eq!(world.requests.keys().collect::<Vec<_>>(), left, "{limit:?}");
+    }
+}
+
+#[test]
+fn a_deleted_or_broken_secret_is_issued_again() {
+    type Damage = fn(&mut World);
+    let table: [(Damage, &str); 4] = [
+        (
+            |world| {
+                world.secrets.clear();
+            },
+            "DoesNotExist",
+        ),
+        (
+            |world| {
+                let secret = world.secrets.get_mut("web-tls").unwrap();
+                secret
+                    .data
+                    .as_mut()
+                    .unwrap()
+                    .remove(secret_key::PRIVATE_KEY);
+            },
+            "MissingData",
+        ),
+        (
+            |world| {
+                let secret = world.secrets.get_mut("web-tls").unwrap();
+                let key = KeyPair::generate().unwrap().serialize_pem();
+                secret.data.as_mut().unwrap().insert(
+                    secret_key::PRIVATE_KEY.into(),
+                    k8s_openapi::ByteString(key.into_bytes()),
+                );
+            },
+            "InvalidKeyPair",
+        ),
+        (
+            |world| world.spec().issuer_ref.name = "other".into(),
+            "IncorrectIssuer",
+        ),
+    ];
+    for (damage, reason) in table {
+        let mut world = World::issued(spec());
+        damage(&mut world);
+        world.settle();
+        for type_ in [kind::ISSUING, kind::READY] {
+            assert_eq!(world.condition(type_).unwrap().1, reason);
+        }
+        world.sign("web-2");
+        world.settle();
+        assert_done(&world, 2);
+    }
+}
+
+#[test]
+fn two_requests_of_one_revision_stop_it() {
+    let mut world = World::issued(spec());
+    let mut twin = world.requests["web-1"].clone();
+    twin.metadata.name = Some("twin".into());
+    twin.metadata.uid = Some("uid-twin".into());
+    world.requests.insert("twin".into(), twin);
+    assert_eq!(world.settle(), 1);
+    let (_, _, message) = world.condition(kind::READY).unwrap();
+    assert_eq!(
+        message,
+        "multiple CertificateRequests were found for the 'current' revision 1, issuance is skipped \
+         until there are no more duplicates"
+    );
+    world.requests.remove("twin");
+    world.settle();
+    assert_done(&world, 1);
+}
