@@ -266,7 +266,6 @@ impl ChallengeReconciler {
     /// Check once; `None` when the proof is seen, otherwise when to check again.
     async fn check(&self, challenge: &ChallengeFacts) -> Result<Option<Next>, Error> {
         let key = &challenge.meta.key;
-<<<<<<< HEAD
         let mut check = pin!(self.solvers.check(challenge));
         let checked = match timeout(QUICK_CHECK, &mut check).await {
             Ok(checked) => checked,
@@ -275,10 +274,7 @@ impl ChallengeReconciler {
                 check.await
             }
         };
-        let seen = match checked {
-=======
-        let mut seen = match self.solvers.check(challenge).await {
->>>>>>> main
+        let mut seen = match checked {
             Ok(None) => {
                 self.checks.reset(key);
                 return Ok(None);

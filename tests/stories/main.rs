@@ -12,18 +12,13 @@ mod book;
 mod ca;
 mod certificate;
 mod chart;
-<<<<<<< HEAD
 mod control_plane;
-mod crash;
-mod events;
-mod fairness;
-=======
 mod crash;
 mod dns01;
 mod events;
+mod fairness;
 mod healing;
 mod http01;
->>>>>>> main
 mod identity;
 mod issue;
 mod issuer;
