@@ -68,7 +68,9 @@ impl ReconcileError for Error {
         match self {
             Self::Request(error) => match error.class() {
                 // Refused by RBAC, a quota or an admission policy: somebody must know.
-                Class::Misconfigured | Class::Permanent => Some(reason::REQUEST_FAILED),
+                Class::Misconfigured | Class::Permanent | Class::Refused => {
+                    Some(reason::REQUEST_FAILED)
+                }
                 Class::Conflict | Class::Transient | Class::RateLimited(_) => None,
             },
             Self::Generate { .. }

@@ -132,7 +132,7 @@ impl Reconciler for CertificateReconciler {
 impl CertificateReconciler {
     /// Say on the Certificate what somebody must change; as well as can be.
     async fn tell(&self, situation: &Situation, error: &Error) {
-        if error.class() != Class::Misconfigured {
+        if !matches!(error.class(), Class::Misconfigured | Class::Refused) {
             return;
         }
         let Some(Action::PatchStatus(status)) = blocked(situation, error.to_string()) else {
