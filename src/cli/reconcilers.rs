@@ -29,7 +29,7 @@ use crate::{
         report::Report,
     },
     issuer::{
-        SecretVersion, Sessions,
+        IssuerKind, IssuerView, SecretVersion, Sessions,
         reconcile::{IssuerReconciler, TIMEOUT as ISSUER_TIMEOUT},
     },
     net::{self, dns},
@@ -108,7 +108,17 @@ pub(super) fn start(
         metrics,
         fault_point,
     });
-    let sessions = Arc::new(Sessions::new(client.clone(), versions, ca, clock.clone()));
+    let sessions = Sessions::new(client.clone(), versions, ca, clock.clone());
+    let sessions = Arc::new(sessions.rechecked_by(Arc::new({
+        let queues = queues.clone();
+        move |issuer: &IssuerView| {
+            let queue = match issuer.kind {
+                IssuerKind::Issuer => &queues.issuers,
+                IssuerKind::ClusterIssuer => &queues.cluster_issuers,
+            };
+            queue.add(issuer.key.clone());
+        }
+    })));
     let dns = dns::Client::new(net::http::Options::default().client()?)
         .with_authority_port(settings.dns01.authoritative_port);
     let http01 = &settings.http01;

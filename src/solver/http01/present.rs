@@ -92,12 +92,17 @@ pub async fn present(
     }
     let mut wanted = route::service(challenge, solver.service_type.as_deref());
     label(&mut wanted.metadata, target);
-    let service = ensure(client, challenge, wanted, &challenge.meta.uid).await?;
+    let (service, stood) = ensure(client, challenge, wanted, &challenge.meta.uid).await?;
+    let slices = route::endpoint_slices(challenge, &service, &target.endpoints);
+    if stood {
+        // Where the responder was before is where nobody answers now.
+        remove_slices(client, challenge, &service, &slices).await?;
+    }
     let service_uid = service.metadata.uid.clone().unwrap_or_default();
-    for mut slice in route::endpoint_slices(challenge, &service, &target.endpoints) {
+    for mut slice in slices {
         label(&mut slice.metadata, target);
         let wanted = slice.clone();
-        let standing = ensure(client, challenge, slice, &service_uid).await?;
+        let (standing, _) = ensure(client, challenge, slice, &service_uid).await?;
         if standing.endpoints != wanted.endpoints || standing.ports != wanted.ports {
             let api = api_of::<EndpointSlice>(client, &challenge.meta.key);
             write::apply(&api, field_manager::CERTWRIGHT, &wanted).await?;
@@ -153,19 +158,19 @@ fn ingress_solver(solver: &Solver) -> Result<&IngressSolver, Error> {
         .ok_or(Error::Unsupported("http01 without ingress"))
 }
 
-/// Create `wanted`, or find it standing and owned by `owner`.
+/// Create `wanted`, or find it standing and owned by `owner`; answers which of the two, too.
 async fn ensure<K>(
     client: &Client,
     challenge: &ChallengeFacts,
     wanted: K,
     owner: &str,
-) -> Result<K, Error>
+) -> Result<(K, bool), Error>
 where
     K: Kind + Resource<Scope = NamespaceResourceScope>,
 {
     let api = api_of::<K>(client, &challenge.meta.key);
     match write::create(&api, &wanted).await? {
-        Created::New(created) => return Ok(created),
+        Created::New(created) => return Ok((created, false)),
         Created::Exists => {}
     }
     let key = ObjectKey::of(wanted.meta());
@@ -181,7 +186,35 @@ where
             object: key,
         });
     }
-    Ok(standing)
+    Ok((standing, true))
+}
+
+/// Take away the EndpointSlices of `service` beyond the `wanted` ones.
+async fn remove_slices(
+    client: &Client,
+    challenge: &ChallengeFacts,
+    service: &Service,
+    wanted: &[EndpointSlice],
+) -> Result<(), Error> {
+    let api = api_of::<EndpointSlice>(client, &challenge.meta.key);
+    let service_name = service.metadata.name.as_deref().unwrap_or_default();
+    let service_uid = service.metadata.uid.as_deref().unwrap_or_default();
+    for family in route::FAMILIES {
+        let wanted = wanted.iter().filter(|slice| slice.address_type == family);
+        for index in wanted.count().. {
+            let name = route::slice_name(service_name, family, index);
+            let key = ObjectKey::new(challenge.meta.key.namespace.clone(), name);
+            let Some(standing) = write::get(&api, &key).await? else {
+                break;
+            };
+            if !is_owned(&standing, service_uid) {
+                break;
+            }
+            let uid = standing.metadata.uid.unwrap_or_default();
+            write::delete(&api, &key, &uid).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn remove<K>(client: &Client, challenge: &ChallengeFacts) -> Result<(), Error>

@@ -87,6 +87,19 @@ pub fn service(challenge: &ChallengeFacts, service_type: Option<&str>) -> Servic
     }
 }
 
+/// The address types of EndpointSlices that a route may have.
+pub const FAMILIES: [&str; 2] = ["IPv4", "IPv6"];
+
+/// The name of the EndpointSlice number `index` of that address type. It says nothing of the port:
+/// where the responder is now replaces where it was.
+pub fn slice_name(service: &str, family: &str, index: usize) -> String {
+    let family = family.to_ascii_lowercase();
+    match index {
+        0 => format!("{service}-{family}"),
+        index => format!("{service}-{family}-{index}"),
+    }
+}
+
 /// The EndpointSlices that lead `service` to `endpoints`: one per address family and port.
 ///
 /// They are owned by the Service, or the API server's own clean-up would not reach them.
@@ -103,6 +116,7 @@ pub fn endpoint_slices(
             .push(endpoint.ip());
     }
     let service_name = service.metadata.name.clone().unwrap_or_default();
+    let mut counts = BTreeMap::new();
     let owner = OwnerReference {
         api_version: "v1".to_owned(),
         kind: "Service".to_owned(),
@@ -114,7 +128,10 @@ pub fn endpoint_slices(
     groups
         .into_iter()
         .map(|((v6, port), addresses)| {
-            let family = if v6 { "v6" } else { "v4" };
+            let family = if v6 { "IPv6" } else { "IPv4" };
+            let index = counts.entry(family).or_insert(0_usize);
+            let name = slice_name(&service_name, family, *index);
+            *index += 1;
             let mut labels = labels(challenge);
             labels.insert(label::SERVICE_NAME.to_owned(), service_name.clone());
             labels.insert(
@@ -124,12 +141,12 @@ pub fn endpoint_slices(
             EndpointSlice {
                 metadata: ObjectMeta {
                     namespace: Some(challenge.meta.key.namespace.to_string()),
-                    name: Some(format!("{service_name}-{family}-{port}")),
+                    name: Some(name),
                     labels: Some(labels),
                     owner_references: Some(vec![owner.clone()]),
                     ..Default::default()
                 },
-                address_type: if v6 { "IPv6" } else { "IPv4" }.to_owned(),
+                address_type: family.to_owned(),
                 endpoints: addresses
                     .into_iter()
                     .map(|address| Endpoint {
@@ -233,7 +250,7 @@ pub fn owner(challenge: &ChallengeFacts) -> OwnerReference {
 }
 
 /// The host of a challenge's rule: none for an IP address, which an Ingress does not take.
-fn host(challenge: &ChallengeFacts) -> Option<String> {
+pub fn host(challenge: &ChallengeFacts) -> Option<String> {
     let name = &challenge.spec.dns_name;
     name.parse::<IpAddr>().is_err().then(|| name.clone())
 }
@@ -327,13 +344,22 @@ mod tests {
         ];
         let endpoints = endpoints.iter().map(|text| text.parse().unwrap()).collect();
         let slices = endpoint_slices(&challenge, &service, &endpoints);
-        let shown: Vec<(String, usize)> = slices
+        let service_name = service.metadata.name.clone().unwrap();
+        let shown: Vec<(&str, &str, usize)> = slices
             .iter()
-            .map(|slice| (slice.address_type.clone(), slice.endpoints.len()))
+            .map(|slice| {
+                let name = slice.metadata.name.as_deref().unwrap();
+                let name = name.strip_prefix(&service_name).unwrap();
+                (name, slice.address_type.as_str(), slice.endpoints.len())
+            })
             .collect();
         assert_eq!(
             shown,
-            [("IPv4".into(), 2), ("IPv4".into(), 1), ("IPv6".into(), 1)]
+            [
+                ("-ipv4", "IPv4", 2),
+                ("-ipv4-1", "IPv4", 1),
+                ("-ipv6", "IPv6", 1)
+            ]
         );
         for slice in &slices {
             let labels = slice.metadata.labels.as_ref().unwrap();
