@@ -113,6 +113,11 @@ impl Reconciler for CertificateReconciler {
             for action in plan.actions {
                 debug!(?action, "planned");
                 if let Err(error) = self.act(&situation, action, &mut known).await {
+                    if error.is_end_of_namespace() {
+                        // The Certificate goes too, in a moment.
+                        debug!(%error, "nothing more to do");
+                        return Ok(Next::Change);
+                    }
                     self.tell(&situation, &error).await;
                     return Err(error);
                 }
