@@ -125,13 +125,14 @@ impl CertificateReconciler {
         key_secret: &ObjectKey,
         known: &mut Known,
     ) -> Result<(), Error> {
-        let parameters = match request::parameters(&certificate.spec) {
+        let mut parameters = match request::parameters(&certificate.spec) {
             Ok(parameters) => parameters,
             Err(problem) => {
                 known.unrequestable = Some(problem);
                 return Ok(());
             }
         };
+        parameters.basic_constraints = self.settings.basic_constraints_in_csr;
         let key = self.next_key(key_secret).await?;
         let signed = self
             .keys

@@ -117,6 +117,8 @@ pub struct Settings {
     pub backoff_min: SignedDuration,
     /// The longest wait after failed issuances.
     pub backoff_max: SignedDuration,
+    /// Whether signing requests carry BasicConstraints.
+    pub basic_constraints_in_csr: bool,
     /// Whether the Secret has the Certificate as its owner, and goes with it.
     pub owner_reference: bool,
     /// Which annotations of a Certificate its requests get, see
@@ -129,6 +131,7 @@ impl Default for Settings {
         Self {
             backoff_min: SignedDuration::from_hours(1),
             backoff_max: SignedDuration::from_hours(32),
+            basic_constraints_in_csr: false,
             owner_reference: false,
             copied_annotation_prefixes: [
                 "*",

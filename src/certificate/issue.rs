@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::SignedDuration;
+
 use crate::{
     api::{
         condition::{AnyCondition, ConditionStatus, kind},
@@ -27,6 +29,8 @@ use crate::{
     request::facts::RequestFacts,
 };
 
+/// How long the garbage collector may take.
+const COLLECTION: SignedDuration = SignedDuration::from_secs(30);
 /// What a request waits for is looked at again at least this often at first.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 /// And this often when it has waited for long.
@@ -175,8 +179,16 @@ impl Issuance<'_> {
             );
             return stuck(self.situation, self.requests, None, event);
         }
+        let name = request::name(&certificate.meta.key.name, revision);
+        // One of ours that says another revision than its name: it would be in the way for ever.
+        let own = &self.situation.requests;
+        if let Some(misnamed) = own.iter().find(|request| *request.meta.key.name == *name) {
+            return Plan::act(vec![delete_request(misnamed)]);
+        }
+        if self.situation.taken.request && self.is_young() {
+            return Plan::wait(Next::After(FIRST_LOOK));
+        }
         if self.situation.taken.request {
-            let name = request::name(&certificate.meta.key.name, revision);
             let event = Event::warning(
                 reason::REQUEST_FAILED,
                 format!(
@@ -190,6 +202,13 @@ impl Issuance<'_> {
             revision,
             key_secret: self.secret.meta.key.clone(),
         }])
+    }
+
+    /// Whether the Certificate was made only now: what a namesake left behind that was deleted before
+    /// is still being collected.
+    fn is_young(&self) -> bool {
+        let created = self.situation.certificate.meta.created;
+        created.is_some_and(|created| created.duration_until(self.situation.now) < COLLECTION)
     }
 
     /// Whether a request is of no use to this issuance: made for another spec or key, or ended
@@ -354,13 +373,11 @@ impl Issuance<'_> {
         let mut draft = Draft::of(self.situation);
         draft.dates();
         let cause = self.situation.cause.clone().filter(|_| now >= told_at);
+        if let Some(cause) = &cause {
+            draft.issuing_message(cause.clone());
+        }
         match policy::readiness(view) {
-            None => {
-                draft.ready();
-                if let Some(cause) = cause {
-                    draft.issuing_message(cause);
-                }
-            }
+            None => draft.ready(),
             Some(violation) => {
                 let message = cause
                     .or_else(|| self.message_so_far(violation.reason))

@@ -299,3 +299,56 @@ pub fn wipe(data: &mut BTreeMap<String, ByteString>) {
         value.0.zeroize();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::certificate::stories::{World, spec};
+
+    #[test]
+    fn no_key_is_kept() {
+        let world = World::issued(spec());
+        let pem = world.entry("web-tls", secret_key::PRIVATE_KEY);
+        let lines = std::str::from_utf8(pem).unwrap().lines();
+        let secret_lines: Vec<&str> = lines.filter(|line| !line.starts_with('-')).collect();
+        let told = format!("{:?}", world.target().unwrap());
+        assert!(told.contains("www.example.com"));
+        assert!(secret_lines.iter().all(|line| !told.contains(line)));
+    }
+
+    #[test]
+    fn what_is_too_large_is_not_read() {
+        let mut world = World::issued(spec());
+        let secret = world.secrets.get_mut("web-tls").unwrap();
+        let data = secret.data.as_mut().unwrap();
+        for key in [secret_key::PRIVATE_KEY, secret_key::CERTIFICATE] {
+            let padding = vec![b'\n'; 100_000];
+            data.get_mut(key).unwrap().0.extend(padding);
+        }
+        let facts = world.target().unwrap();
+        let too_large = |why: &str| why.contains("more than the limit of");
+        assert!(matches!(&facts.key, Entry::Broken(why) if too_large(why)));
+        assert!(matches!(&facts.leaf, Entry::Broken(why) if too_large(why)));
+        assert_eq!(facts.details, Details::default());
+    }
+
+    #[test]
+    fn annotations_that_follow_from_the_certificate_are_not_kept_twice() {
+        let mut world = World::issued(spec());
+        let secret = world.secrets.get_mut("web-tls").unwrap();
+        let annotations = secret.metadata.annotations.as_mut().unwrap();
+        annotations.insert(annotation::LAST_APPLIED.into(), "{}".into());
+        annotations.insert("example.com/note".into(), "a".into());
+        let facts = world.target().unwrap();
+        let kept: Vec<&str> = facts.annotations.keys().map(String::as_str).collect();
+        let want = [
+            annotation::CERTIFICATE_NAME,
+            annotation::ISSUER_GROUP,
+            annotation::ISSUER_KIND,
+            annotation::ISSUER_NAME,
+            "example.com/note",
+        ];
+        assert_eq!(kept, want);
+        assert_eq!(facts.details.mismatch, None);
+    }
+}

@@ -73,3 +73,76 @@ fn check(spec: &CertificateSpec) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        api::{
+            certificate::SignatureAlgorithm,
+            keystore::{JksKeystore, Keystores},
+        },
+        certificate::stories::spec,
+    };
+
+    #[test]
+    fn refusals_name_the_field() {
+        type Change = fn(&mut CertificateSpec);
+        let table: [(Change, Option<(&str, &str)>); 9] = [
+            (|_| {}, None),
+            (|spec| spec.keystores = Some(Keystores::default()), None),
+            (
+                |spec| {
+                    spec.keystores = Some(Keystores {
+                        jks: Some(JksKeystore {
+                            create: true,
+                            ..JksKeystore::default()
+                        }),
+                        pkcs12: None,
+                    });
+                },
+                Some((NOT_SUPPORTED, "spec.keystores.jks is not supported")),
+            ),
+            (
+                |spec| spec.secret_name.clear(),
+                Some((INVALID_SPEC, "Not issuing: spec.secretName is empty")),
+            ),
+            (
+                |spec| spec.issuer_ref.name.clear(),
+                Some((INVALID_SPEC, "spec.issuerRef.name is empty")),
+            ),
+            (
+                |spec| spec.private_key.as_mut().unwrap().size = Some(1),
+                Some((INVALID_SPEC, "spec.privateKey.size: ")),
+            ),
+            (
+                |spec| spec.signature_algorithm = Some(SignatureAlgorithm::PureEd25519),
+                Some((
+                    INVALID_SPEC,
+                    "spec.signatureAlgorithm: PureEd25519 does not go with a private key of kind \
+                     ECDSA",
+                )),
+            ),
+            (
+                |spec| spec.duration = Some("90d".into()),
+                Some((INVALID_SPEC, "spec.duration: \"90d\" is no duration")),
+            ),
+            (
+                |spec| spec.dns_names = None,
+                Some((INVALID_SPEC, "at least one of commonName")),
+            ),
+        ];
+        for (change, want) in table {
+            let mut spec = spec();
+            change(&mut spec);
+            match (refusal(&spec), want) {
+                (None, None) => {}
+                (Some(found), Some((reason, message))) => {
+                    assert_eq!(found.reason, reason);
+                    assert!(found.message.contains(message), "{}", found.message);
+                }
+                (found, want) => panic!("{found:?} is not {want:?}"),
+            }
+        }
+    }
+}

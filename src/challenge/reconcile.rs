@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -39,6 +40,8 @@ use crate::{
     issuer::{Issuers, Sessions, refusal::CaError},
 };
 
+/// How long a check may hold its slot: a server that never answers holds up only its own challenge.
+const QUICK_CHECK: Duration = Duration::from_secs(1);
 /// How long the removal of a proof may hold up what waits for the outcome of its challenge.
 const QUICK_CLEAN_UP: Duration = Duration::from_secs(5);
 /// How long the removal of a proof may hold up the deletion of its challenge.
@@ -85,7 +88,7 @@ impl Reconciler for ChallengeReconciler {
             self.forget(key);
             return Ok(Next::Change);
         };
-        match plan::plan(&challenge) {
+        let worked = match plan::plan(&challenge) {
             Step::Done => {
                 self.forget(key);
                 self.progress().remove(&challenge.meta.uid);
@@ -94,7 +97,11 @@ impl Reconciler for ChallengeReconciler {
             Step::CleanUp => self.clean_up(&challenge).await,
             Step::Present => self.present(&challenge).await,
             Step::Validate => self.validate(&challenge).await,
+        };
+        if let Err(error) = &worked {
+            self.tell(key, error).await?;
         }
+        worked
     }
 
     fn reference(&self, key: &ObjectKey) -> Option<ObjectReference> {
@@ -259,7 +266,15 @@ impl ChallengeReconciler {
     /// Check once; `None` when the proof is seen, otherwise when to check again.
     async fn check(&self, challenge: &ChallengeFacts) -> Result<Option<Next>, Error> {
         let key = &challenge.meta.key;
-        let mut seen = match self.solvers.check(challenge).await {
+        let mut check = pin!(self.solvers.check(challenge));
+        let checked = match timeout(QUICK_CHECK, &mut check).await {
+            Ok(checked) => checked,
+            Err(_) => {
+                self.release(key);
+                check.await
+            }
+        };
+        let mut seen = match checked {
             Ok(None) => {
                 self.checks.reset(key);
                 return Ok(None);
@@ -474,6 +489,29 @@ impl ChallengeReconciler {
             self.challenges.observe(written);
         }
         Ok(())
+    }
+
+    /// Store what keeps the challenge waiting, if that lies at the CA: the reason is where the
+    /// Certificate finds it.
+    async fn tell(&self, key: &ObjectKey, error: &Error) -> Result<(), Error> {
+        let (Error::Ca(_) | Error::Account(_)) = error else {
+            return Ok(());
+        };
+        // As it is after what was written in this step.
+        let Some(challenge) = self.challenges.get(key) else {
+            return Ok(());
+        };
+        if let Error::Ca(error) = error
+            && error.is_lost_account()
+            && let Ok(issuer) = self
+                .issuers
+                .lookup(&challenge.spec.issuer_ref, &key.namespace)
+        {
+            self.sessions.lose_account(&issuer);
+        }
+        // Who waits is not held up by it any more.
+        self.release(key);
+        self.note(&challenge, error.to_string()).await
     }
 
     async fn note(&self, challenge: &ChallengeFacts, why: String) -> Result<(), Error> {

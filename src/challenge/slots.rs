@@ -15,9 +15,9 @@ pub struct Group {
 
 /// A bounded number of slots, given to the groups in turn.
 ///
-/// A challenge holds a slot from before it is presented until its check has failed once or the CA
-/// has decided: one that waits for the world outside gives its slot back, so that broken names
-/// hold nobody up.
+/// A challenge holds a slot from before it is presented until the CA has decided, or until its check
+/// has failed once or takes long: one that waits for the world outside gives its slot back, so that
+/// broken names hold nobody up.
 #[derive(Debug)]
 pub struct Slots {
     most: usize,

@@ -28,6 +28,7 @@ use crate::{
             check::{Checker, Seen},
             endpoints::Endpoints,
             present::{self, Target},
+            route::PathType,
         },
     },
 };
@@ -52,6 +53,8 @@ pub struct Solvers {
     pub checker: Checker,
     /// Where the responder is reached.
     pub endpoints: Endpoints,
+    /// How ingress controllers compare the path.
+    pub path_type: PathType,
     /// Labels for the objects that lead there.
     pub extra_labels: BTreeMap<String, String>,
 }
@@ -64,6 +67,7 @@ impl Solvers {
                 let target = Target {
                     endpoints: self.endpoints.ready(),
                     labels: &self.extra_labels,
+                    path_type: self.path_type,
                 };
                 Ok(present::present(&self.client, challenge, &target).await?)
             }

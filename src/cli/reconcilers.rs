@@ -29,7 +29,7 @@ use crate::{
         report::Report,
     },
     issuer::{
-        LocalSigners, SecretVersion, Sessions,
+        IssuerKind, IssuerView, LocalSigners, SecretVersion, Sessions,
         reconcile::{IssuerReconciler, TIMEOUT as ISSUER_TIMEOUT},
         sessions::SecretVersions,
     },
@@ -39,7 +39,7 @@ use crate::{
         identity::Requester, plan::Served, reconcile::RequestReconciler, signers::SignersReconciler,
     },
     route::RouteReconciler,
-    solver::http01::{check::Checker, endpoints::Endpoints},
+    solver::http01::{check::Checker, endpoints::Endpoints, route::PathType},
 };
 
 /// Where the system names its nameservers.
@@ -113,7 +113,17 @@ pub(super) fn start(
     });
     let local = LocalSigners::new(client.clone(), Arc::clone(&versions), clock.clone());
     let local = Arc::new(local);
-    let sessions = Arc::new(Sessions::new(client.clone(), versions, ca, clock.clone()));
+    let sessions = Sessions::new(client.clone(), versions, ca, clock.clone());
+    let sessions = Arc::new(sessions.rechecked_by(Arc::new({
+        let queues = queues.clone();
+        move |issuer: &IssuerView| {
+            let queue = match issuer.kind {
+                IssuerKind::Issuer => &queues.issuers,
+                IssuerKind::ClusterIssuer => &queues.cluster_issuers,
+            };
+            queue.add(issuer.key.clone());
+        }
+    })));
     let dns = dns::Client::new(net::http::Options::default().client()?)
         .with_authority_port(settings.dns01.authoritative_port);
     let http01 = &settings.http01;
@@ -252,6 +262,11 @@ pub(super) fn start(
                 system_nameservers: dns::system_nameservers(Path::new(RESOLV_CONF)),
                 checker: Checker::new(dns, http01.nameservers.clone(), http01.check_port)?,
                 endpoints,
+                path_type: if settings.gates.exact_ingress_path {
+                    PathType::Exact
+                } else {
+                    PathType::ImplementationSpecific
+                },
                 extra_labels: http01.extra_labels.clone(),
             },
             queue: queues.challenges.clone(),
@@ -272,6 +287,7 @@ fn certificate_settings(settings: &Settings) -> certificate::Settings {
         backoff_min: duration(settings.waits.first_backoff),
         backoff_max: duration(settings.waits.most_backoff),
         owner_reference: settings.certificate_owns_secret,
+        basic_constraints_in_csr: settings.gates.basic_constraints_in_csr,
         copied_annotation_prefixes: settings.copied_annotation_prefixes.clone(),
     }
 }

@@ -86,7 +86,12 @@ impl Check<'_> {
             generation: self.issuer.generation,
         };
         let kept = keep(Some(&hash));
-        let step = account::step(status, wanted);
+        let lost = self.issuer.account_url();
+        let lost = lost.filter(|url| self.sessions.is_lost(url));
+        let step = match (account::step(status, wanted), lost) {
+            (Step::Nothing, Some(_)) => Step::Find,
+            (step, _) => step,
+        };
         if step == Step::Nothing
             && let Some(account) = kept
         {
@@ -100,6 +105,9 @@ impl Check<'_> {
             Ok(found) => found,
             Err(error) => return Err((kept.filter(|_| !error.refutes_account()), error)),
         };
+        if let Some(url) = lost {
+            self.sessions.found(url);
+        }
         let registered = account::account_status(&found.url, email, &hash);
         let contacts = &found.account.contact;
         let known = status.acme.as_ref();

@@ -353,7 +353,7 @@ impl Error {
     pub fn is_passing(&self) -> bool {
         match self.class() {
             Class::Conflict | Class::Transient | Class::RateLimited(_) => true,
-            Class::Misconfigured | Class::Permanent => false,
+            Class::Misconfigured | Class::Permanent | Class::Refused => false,
         }
     }
 }
@@ -431,7 +431,11 @@ fn class_of(error: &CaError) -> Class {
 fn next_try(error: &CaError) -> &'static str {
     match class_of(error) {
         Class::Permanent => "; tried again when the issuer or one of its Secrets changes",
-        Class::Conflict | Class::Transient | Class::RateLimited(_) | Class::Misconfigured => "",
+        Class::Conflict
+        | Class::Transient
+        | Class::RateLimited(_)
+        | Class::Refused
+        | Class::Misconfigured => "",
     }
 }
 

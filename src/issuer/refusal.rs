@@ -37,16 +37,19 @@ impl CaError {
 
     /// Whether the CA refused for good: the same request will be refused again.
     pub fn is_refusal(&self) -> bool {
-        let account_may_come_back = self
-            .source
-            .problem()
-            .is_some_and(|problem| problem.kind == acme::ProblemType::AccountDoesNotExist);
+        let account_may_come_back = self.is_lost_account();
         match self.source.class() {
             acme::Class::Transient | acme::Class::RateLimited(_) => false,
             acme::Class::Misconfigured | acme::Class::Permanent => {
                 !account_may_come_back && matches!(self.source.status(), Some(400..=499))
             }
         }
+    }
+
+    /// Whether the CA does not have the account that asked.
+    pub fn is_lost_account(&self) -> bool {
+        self.problem()
+            .is_some_and(|problem| problem.kind == acme::ProblemType::AccountDoesNotExist)
     }
 
     /// The HTTP status of the refusal, if it is one.

@@ -1,6 +1,9 @@
 //! How does one speak to an issuer's ACME server: which connections, nonces, key and account?
 
-use std::sync::Arc;
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use kube::Client;
@@ -29,6 +32,9 @@ const MOST_SERVERS: usize = 64;
 /// another than the one they came from, or not known.
 pub type SecretVersions = Arc<dyn Fn(&ObjectKey) -> Option<SecretVersion> + Send + Sync>;
 
+/// Has an issuer checked, although nothing about it has changed.
+pub type Recheck = Arc<dyn Fn(&IssuerView) + Send + Sync>;
+
 /// Hands out sessions with ACME servers. One for all issuers, so that issuers of the same server
 /// share its directory, nonces and connections.
 pub struct Sessions {
@@ -39,6 +45,9 @@ pub struct Sessions {
     connections: Recent<Trust, reqwest::Client>,
     servers: Recent<(String, Trust), acme::Client>,
     keys: Recent<KeyPlace, KnownKey>,
+    recheck: Recheck,
+    /// URLs of accounts that their CA says it does not have.
+    lost: Mutex<HashSet<String>>,
 }
 
 /// Whose word a server's certificate is believed on.
@@ -81,7 +90,39 @@ impl Sessions {
             connections: Recent::new(MOST_SERVERS),
             servers: Recent::new(MOST_SERVERS),
             keys: Recent::new(MOST_KEYS),
+            recheck: Arc::new(|_| {}),
+            lost: Mutex::default(),
         }
+    }
+
+    /// The same, with `recheck` told of issuers whose account is lost.
+    #[must_use]
+    pub fn rechecked_by(mut self, recheck: Recheck) -> Self {
+        self.recheck = recheck;
+        self
+    }
+
+    /// The CA does not have the account of `issuer` any more, whatever the status says: it is
+    /// looked for, and registered again.
+    pub fn lose_account(&self, issuer: &IssuerView) {
+        if let Some(url) = issuer.account_url() {
+            self.lost().insert(url.to_owned());
+            (self.recheck)(issuer);
+        }
+    }
+
+    /// Whether the account at `url` was lost, and not found since.
+    pub(super) fn is_lost(&self, url: &str) -> bool {
+        self.lost().contains(url)
+    }
+
+    /// What was lost at `url` is found, or replaced.
+    pub(super) fn found(&self, url: &str) {
+        self.lost().remove(url);
+    }
+
+    fn lost(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The clock that waits are counted by.

@@ -80,6 +80,14 @@ impl Reconciler for OrderReconciler {
                 Ok(Next::Change)
             }
             Err(error @ (Error::Ca(_) | Error::Account(_))) => {
+                if let Error::Ca(error) = &error
+                    && error.is_lost_account()
+                    && let Ok(issuer) = self
+                        .issuers
+                        .lookup(&order.spec.issuer_ref, &order.meta.key.namespace)
+                {
+                    self.sessions.lose_account(&issuer);
+                }
                 // The reason is where the Certificate finds what it waits for.
                 self.note(&order, error.to_string()).await?;
                 Err(error)

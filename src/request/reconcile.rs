@@ -74,7 +74,7 @@ impl ReconcileError for Error {
     fn reason(&self) -> Option<&'static str> {
         match self.class() {
             // A right or a quota is missing: somebody must know.
-            Class::Misconfigured => Some(reason::REQUEST_ERROR),
+            Class::Misconfigured | Class::Refused => Some(reason::REQUEST_ERROR),
             Class::Conflict | Class::Transient | Class::RateLimited(_) | Class::Permanent => None,
         }
     }

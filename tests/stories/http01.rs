@@ -145,7 +145,23 @@ pub(crate) async fn an_address_is_proven(bed: &Bed) -> Result<()> {
         "{:?}",
         issued.leaf.names
     );
-    site.is_tidy().await
+    site.is_tidy().await?;
+
+    // The same through somebody's own Ingress.
+    let fallback = json!({"service": {"name": "none", "port": {"number": 80}}});
+    let own = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "own"},
+        "spec": {"ingressClassName": "traefik", "rules": [{"host": "own.example.com", "http": {
+            "paths": [{"path": "/", "pathType": "Prefix", "backend": fallback}],
+        }}]},
+    });
+    site.namespace.apply_all(&[own]).await?;
+    let solvers = json!([{"http01": {"ingress": {"name": "own"}}}]);
+    site.change_issuer(json!({"solvers": solvers})).await?;
+    site.ask_for("own", json!({"ipAddresses": [address]}))
+        .await?;
+    site.issued("own", &[&address]).await?;
+    Ok(())
 }
 
 /// Make a host resolve to where nobody listens at the ingress controller's port.

@@ -91,7 +91,7 @@ pub(crate) async fn a_restart_of_the_api_server_is_lived_through(bed: &Bed) -> R
 fn replica(name: &str) -> OperatorOptions {
     OperatorOptions {
         name: format!("leader-{name}"),
-        args: timing(4, 3, 1),
+        args: timing(8, 6, 1),
         ..OperatorOptions::default()
     }
 }

@@ -10,10 +10,13 @@ mod admission;
 mod bed;
 mod book;
 mod ca;
+mod certificate;
 mod chart;
+mod control_plane;
 mod crash;
 mod dns01;
 mod events;
+mod fairness;
 mod healing;
 mod http01;
 mod identity;
@@ -24,6 +27,7 @@ mod names;
 #[path = "../objects/mod.rs"]
 mod objects;
 mod private_ca;
+mod replicas;
 mod roundtrip;
 mod site;
 mod work;
@@ -69,6 +73,8 @@ fn tell(book: &mut Book) {
     book.without_operator("chart::rights_are_what_they_should_be", chart::rights_are_what_they_should_be);
     book.without_operator("events::users_are_told", events::users_are_told);
 
+    book.beside("certificate::kept", certificate::the_secret_is_kept);
+    book.beside("certificate::failures", certificate::failures_and_foreign_objects);
     book.beside("ca::nonces", ca::nonces_and_authorizations);
     book.beside("ca::profile", ca::a_profile_is_chosen);
     book.beside("ca::preferred_chain", ca::the_preferred_chain_is_taken);
@@ -118,12 +124,18 @@ fn tell(book: &mut Book) {
     book.alone("healing::the_ca_says_no", healing::the_ca_says_no);
     book.alone("healing::undecodable", healing::what_does_not_decode_is_passed_over);
     book.alone("chart::the_operator_is_refused_nothing", chart::the_operator_is_refused_nothing);
+    book.alone("control_plane::a_missing_kind_is_waited_for", control_plane::a_missing_kind_is_waited_for);
+    book.alone("control_plane::work_survives_a_restart", control_plane::work_survives_a_restart);
     book.alone("crash::dns01", crash::at_every_request_of_dns01);
     book.alone("crash::http01", crash::at_every_request_of_http01);
+    book.alone("fairness::broken_names_hold_nobody_up", fairness::broken_names_hold_nobody_up);
     book.alone("identity::written_down", identity::the_requester_is_written_down);
     book.alone("identity::where_it_cannot_be", identity::where_it_cannot_be_nothing_else_is_claimed);
     book.alone("leader::one_replica_leads", leader::one_replica_leads);
     book.alone("leader::a_restart_of_the_api_server_is_lived_through", leader::a_restart_of_the_api_server_is_lived_through);
+    book.alone("replicas::a_stopped_one_is_resumed", replicas::a_stopped_one_is_resumed);
+    book.alone("replicas::any_replica_answers", replicas::any_replica_answers);
+    book.alone("replicas::the_other_one_goes_on", replicas::the_other_one_goes_on);
     book.alone("roundtrip::every_field_is_kept", roundtrip::every_field_is_kept);
     // Takes the API server away for a moment.
     book.alone("bed::control_plane", bed::the_control_plane_works);

@@ -147,14 +147,6 @@ impl<'a> Site<'a> {
         self.namespace.says(certificate, text, SOON).await
     }
 
-    /// A condition of the Certificate.
-    pub(crate) async fn condition(&self, certificate: &str, type_: &str) -> Result<Condition> {
-        let found: Certificate = self.api().get(certificate).await?;
-        let conditions = found.status.and_then(|status| status.conditions);
-        let found = condition::find(conditions.as_ref(), type_).cloned();
-        found.with_context(|| format!("{certificate} has no condition {type_}"))
-    }
-
     /// The uids of all requests.
     pub(crate) async fn requests(&self) -> Result<BTreeSet<String>> {
         let requests: Api<CertificateRequest> = self.api();

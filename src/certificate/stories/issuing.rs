@@ -323,16 +323,18 @@ fn what_it_waits_for_is_told_once_it_takes_long() {
     );
     world.pass(SignedDuration::from_secs(2));
     assert_eq!(world.settle(), 1);
-    let (_, reason, message) = world.condition(kind::READY).unwrap();
-    assert_eq!(reason, "DoesNotExist");
-    assert_eq!(Some(message), world.cause);
+    for type_ in [kind::READY, kind::ISSUING] {
+        let (_, reason, message) = world.condition(type_).unwrap();
+        assert_eq!(reason, "DoesNotExist");
+        assert_eq!(Some(message), world.cause);
+    }
     world.cause = Some("Waiting for HTTP-01 of www.example.com: answered 503".into());
     assert_eq!(world.settle(), 1);
     // Nothing to say is no reason to take back what was said.
     world.cause = None;
     assert_eq!(world.settle(), 0);
 
-    // Renewal: the certificate is good, so that it is told on the other condition.
+    // Renewal: the certificate is good, so that it is told on the other condition alone.
     let mut world = World::issued(spec());
     world.pass(SignedDuration::from_hours(24 * 61));
     world.settle();
@@ -398,6 +400,47 @@ fn names_that_belong_to_others_are_never_adopted() {
         message.contains("CertificateRequest \"web-2\" is not ours"),
         "{message}"
     );
+}
+
+#[test]
+fn a_namesake_that_was_deleted_before_is_waited_for() {
+    let mut world = World::new(spec());
+    world.settle();
+    // Deleted and made again: the garbage collector has not come to the request yet.
+    world.certificate.metadata.uid = Some("uid-again".into());
+    world.certificate.status = None;
+    world.secrets.clear();
+    world.settle();
+    assert!(world.status().next_private_key_secret_name.is_some());
+    let (_, _, message) = world.condition(kind::READY).unwrap();
+    assert_eq!(message, "Issuing certificate as Secret does not exist");
+    assert_eq!(
+        world.plan().next,
+        Next::After(std::time::Duration::from_secs(2))
+    );
+    world.requests.clear();
+    world.settle();
+    world.sign("web-1");
+    world.settle();
+    assert_done(&world, 1);
+}
+
+#[test]
+fn a_request_of_ours_that_is_misnamed_goes() {
+    let mut world = World::new(spec());
+    world.settle();
+    let annotations = &mut world
+        .requests
+        .get_mut("web-1")
+        .unwrap()
+        .metadata
+        .annotations;
+    let revision = annotations.as_mut().unwrap();
+    revision.insert(annotation::CERTIFICATE_REVISION.into(), "7".into());
+    world.settle();
+    world.sign("web-1");
+    world.settle();
+    assert_done(&world, 1);
 }
 
 #[test]

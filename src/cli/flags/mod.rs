@@ -23,10 +23,7 @@ pub use self::{
     config::ConfigError,
     controllers::Controller,
     gates::Gates,
-    settings::{
-        Ambient, ApiServer, Dns01, Http01, IngressShim, LeaderElection, Settings, SizeLimits,
-        SolverBackend, Waits,
-    },
+    settings::{ApiServer, Dns01, Http01, LeaderElection, Settings, SolverBackend, Waits},
 };
 use self::{
     config::Entry,

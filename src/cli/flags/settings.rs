@@ -40,17 +40,11 @@ pub struct Settings {
     pub dns01: Dns01,
     /// Pauses.
     pub waits: Waits,
-    /// Who may use the credentials of the environment.
-    pub ambient: Ambient,
-    /// Certificates for Ingresses.
-    pub ingress_shim: IngressShim,
     /// Whether the Certificate owns its Secret.
     pub certificate_owns_secret: bool,
     /// Prefixes of annotations copied from Certificates to requests and orders: `*` for all, `-` in
     /// front for not.
     pub copied_annotation_prefixes: Vec<String>,
-    /// How large PEM may be.
-    pub size_limits: SizeLimits,
     /// The ConfigMap that parametrizes the approval policy.
     pub signers_config_map: Option<ObjectKey>,
     /// Features that can be chosen.
@@ -131,43 +125,6 @@ pub struct Waits {
     pub most_backoff: Duration,
 }
 
-/// Who may use the credentials of the environment (instance roles and the like).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ambient {
-    /// ClusterIssuers.
-    pub cluster_issuers: bool,
-    /// Issuers.
-    pub issuers: bool,
-}
-
-/// How Ingresses get Certificates.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IngressShim {
-    /// Annotations that ask for a certificate of the default issuer.
-    pub auto_annotations: Vec<String>,
-    /// Annotations that are copied to the Certificate.
-    pub extra_annotations: Vec<String>,
-    /// The default issuer's name, if there is one.
-    pub issuer_name: Option<String>,
-    /// Its kind.
-    pub issuer_kind: String,
-    /// Its API group.
-    pub issuer_group: String,
-}
-
-/// The most bytes of PEM that are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SizeLimits {
-    /// Of one certificate.
-    pub certificate: usize,
-    /// Of a private key.
-    pub private_key: usize,
-    /// Of a chain.
-    pub chain: usize,
-    /// Of a bundle of CA certificates.
-    pub bundle: usize,
-}
-
 impl Settings {
     /// What `values` mean.
     pub(super) fn of(values: &Values) -> Result<Self, FlagError> {
@@ -200,25 +157,8 @@ impl Settings {
                 )?,
             },
             waits: waits(values)?,
-            ambient: Ambient {
-                cluster_issuers: values.bool("cluster-issuer-ambient-credentials")?,
-                issuers: values.bool("issuer-ambient-credentials")?,
-            },
-            ingress_shim: IngressShim {
-                auto_annotations: values.list("auto-certificate-annotations"),
-                extra_annotations: values.list("extra-certificate-annotations"),
-                issuer_name: values.some_text("default-issuer-name"),
-                issuer_kind: required(values, "default-issuer-kind")?,
-                issuer_group: required(values, "default-issuer-group")?,
-            },
             certificate_owns_secret: values.bool("enable-certificate-owner-ref")?,
             copied_annotation_prefixes: values.list("copied-annotation-prefixes"),
-            size_limits: SizeLimits {
-                certificate: count("max-certificate-size")?,
-                private_key: count("max-private-key-size")?,
-                chain: count("max-certificate-chain-length")?,
-                bundle: count("max-certificate-bundle-size")?,
-            },
             signers_config_map: values.object("signers-config-map")?,
             gates,
             fault_point: Some(values.number("fault-point", 0.., "a number")?)

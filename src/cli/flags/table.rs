@@ -89,6 +89,9 @@ const fn refused(
 }
 
 const FAIRNESS: &str = "the API server limits its clients itself (priority and fairness)";
+const FIXED_LIMITS: &str = "the limits are those that cert-manager has by default";
+const NO_CLOUD: &str = "no DNS provider of this version uses credentials of the environment";
+const NO_INGRESSES: &str = "this version makes no Certificates for Ingresses";
 const NO_PODS: &str = "challenges are answered by the operator, not by pods";
 const NO_PROFILER: &str =
     "there is no Go profiler here; see certwright_* and process_* at /metrics";
@@ -132,22 +135,22 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("dns01-recursive-nameservers-only", Kind::Bool, "false", &["acmeDNS01Config.recursiveNameserversOnly"], "Ask only those servers, not the authoritative ones"),
     flag("dns01-authoritative-port", Kind::Number, "53", &[], "Port of the authoritative servers that the self-check of DNS-01 asks; another is for test servers"),
     flag("dns01-check-retry-period", Kind::Duration, "10s", &["acmeDNS01Config.checkRetryPeriod"], "The pause between two self-checks of a challenge, HTTP-01 too, once the first quick ones are over"),
-    flag("cluster-issuer-ambient-credentials", Kind::Bool, "true", &["clusterIssuerAmbientCredentials"], "ClusterIssuers may use the credentials of the pod's environment"),
-    flag("issuer-ambient-credentials", Kind::Bool, "false", &["issuerAmbientCredentials"], "Issuers may use the credentials of the pod's environment"),
-    flag("auto-certificate-annotations", Kind::List, "kubernetes.io/tls-acme", &["ingressShimConfig.defaultAutoCertificateAnnotations"], "Annotations by which an Ingress asks for a certificate of the default issuer"),
-    flag("extra-certificate-annotations", Kind::List, "", &["ingressShimConfig.extraCertificateAnnotations"], "Annotations copied from an Ingress to its Certificate"),
-    flag("default-issuer-name", Kind::Text, "", &["ingressShimConfig.defaultIssuerName"], "Issuer for Ingresses that name none"),
-    flag("default-issuer-kind", Kind::Text, "Issuer", &["ingressShimConfig.defaultIssuerKind"], "Its kind"),
-    flag("default-issuer-group", Kind::Text, "cert-manager.io", &["ingressShimConfig.defaultIssuerGroup"], "Its API group"),
+    idle("cluster-issuer-ambient-credentials", Kind::Bool, &["clusterIssuerAmbientCredentials"], NO_CLOUD),
+    idle("issuer-ambient-credentials", Kind::Bool, &["issuerAmbientCredentials"], NO_CLOUD),
+    idle("auto-certificate-annotations", Kind::List, &["ingressShimConfig.defaultAutoCertificateAnnotations"], NO_INGRESSES),
+    idle("extra-certificate-annotations", Kind::List, &["ingressShimConfig.extraCertificateAnnotations"], NO_INGRESSES),
+    idle("default-issuer-name", Kind::Text, &["ingressShimConfig.defaultIssuerName"], NO_INGRESSES),
+    idle("default-issuer-kind", Kind::Text, &["ingressShimConfig.defaultIssuerKind"], NO_INGRESSES),
+    idle("default-issuer-group", Kind::Text, &["ingressShimConfig.defaultIssuerGroup"], NO_INGRESSES),
     flag("enable-certificate-owner-ref", Kind::Bool, "false", &["enableCertificateOwnerRef"], "Delete a certificate's Secret with the Certificate"),
     flag("copied-annotation-prefixes", Kind::List, "*,-kubectl.kubernetes.io/,-fluxcd.io/,-argocd.argoproj.io/", &["copiedAnnotationPrefixes"], "Annotations copied from a Certificate to its requests, by prefix; -PREFIX is not"),
     flag("fault-point", Kind::Number, "0", &[], "For crash tests: end the process before the n-th request that changes something; 0 for never"),
     flag("certificate-request-minimum-backoff-duration", Kind::Duration, "1h", &["certificateRequestMinimumBackoffDuration"], "The pause after the first failed issuance; it doubles with each"),
     flag("certificate-request-maximum-backoff-duration", Kind::Duration, "32h", &["certificateRequestMaximumBackoffDuration"], "The longest pause after failed issuances"),
-    flag("max-certificate-size", Kind::Number, "36500", &["pemSizeLimitsConfig.maxCertificateSize"], "Bytes of one certificate in PEM"),
-    flag("max-private-key-size", Kind::Number, "13000", &["pemSizeLimitsConfig.maxPrivateKeySize"], "Bytes of a private key in PEM"),
-    flag("max-certificate-chain-length", Kind::Number, "95000", &["pemSizeLimitsConfig.maxChainLength"], "Bytes of a certificate chain in PEM"),
-    flag("max-certificate-bundle-size", Kind::Number, "330000", &["pemSizeLimitsConfig.maxBundleSize"], "Bytes of a bundle of CA certificates in PEM"),
+    idle("max-certificate-size", Kind::Number, &["pemSizeLimitsConfig.maxCertificateSize"], FIXED_LIMITS),
+    idle("max-private-key-size", Kind::Number, &["pemSizeLimitsConfig.maxPrivateKeySize"], FIXED_LIMITS),
+    idle("max-certificate-chain-length", Kind::Number, &["pemSizeLimitsConfig.maxChainLength"], FIXED_LIMITS),
+    idle("max-certificate-bundle-size", Kind::Number, &["pemSizeLimitsConfig.maxBundleSize"], FIXED_LIMITS),
     flag("signers-config-map", Kind::Text, "", &[], "NAMESPACE/NAME of the ConfigMap that the approval policy has as parameter"),
     flag("feature-gates", Kind::Map, "", &["featureGates"], "NAME=true or NAME=false"),
     refused("enable-gateway-api", Kind::Bool, &["gatewayAPI.enabled", "enableGatewayAPI"], GATEWAY),

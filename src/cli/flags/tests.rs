@@ -41,11 +41,8 @@ fn defaults_are_those_of_cert_manager() {
         http01,
         dns01,
         waits,
-        ambient,
-        ingress_shim,
         certificate_owns_secret,
         copied_annotation_prefixes,
-        size_limits,
         signers_config_map,
         fault_point,
         gates,
@@ -80,18 +77,6 @@ fn defaults_are_those_of_cert_manager() {
     assert_eq!(waits.check_retry, seconds(10));
     assert_eq!(waits.first_backoff, seconds(3600));
     assert_eq!(waits.most_backoff, seconds(32 * 3600));
-    assert_eq!(
-        ambient,
-        Ambient {
-            cluster_issuers: true,
-            issuers: false
-        }
-    );
-    assert_eq!(ingress_shim.auto_annotations, ["kubernetes.io/tls-acme"]);
-    assert!(ingress_shim.extra_annotations.is_empty());
-    assert_eq!(ingress_shim.issuer_name, None);
-    assert_eq!(ingress_shim.issuer_kind, "Issuer");
-    assert_eq!(ingress_shim.issuer_group, "cert-manager.io");
     assert!(!certificate_owns_secret);
     assert_eq!(
         copied_annotation_prefixes,
@@ -102,13 +87,6 @@ fn defaults_are_those_of_cert_manager() {
             "-argocd.argoproj.io/"
         ]
     );
-    let limits = SizeLimits {
-        certificate: 36_500,
-        private_key: 13_000,
-        chain: 95_000,
-        bundle: 330_000,
-    };
-    assert_eq!(size_limits, limits);
     assert_eq!(signers_config_map, None);
     assert_eq!(gates, Gates::default());
     assert_eq!((http01.check_port, dns01.authoritative_port), (80, 53));

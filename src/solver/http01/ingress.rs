@@ -4,23 +4,20 @@ use k8s_openapi::api::networking::v1::{HTTPIngressRuleValue, Ingress};
 
 use crate::{
     challenge::facts::ChallengeFacts,
-    solver::http01::route::{path, rule},
+    solver::http01::route::{PathType, host, path, rule},
 };
 
 /// Lead the path of `challenge` to its Service, before any other path of its host. Answers whether
 /// that changed anything.
-pub fn add_path(ingress: &mut Ingress, challenge: &ChallengeFacts) -> bool {
-    let host = &challenge.spec.dns_name;
+pub fn add_path(ingress: &mut Ingress, challenge: &ChallengeFacts, path_type: PathType) -> bool {
+    let host = host(challenge);
     let rules = ingress
         .spec
         .get_or_insert_default()
         .rules
         .get_or_insert_default();
-    let wanted = path(challenge);
-    match rules
-        .iter_mut()
-        .find(|rule| rule.host.as_deref() == Some(host))
-    {
+    let wanted = path(challenge, path_type);
+    match rules.iter_mut().find(|rule| rule.host == host) {
         Some(rule) => {
             let http = rule
                 .http
@@ -30,7 +27,7 @@ pub fn add_path(ingress: &mut Ingress, challenge: &ChallengeFacts) -> bool {
             }
             http.paths.insert(0, wanted);
         }
-        None => rules.push(rule(challenge, Some(host.clone()))),
+        None => rules.push(rule(challenge, host, path_type)),
     }
     true
 }
@@ -38,21 +35,23 @@ pub fn add_path(ingress: &mut Ingress, challenge: &ChallengeFacts) -> bool {
 /// Take the path of `challenge` out again, and a rule that has no path left. Answers whether that
 /// changed anything.
 pub fn remove_path(ingress: &mut Ingress, challenge: &ChallengeFacts) -> bool {
-    let host = &challenge.spec.dns_name;
+    let host = host(challenge);
     let Some(rules) = ingress.spec.as_mut().and_then(|spec| spec.rules.as_mut()) else {
         return false;
     };
-    let ours = path(challenge);
+    let ours = path(challenge, PathType::Exact);
     let mut changed = false;
     rules.retain_mut(|rule| {
-        if rule.host.as_deref() != Some(host) {
+        if rule.host != host {
             return true;
         }
         let Some(http) = &mut rule.http else {
             return true;
         };
         let before = http.paths.len();
-        http.paths.retain(|path| *path != ours);
+        // By path and backend: the type may have been another when it was added.
+        http.paths
+            .retain(|path| path.path != ours.path || path.backend != ours.backend);
         let removed = http.paths.len() < before;
         changed |= removed;
         !(removed && http.paths.is_empty())
@@ -67,12 +66,12 @@ mod tests {
     use super::*;
     use crate::{api::challenge::Challenge, cluster::Facts};
 
-    fn challenge() -> ChallengeFacts {
+    fn challenge(dns_name: &str) -> ChallengeFacts {
         let challenge: Challenge = serde_json::from_value(json!({
             "apiVersion": "acme.cert-manager.io/v1", "kind": "Challenge",
             "metadata": {"namespace": "ns", "name": "c", "uid": "u"},
             "spec": {
-                "authorizationURL": "a", "dnsName": "example.com", "key": "k", "url": "c",
+                "authorizationURL": "a", "dnsName": dns_name, "key": "k", "url": "c",
                 "issuerRef": {"name": "ca"}, "solver": {}, "token": "tok", "type": "HTTP-01",
             },
         }))
@@ -100,12 +99,16 @@ mod tests {
             json!([app("example.org"), app("example.com")]),
             json!([{"host": "example.org"}]),
         ];
+        let challenge = challenge("example.com");
         for rules in table {
             let before = ingress(rules.clone());
             let mut edited = before.clone();
-            assert!(add_path(&mut edited, &challenge()), "{rules}");
             assert!(
-                !add_path(&mut edited, &challenge()),
+                add_path(&mut edited, &challenge, PathType::Exact),
+                "{rules}"
+            );
+            assert!(
+                !add_path(&mut edited, &challenge, PathType::Exact),
                 "twice is once: {rules}"
             );
             let rules = edited.spec.as_ref().unwrap().rules.as_ref().unwrap();
@@ -117,9 +120,29 @@ mod tests {
                 first.path.as_deref(),
                 Some("/.well-known/acme-challenge/tok")
             );
-            assert!(remove_path(&mut edited, &challenge()));
-            assert!(!remove_path(&mut edited, &challenge()));
+            assert!(remove_path(&mut edited, &challenge));
+            assert!(!remove_path(&mut edited, &challenge));
             assert_eq!(edited, before);
+        }
+    }
+
+    #[test]
+    fn an_address_goes_to_the_rule_without_a_host() {
+        let challenge = challenge("192.0.2.1");
+        for rules in [
+            json!([app("example.com")]),
+            json!([{"http": {"paths": []}}]),
+        ] {
+            let mut edited = ingress(rules.clone());
+            assert!(add_path(&mut edited, &challenge, PathType::Exact));
+            let rules = edited.spec.as_ref().unwrap().rules.as_ref().unwrap();
+            let rule = rules.last().unwrap();
+            assert_eq!(rule.host, None);
+            assert_eq!(
+                rule.http.as_ref().unwrap().paths,
+                [path(&challenge, PathType::Exact)]
+            );
+            assert!(remove_path(&mut edited, &challenge));
         }
     }
 
@@ -127,7 +150,7 @@ mod tests {
     fn an_empty_rule_of_the_owner_stays() {
         let mut ingress = ingress(json!([{"host": "example.com", "http": {"paths": []}}]));
         let before = ingress.clone();
-        assert!(!remove_path(&mut ingress, &challenge()));
+        assert!(!remove_path(&mut ingress, &challenge("example.com")));
         assert_eq!(ingress, before);
     }
 }

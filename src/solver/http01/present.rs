@@ -15,7 +15,10 @@ use crate::{
         Class, ObjectKey, RequestError,
         write::{self, Created, Kind, api_of},
     },
-    solver::http01::{ingress, route},
+    solver::http01::{
+        ingress,
+        route::{self, PathType},
+    },
 };
 
 /// What keeps a route from being put in place or taken away.
@@ -72,6 +75,8 @@ pub struct Target<'a> {
     pub endpoints: BTreeSet<SocketAddr>,
     /// Labels for the objects; those that tell a challenge by are not overridden.
     pub labels: &'a BTreeMap<String, String>,
+    /// How the path is compared.
+    pub path_type: PathType,
 }
 
 /// Lead the path of `challenge` to `target`: Service, EndpointSlices and, last, the Ingress, so
@@ -87,21 +92,30 @@ pub async fn present(
     }
     let mut wanted = route::service(challenge, solver.service_type.as_deref());
     label(&mut wanted.metadata, target);
-    let service = ensure(client, challenge, wanted, &challenge.meta.uid).await?;
+    let (service, stood) = ensure(client, challenge, wanted, &challenge.meta.uid).await?;
+    let slices = route::endpoint_slices(challenge, &service, &target.endpoints);
+    if stood {
+        // Where the responder was before is where nobody answers now.
+        remove_slices(client, challenge, &service, &slices).await?;
+    }
     let service_uid = service.metadata.uid.clone().unwrap_or_default();
-    for mut slice in route::endpoint_slices(challenge, &service, &target.endpoints) {
+    for mut slice in slices {
         label(&mut slice.metadata, target);
         let wanted = slice.clone();
-        let standing = ensure(client, challenge, slice, &service_uid).await?;
+        let (standing, _) = ensure(client, challenge, slice, &service_uid).await?;
         if standing.endpoints != wanted.endpoints || standing.ports != wanted.ports {
             let api = api_of::<EndpointSlice>(client, &challenge.meta.key);
             write::apply(&api, field_manager::CERTWRIGHT, &wanted).await?;
         }
     }
     match challenge.edited_ingress() {
-        Some(name) => edit(client, challenge, name, ingress::add_path, true).await,
+        Some(name) => {
+            let add =
+                |ingress: &mut Ingress| ingress::add_path(ingress, challenge, target.path_type);
+            edit(client, challenge, name, add, true).await
+        }
         None => {
-            let mut wanted = route::ingress(challenge, solver);
+            let mut wanted = route::ingress(challenge, solver, target.path_type);
             label(&mut wanted.metadata, target);
             ensure(client, challenge, wanted, &challenge.meta.uid)
                 .await
@@ -113,7 +127,10 @@ pub async fn present(
 /// Take away what [`present`] made; what is gone already, or is not ours, is passed over.
 pub async fn clean_up(client: &Client, challenge: &ChallengeFacts) -> Result<(), Error> {
     match challenge.edited_ingress() {
-        Some(name) => edit(client, challenge, name, ingress::remove_path, false).await?,
+        Some(name) => {
+            let remove = |ingress: &mut Ingress| ingress::remove_path(ingress, challenge);
+            edit(client, challenge, name, remove, false).await?;
+        }
         None => remove::<Ingress>(client, challenge).await?,
     }
     // The EndpointSlices go with their Service.
@@ -141,19 +158,19 @@ fn ingress_solver(solver: &Solver) -> Result<&IngressSolver, Error> {
         .ok_or(Error::Unsupported("http01 without ingress"))
 }
 
-/// Create `wanted`, or find it standing and owned by `owner`.
+/// Create `wanted`, or find it standing and owned by `owner`; answers which of the two, too.
 async fn ensure<K>(
     client: &Client,
     challenge: &ChallengeFacts,
     wanted: K,
     owner: &str,
-) -> Result<K, Error>
+) -> Result<(K, bool), Error>
 where
     K: Kind + Resource<Scope = NamespaceResourceScope>,
 {
     let api = api_of::<K>(client, &challenge.meta.key);
     match write::create(&api, &wanted).await? {
-        Created::New(created) => return Ok(created),
+        Created::New(created) => return Ok((created, false)),
         Created::Exists => {}
     }
     let key = ObjectKey::of(wanted.meta());
@@ -169,7 +186,35 @@ where
             object: key,
         });
     }
-    Ok(standing)
+    Ok((standing, true))
+}
+
+/// Take away the EndpointSlices of `service` beyond the `wanted` ones.
+async fn remove_slices(
+    client: &Client,
+    challenge: &ChallengeFacts,
+    service: &Service,
+    wanted: &[EndpointSlice],
+) -> Result<(), Error> {
+    let api = api_of::<EndpointSlice>(client, &challenge.meta.key);
+    let service_name = service.metadata.name.as_deref().unwrap_or_default();
+    let service_uid = service.metadata.uid.as_deref().unwrap_or_default();
+    for family in route::FAMILIES {
+        let wanted = wanted.iter().filter(|slice| slice.address_type == family);
+        for index in wanted.count().. {
+            let name = route::slice_name(service_name, family, index);
+            let key = ObjectKey::new(challenge.meta.key.namespace.clone(), name);
+            let Some(standing) = write::get(&api, &key).await? else {
+                break;
+            };
+            if !is_owned(&standing, service_uid) {
+                break;
+            }
+            let uid = standing.metadata.uid.unwrap_or_default();
+            write::delete(&api, &key, &uid).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn remove<K>(client: &Client, challenge: &ChallengeFacts) -> Result<(), Error>
@@ -193,7 +238,7 @@ async fn edit(
     client: &Client,
     challenge: &ChallengeFacts,
     name: &str,
-    change: fn(&mut Ingress, &ChallengeFacts) -> bool,
+    change: impl FnOnce(&mut Ingress) -> bool,
     must_exist: bool,
 ) -> Result<(), Error> {
     let api = api_of::<Ingress>(client, &challenge.meta.key);
@@ -205,7 +250,7 @@ async fn edit(
             Ok(())
         };
     };
-    if !change(&mut standing, challenge) {
+    if !change(&mut standing) {
         return Ok(());
     }
     write::replace(&api, &standing).await?;

@@ -36,6 +36,25 @@ pub const PORT: i32 = 8089;
 /// Name of the port of Service and EndpointSlices.
 const PORT_NAME: &str = "http";
 
+/// How an ingress controller compares a challenge's path (feature gate
+/// `ACMEHTTP01IngressPathTypeExact`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathType {
+    /// As it stands.
+    Exact,
+    /// As the controller likes: some old ones know nothing else.
+    ImplementationSpecific,
+}
+
+impl PathType {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Exact => "Exact",
+            Self::ImplementationSpecific => "ImplementationSpecific",
+        }
+    }
+}
+
 /// The name shared by the route objects of a challenge.
 pub fn name(challenge: &ChallengeFacts) -> String {
     format!("cm-acme-http-solver-{}", number_of(&[&challenge.meta.uid]))
@@ -68,6 +87,19 @@ pub fn service(challenge: &ChallengeFacts, service_type: Option<&str>) -> Servic
     }
 }
 
+/// The address types of EndpointSlices that a route may have.
+pub const FAMILIES: [&str; 2] = ["IPv4", "IPv6"];
+
+/// The name of the EndpointSlice number `index` of that address type. It says nothing of the port:
+/// where the responder is now replaces where it was.
+pub fn slice_name(service: &str, family: &str, index: usize) -> String {
+    let family = family.to_ascii_lowercase();
+    match index {
+        0 => format!("{service}-{family}"),
+        index => format!("{service}-{family}-{index}"),
+    }
+}
+
 /// The EndpointSlices that lead `service` to `endpoints`: one per address family and port.
 ///
 /// They are owned by the Service, or the API server's own clean-up would not reach them.
@@ -84,6 +116,7 @@ pub fn endpoint_slices(
             .push(endpoint.ip());
     }
     let service_name = service.metadata.name.clone().unwrap_or_default();
+    let mut counts = BTreeMap::new();
     let owner = OwnerReference {
         api_version: "v1".to_owned(),
         kind: "Service".to_owned(),
@@ -95,7 +128,10 @@ pub fn endpoint_slices(
     groups
         .into_iter()
         .map(|((v6, port), addresses)| {
-            let family = if v6 { "v6" } else { "v4" };
+            let family = if v6 { "IPv6" } else { "IPv4" };
+            let index = counts.entry(family).or_insert(0_usize);
+            let name = slice_name(&service_name, family, *index);
+            *index += 1;
             let mut labels = labels(challenge);
             labels.insert(label::SERVICE_NAME.to_owned(), service_name.clone());
             labels.insert(
@@ -105,12 +141,12 @@ pub fn endpoint_slices(
             EndpointSlice {
                 metadata: ObjectMeta {
                     namespace: Some(challenge.meta.key.namespace.to_string()),
-                    name: Some(format!("{service_name}-{family}-{port}")),
+                    name: Some(name),
                     labels: Some(labels),
                     owner_references: Some(vec![owner.clone()]),
                     ..Default::default()
                 },
-                address_type: if v6 { "IPv6" } else { "IPv4" }.to_owned(),
+                address_type: family.to_owned(),
                 endpoints: addresses
                     .into_iter()
                     .map(|address| Endpoint {
@@ -134,7 +170,7 @@ pub fn endpoint_slices(
 }
 
 /// The Ingress of a challenge.
-pub fn ingress(challenge: &ChallengeFacts, solver: &IngressSolver) -> Ingress {
+pub fn ingress(challenge: &ChallengeFacts, solver: &IngressSolver, path_type: PathType) -> Ingress {
     let mut metadata = metadata(challenge);
     let mut annotations = BTreeMap::from([(
         annotation::NGINX_WHITELIST.to_owned(),
@@ -166,7 +202,7 @@ pub fn ingress(challenge: &ChallengeFacts, solver: &IngressSolver) -> Ingress {
                 .ingress_class_name
                 .clone()
                 .filter(|name| !name.is_empty()),
-            rules: Some(vec![rule(challenge, host(challenge))]),
+            rules: Some(vec![rule(challenge, host(challenge), path_type)]),
             ..Default::default()
         }),
         ..Default::default()
@@ -174,20 +210,20 @@ pub fn ingress(challenge: &ChallengeFacts, solver: &IngressSolver) -> Ingress {
 }
 
 /// A rule that leads the path of a challenge on `host`, `None` for any, to its Service.
-pub fn rule(challenge: &ChallengeFacts, host: Option<String>) -> IngressRule {
+pub fn rule(challenge: &ChallengeFacts, host: Option<String>, path_type: PathType) -> IngressRule {
     IngressRule {
         host,
         http: Some(HTTPIngressRuleValue {
-            paths: vec![path(challenge)],
+            paths: vec![path(challenge, path_type)],
         }),
     }
 }
 
 /// The path of a challenge and the Service it leads to.
-pub fn path(challenge: &ChallengeFacts) -> HTTPIngressPath {
+pub fn path(challenge: &ChallengeFacts, path_type: PathType) -> HTTPIngressPath {
     HTTPIngressPath {
         path: Some(format!("{PATH}{}", challenge.spec.token)),
-        path_type: "Exact".to_owned(),
+        path_type: path_type.as_str().to_owned(),
         backend: IngressBackend {
             service: Some(IngressServiceBackend {
                 name: name(challenge),
@@ -214,7 +250,7 @@ pub fn owner(challenge: &ChallengeFacts) -> OwnerReference {
 }
 
 /// The host of a challenge's rule: none for an IP address, which an Ingress does not take.
-fn host(challenge: &ChallengeFacts) -> Option<String> {
+pub fn host(challenge: &ChallengeFacts) -> Option<String> {
     let name = &challenge.spec.dns_name;
     name.parse::<IpAddr>().is_err().then(|| name.clone())
 }
@@ -308,13 +344,22 @@ mod tests {
         ];
         let endpoints = endpoints.iter().map(|text| text.parse().unwrap()).collect();
         let slices = endpoint_slices(&challenge, &service, &endpoints);
-        let shown: Vec<(String, usize)> = slices
+        let service_name = service.metadata.name.clone().unwrap();
+        let shown: Vec<(&str, &str, usize)> = slices
             .iter()
-            .map(|slice| (slice.address_type.clone(), slice.endpoints.len()))
+            .map(|slice| {
+                let name = slice.metadata.name.as_deref().unwrap();
+                let name = name.strip_prefix(&service_name).unwrap();
+                (name, slice.address_type.as_str(), slice.endpoints.len())
+            })
             .collect();
         assert_eq!(
             shown,
-            [("IPv4".into(), 2), ("IPv4".into(), 1), ("IPv6".into(), 1)]
+            [
+                ("-ipv4", "IPv4", 2),
+                ("-ipv4-1", "IPv4", 1),
+                ("-ipv6", "IPv6", 1)
+            ]
         );
         for slice in &slices {
             let labels = slice.metadata.labels.as_ref().unwrap();
@@ -340,7 +385,7 @@ mod tests {
             }},
         }))
         .unwrap();
-        let ingress = ingress(&challenge, &solver);
+        let ingress = ingress(&challenge, &solver, PathType::Exact);
         let annotations = ingress.metadata.annotations.unwrap();
         assert_eq!(annotations[annotation::NGINX_WHITELIST], "10.0.0.0/8");
         assert_eq!(ingress.metadata.labels.unwrap()["team"], "a");
@@ -359,7 +404,11 @@ mod tests {
     #[test]
     fn an_ip_address_has_no_host_rule() {
         for address in ["192.0.2.1", "2001:db8::1"] {
-            let ingress = ingress(&challenge(address, json!({})), &IngressSolver::default());
+            let ingress = ingress(
+                &challenge(address, json!({})),
+                &IngressSolver::default(),
+                PathType::ImplementationSpecific,
+            );
             assert_eq!(ingress.spec.unwrap().rules.unwrap()[0].host, None);
         }
     }
