@@ -22,6 +22,9 @@ use crate::{
 /// The longest a reconcile may take: several requests to a CA far away.
 pub const TIMEOUT: Duration = Duration::from_secs(120);
 
+/// A CA is looked at again after this long: wall clocks jump, and machines sleep.
+const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+
 /// Reconciles the issuers of one kind.
 pub struct IssuerReconciler<K: IssuerResource> {
     cache: Arc<Cache<IssuerFacts<K>>>,
@@ -77,7 +80,11 @@ impl<K: IssuerResource> IssuerReconciler<K> {
             return Next::Change;
         };
         let wait = time.duration_since(self.sessions.clock().now());
-        Next::After(Duration::try_from(wait).unwrap_or_default())
+        Next::After(
+            Duration::try_from(wait)
+                .unwrap_or_default()
+                .min(LONGEST_SLEEP),
+        )
     }
 }
 
