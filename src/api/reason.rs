@@ -108,6 +108,28 @@ pub mod request {
     pub const REQUEST_PARSING_ERROR: &str = "RequestParsingError";
     /// Event: the API server stands in the way.
     pub const REQUEST_ERROR: &str = "RequestError";
+    /// Event: the Secret of the CA does not exist.
+    pub const SECRET_MISSING: &str = "SecretMissing";
+    /// Event: the Secret of the CA holds no CA that can sign.
+    pub const SECRET_INVALID_DATA: &str = "SecretInvalidData";
+    /// Event: the CA cannot sign this.
+    pub const SIGNING_ERROR: &str = "SigningError";
+    /// Event: the certificate ends with the CA, sooner than asked for.
+    pub const LIFETIME_SHORTENED: &str = "LifetimeShortened";
+    /// Event: the request does not name the Secret of its key.
+    pub const MISSING_ANNOTATION: &str = "MissingAnnotation";
+    /// Event: the Secret of the request's key does not exist.
+    pub const MISSING_SECRET: &str = "MissingSecret";
+    /// Event: the request's key cannot be read.
+    pub const ERROR_PARSING_KEY: &str = "ErrorParsingKey";
+    /// Event: the request asks for what cannot be.
+    pub const ERROR_GENERATING: &str = "ErrorGenerating";
+    /// Event: the request is for another key than the one it names.
+    pub const ERROR_KEY_MATCH: &str = "ErrorKeyMatch";
+    /// Event: the request's key cannot sign this.
+    pub const ERROR_SIGNING: &str = "ErrorSigning";
+    /// Event: what was asked for was made, and some refuse it.
+    pub const BAD_CONFIG: &str = "BadConfig";
     /// Event: the request cannot be ordered.
     pub const INVALID_ORDER: &str = "InvalidOrder";
 }

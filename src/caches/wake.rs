@@ -210,7 +210,8 @@ impl Caches {
         })]);
     }
 
-    /// Wakes the Certificates and issuers that name a Secret, and the Challenges of the latter.
+    /// Wakes the Certificates, issuers and requests that name a Secret, and what waits for these
+    /// issuers.
     fn users_of_secret(&self, queues: &Queues) -> impl Fn(&ObjectKey) + Send + Sync + use<> {
         let caches = self.clone();
         let queues = queues.clone();
@@ -219,6 +220,12 @@ impl Caches {
             let named = CertificateIndex::Secret(secret.clone());
             for key in caches.certificates.find_keys(&named) {
                 queues.certificates.add(key);
+            }
+            for key in caches
+                .requests
+                .find_keys(&RequestIndex::Key(secret.clone()))
+            {
+                queues.requests.add(key);
             }
             let namespace = &caches.issuers.cluster_resource_namespace;
             for key in naming_secret(&caches.issuers.namespaced, secret, namespace) {

@@ -53,6 +53,22 @@ pub enum Error {
     Ended(#[from] Ended),
 }
 
+impl Error {
+    /// Whether nothing can be made any more because the namespace is being deleted.
+    pub(super) fn is_end_of_namespace(&self) -> bool {
+        let Self::Request(error) = self else {
+            return false;
+        };
+        let kube::Error::Api(status) = &*error.source else {
+            return false;
+        };
+        let causes = status.details.iter().flat_map(|details| &details.causes);
+        causes
+            .into_iter()
+            .any(|cause| cause.reason == "NamespaceTerminating")
+    }
+}
+
 impl ReconcileError for Error {
     fn class(&self) -> Class {
         match self {
@@ -68,7 +84,9 @@ impl ReconcileError for Error {
         match self {
             Self::Request(error) => match error.class() {
                 // Refused by RBAC, a quota or an admission policy: somebody must know.
-                Class::Misconfigured | Class::Permanent => Some(reason::REQUEST_FAILED),
+                Class::Misconfigured | Class::Permanent | Class::Refused => {
+                    Some(reason::REQUEST_FAILED)
+                }
                 Class::Conflict | Class::Transient | Class::RateLimited(_) => None,
             },
             Self::Generate { .. }
@@ -77,5 +95,44 @@ impl ReconcileError for Error {
             | Self::Temporary { .. } => Some(reason::REQUEST_FAILED),
             Self::Gone(_) | Self::Ended(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Secret;
+    use kube::core::{
+        Status,
+        response::{StatusCause, StatusDetails},
+    };
+
+    use super::*;
+
+    fn refused(reason: &str) -> Error {
+        let mut status = Status::failure("forbidden", "Forbidden").with_code(403);
+        status.details = Some(StatusDetails {
+            causes: vec![StatusCause {
+                reason: reason.to_owned(),
+                message: String::new(),
+                field: String::new(),
+            }],
+            name: "a".to_owned(),
+            group: String::new(),
+            kind: "secrets".to_owned(),
+            uid: String::new(),
+            retry_after_seconds: 0,
+        });
+        let source = kube::Error::Api(Box::new(status));
+        RequestError::new::<Secret>("create", &ObjectKey::new("web", "a"), source).into()
+    }
+
+    #[test]
+    fn the_end_of_a_namespace_is_told_from_a_refusal() {
+        assert!(refused("NamespaceTerminating").is_end_of_namespace());
+        let forbidden = refused("Other");
+        assert!(!forbidden.is_end_of_namespace());
+        assert_eq!(forbidden.class(), Class::Misconfigured);
+        assert_eq!(forbidden.reason(), Some(reason::REQUEST_FAILED));
+        assert!(!Error::Gone(ObjectKey::new("web", "a")).is_end_of_namespace());
     }
 }

@@ -113,6 +113,11 @@ impl Reconciler for CertificateReconciler {
             for action in plan.actions {
                 debug!(?action, "planned");
                 if let Err(error) = self.act(&situation, action, &mut known).await {
+                    if error.is_end_of_namespace() {
+                        // The Certificate goes too, in a moment.
+                        debug!(%error, "nothing more to do");
+                        return Ok(Next::Change);
+                    }
                     self.tell(&situation, &error).await;
                     return Err(error);
                 }
@@ -132,7 +137,7 @@ impl Reconciler for CertificateReconciler {
 impl CertificateReconciler {
     /// Say on the Certificate what somebody must change; as well as can be.
     async fn tell(&self, situation: &Situation, error: &Error) {
-        if error.class() != Class::Misconfigured {
+        if !matches!(error.class(), Class::Misconfigured | Class::Refused) {
             return;
         }
         let Some(Action::PatchStatus(status)) = blocked(situation, error.to_string()) else {

@@ -7,7 +7,7 @@ use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 
 use crate::{
     api::{
-        certificate::{self, CertificateSpec, KeyUsage, NameConstraintItem, NameConstraints},
+        certificate::{self, CertificateSpec, NameConstraintItem, NameConstraints},
         names::annotation,
         request::{CertificateRequest, CertificateRequestSpec},
     },
@@ -121,7 +121,13 @@ pub fn parameters(spec: &CertificateSpec) -> Result<RequestParameters, String> {
         subject,
         names,
         is_ca: spec.is_ca == Some(true),
-        usages: spec.usages.iter().flatten().map(usage).collect(),
+        usages: spec
+            .usages
+            .iter()
+            .flatten()
+            .copied()
+            .map(Usage::from)
+            .collect(),
         omit_usages: spec.encode_usages_in_request == Some(false),
         basic_constraints: false,
         name_constraints: spec.name_constraints.as_ref().map(name_constraints),
@@ -230,34 +236,6 @@ fn signature_algorithm(algorithm: certificate::SignatureAlgorithm) -> SignatureA
     }
 }
 
-fn usage(usage: &KeyUsage) -> Usage {
-    match usage {
-        KeyUsage::Signing => Usage::Signing,
-        KeyUsage::DigitalSignature => Usage::DigitalSignature,
-        KeyUsage::ContentCommitment => Usage::ContentCommitment,
-        KeyUsage::KeyEncipherment => Usage::KeyEncipherment,
-        KeyUsage::KeyAgreement => Usage::KeyAgreement,
-        KeyUsage::DataEncipherment => Usage::DataEncipherment,
-        KeyUsage::CertSign => Usage::CertSign,
-        KeyUsage::CrlSign => Usage::CrlSign,
-        KeyUsage::EncipherOnly => Usage::EncipherOnly,
-        KeyUsage::DecipherOnly => Usage::DecipherOnly,
-        KeyUsage::Any => Usage::Any,
-        KeyUsage::ServerAuth => Usage::ServerAuth,
-        KeyUsage::ClientAuth => Usage::ClientAuth,
-        KeyUsage::CodeSigning => Usage::CodeSigning,
-        KeyUsage::EmailProtection => Usage::EmailProtection,
-        KeyUsage::Smime => Usage::SMime,
-        KeyUsage::IpsecEndSystem => Usage::IpsecEndSystem,
-        KeyUsage::IpsecTunnel => Usage::IpsecTunnel,
-        KeyUsage::IpsecUser => Usage::IpsecUser,
-        KeyUsage::Timestamping => Usage::Timestamping,
-        KeyUsage::OcspSigning => Usage::OcspSigning,
-        KeyUsage::MicrosoftSgc => Usage::MicrosoftSgc,
-        KeyUsage::NetscapeSgc => Usage::NetscapeSgc,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -311,7 +289,7 @@ mod tests {
         let mut world = World::new(spec());
         world.spec().duration = Some("2160h".into());
         world.spec().is_ca = Some(true);
-        world.spec().usages = Some(vec![KeyUsage::ServerAuth]);
+        world.spec().usages = Some(vec![crate::api::usage::KeyUsage::ServerAuth]);
         world.certificate.metadata.labels = Some([("team".to_owned(), "a".to_owned())].into());
         let annotations = ["example.com/note", "kubectl.kubernetes.io/x"];
         world.certificate.metadata.annotations = Some(

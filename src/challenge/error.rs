@@ -3,7 +3,7 @@
 use crate::{
     api::reason::acme as reason,
     cluster::{Class, ObjectKey, ReconcileError, RequestError},
-    issuer::{Missing, ca::CaError, error::Error as AccountError},
+    issuer::{Missing, error::Error as AccountError, refusal::CaError},
     solver::{dns01, http01},
 };
 

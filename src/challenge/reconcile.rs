@@ -37,7 +37,7 @@ use crate::{
         pace::Pace,
         write::{self, api_of},
     },
-    issuer::{Issuers, Sessions, ca::CaError},
+    issuer::{Issuers, Sessions, refusal::CaError},
 };
 
 /// How long a check may hold its slot: a server that never answers holds up only its own challenge.

@@ -29,12 +29,15 @@ use crate::{
         report::Report,
     },
     issuer::{
-        IssuerKind, IssuerView, SecretVersion, Sessions,
+        IssuerKind, IssuerView, LocalSigners, SecretVersion, Sessions,
         reconcile::{IssuerReconciler, TIMEOUT as ISSUER_TIMEOUT},
+        sessions::SecretVersions,
     },
     net::{self, dns},
     order::reconcile::OrderReconciler,
-    request::{identity::Requester, reconcile::RequestReconciler, signers::SignersReconciler},
+    request::{
+        identity::Requester, plan::Served, reconcile::RequestReconciler, signers::SignersReconciler,
+    },
     route::RouteReconciler,
     solver::http01::{check::Checker, endpoints::Endpoints, route::PathType},
 };
@@ -94,7 +97,7 @@ pub(super) fn start(
         requester,
     } = parts;
     let observer: Arc<dyn Observer> = Arc::new(Report::new(metrics.clone(), events.clone()));
-    let versions = {
+    let versions: SecretVersions = {
         let caches = caches.clone();
         Arc::new(move |key: &_| {
             let (uid, resource_version) = caches.secret_version(key)?;
@@ -108,6 +111,8 @@ pub(super) fn start(
         metrics,
         fault_point,
     });
+    let local = LocalSigners::new(client.clone(), Arc::clone(&versions), clock.clone());
+    let local = Arc::new(local);
     let sessions = Sessions::new(client.clone(), versions, ca, clock.clone());
     let sessions = Arc::new(sessions.rechecked_by(Arc::new({
         let queues = queues.clone();
@@ -145,14 +150,22 @@ pub(super) fn start(
 
     if wants(Controller::Issuers) {
         let cache = Arc::clone(&caches.issuers.namespaced);
-        let reconciler =
-            IssuerReconciler::new(cache, caches.issuers.clone(), Arc::clone(&sessions));
+        let reconciler = IssuerReconciler::new(
+            cache,
+            caches.issuers.clone(),
+            Arc::clone(&sessions),
+            Arc::clone(&local),
+        );
         starter.start(reconciler, &queues.issuers, issuer_options());
     }
     if wants(Controller::ClusterIssuers) {
         let cache = Arc::clone(&caches.issuers.cluster);
-        let reconciler =
-            IssuerReconciler::new(cache, caches.issuers.clone(), Arc::clone(&sessions));
+        let reconciler = IssuerReconciler::new(
+            cache,
+            caches.issuers.clone(),
+            Arc::clone(&sessions),
+            Arc::clone(&local),
+        );
         starter.start(reconciler, &queues.cluster_issuers, issuer_options());
     }
     if wants(Controller::Certificates) {
@@ -170,7 +183,12 @@ pub(super) fn start(
             work(settings.concurrent_workers),
         );
     }
-    if wants(Controller::RequestsAcme) || wants(Controller::RequestApprover) {
+    let served = Served {
+        acme: wants(Controller::RequestsAcme),
+        ca: wants(Controller::RequestsCa),
+        self_signed: wants(Controller::RequestsSelfSigned),
+    };
+    if served != Served::NONE || wants(Controller::RequestApprover) {
         let reconciler = RequestReconciler {
             client: client.clone(),
             clock: clock.clone(),
@@ -179,7 +197,8 @@ pub(super) fn start(
             issuers: caches.issuers.clone(),
             events: events.clone(),
             approver: wants(Controller::RequestApprover),
-            signer: wants(Controller::RequestsAcme),
+            served,
+            local,
         };
         starter.start(
             reconciler,

@@ -72,6 +72,10 @@ pub enum Class {
     Transient,
     /// The other side named the time: try again then.
     RateLimited(Duration),
+    /// The API server refuses. A right or a quota is missing, and nothing tells us when it comes; or
+    /// the API server has only just started and does not know the rights yet: try again with growing
+    /// delay, in the end as seldom as what is misconfigured.
+    Refused,
     /// Somebody must change something. The change wakes us; look now and then all the same.
     Misconfigured,
     /// Trying again cannot help; only a change of the object can.
@@ -241,6 +245,13 @@ impl<R: Reconciler> Driver<R> {
             Class::Conflict => Next::After(Duration::ZERO),
             Class::Transient => Next::After(self.options.backoff.delay(known.in_a_row)),
             Class::RateLimited(delay) => Next::After(delay),
+            Class::Refused => {
+                let backoff = Backoff {
+                    most: RECHECK,
+                    ..self.options.backoff
+                };
+                Next::After(backoff.delay(known.in_a_row))
+            }
             Class::Misconfigured => Next::After(RECHECK),
             Class::Permanent => Next::Change,
         };
@@ -328,6 +339,7 @@ mod tests {
             match self.0 {
                 "busy" => Class::RateLimited(Duration::from_secs(77)),
                 "conflict" => Class::Conflict,
+                "forbidden" => Class::Refused,
                 _ => Class::Transient,
             }
         }
@@ -425,6 +437,13 @@ mod tests {
         let (gaps, notes) = gaps(vec![Err("down")], 5).await;
         assert_eq!(gaps, [1, 2, 4, 4]);
         assert_eq!(*notes.warnings.lock().unwrap(), ["get Secret ns/a: down"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_is_met_again_soon_at_first_and_seldom_in_the_end() {
+        let (gaps, notes) = gaps(vec![Err("forbidden")], 12).await;
+        assert_eq!(gaps, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+        assert_eq!(notes.warnings.lock().unwrap().len(), 1);
     }
 
     #[tokio::test(start_paused = true)]

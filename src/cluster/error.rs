@@ -70,7 +70,8 @@ impl RequestError {
     pub fn class(&self) -> Class {
         match self.status() {
             Some(404 | 409) => Class::Conflict,
-            // 403 heals when RBAC, a quota or an admission policy changes, which nobody tells us.
+            Some(401 | 403) => Class::Refused,
+            Some(408 | 429) => Class::Transient,
             Some(400..=499) => Class::Misconfigured,
             _ => Class::Transient,
         }
@@ -105,5 +106,37 @@ fn reason(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Secret;
+
+    use super::*;
+
+    #[test]
+    fn the_status_tells_how_to_go_on() {
+        let table = [
+            (400, Class::Misconfigured),
+            // An API server that has just started does not know the rights yet.
+            (401, Class::Refused),
+            (403, Class::Refused),
+            (404, Class::Conflict),
+            (409, Class::Conflict),
+            (422, Class::Misconfigured),
+            (429, Class::Transient),
+            (500, Class::Transient),
+            (503, Class::Transient),
+        ];
+        for (code, class) in table {
+            let status = Status {
+                code,
+                ..Status::default()
+            };
+            let source = kube::Error::Api(Box::new(status));
+            let error = RequestError::new::<Secret>("get", &ObjectKey::new("ns", "a"), source);
+            assert_eq!(error.class(), class, "{code}");
+        }
     }
 }

@@ -19,6 +19,9 @@ pub const DEFAULT_KEY_ENTRY: &str = "tls.key";
 /// Message of a Ready condition that is True; remarks follow it.
 const REGISTERED: &str = "The ACME account was registered with the ACME server";
 
+/// Message of the Ready condition of a CA.
+const VERIFIED: &str = "Signing CA verified";
+
 /// Directories of Let's Encrypt as they were before RFC 8555, and what they became.
 const OLD_SERVERS: [(&str, &str); 2] = [
     (
@@ -172,7 +175,18 @@ pub struct Checked {
     /// The account that holds after it.
     pub account: Option<AcmeIssuerStatus>,
     /// Whether the issuer is ready.
-    pub result: Result<(), Error>,
+    pub result: Result<Ready, Error>,
+}
+
+/// Why an issuer is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// Its account is registered.
+    Account,
+    /// Its CA can sign.
+    KeyPair,
+    /// There is nothing to check.
+    Always,
 }
 
 /// The status after a check. It is the old one where only something passing stands in the way of
@@ -191,7 +205,9 @@ pub fn status_after(
         conditions: old.conditions.clone(),
     };
     let (reason, message) = match result {
-        Ok(()) => {
+        Ok(Ready::KeyPair) => (reason::KEY_PAIR_VERIFIED, VERIFIED.to_owned()),
+        Ok(Ready::Always) => (reason::IS_READY, String::new()),
+        Ok(Ready::Account) => {
             let remarks = acme.and_then(solvers::remarks);
             let remarks = remarks.map(|text| format!("; {text}")).unwrap_or_default();
             (
@@ -199,7 +215,9 @@ pub fn status_after(
                 format!("{REGISTERED}{remarks}"),
             )
         }
-        Err(error) if error.is_passing() && was_ready && account.is_some() => return status,
+        Err(error) if error.is_passing() && was_ready && (account.is_some() || acme.is_none()) => {
+            return status;
+        }
         Err(error) => (error.condition_reason(), error.to_string()),
     };
     let ready = Condition::new(
@@ -478,7 +496,7 @@ mod tests {
         .unwrap();
         let good = Checked {
             account: Some(known()),
-            result: Ok(()),
+            result: Ok(Ready::Account),
         };
         let first = status_after(&IssuerStatus::default(), Some(&acme), 1, &good, at(T0));
         let (status, reason, message, generation, time) = ready_of(&first);
@@ -533,18 +551,21 @@ mod tests {
             account: Some(known()),
             result: down(),
         };
-        assert_eq!(status_after(&old, None, 2, &kept, at(T1)), old);
+        assert_eq!(
+            status_after(&old, Some(&AcmeIssuer::default()), 2, &kept, at(T1)),
+            old
+        );
         let lost = Checked {
             account: None,
             result: down(),
         };
-        let after = status_after(&old, None, 2, &lost, at(T1));
+        let after = status_after(&old, Some(&AcmeIssuer::default()), 2, &lost, at(T1));
         assert_eq!(ready_of(&after).0, ConditionStatus::False);
         let unsupported = Checked {
             account: Some(known()),
             result: Err(Error::Unsupported(Unsupported::Vault)),
         };
-        let after = status_after(&old, None, 2, &unsupported, at(T1));
+        let after = status_after(&old, Some(&AcmeIssuer::default()), 2, &unsupported, at(T1));
         assert_eq!(ready_of(&after).1, "NotSupported");
     }
 }

@@ -22,7 +22,7 @@ use crate::{
         write::{self, Created},
     },
     issuer::{
-        account::{self, Checked, Step, Wanted},
+        account::{self, Checked, Ready, Step, Wanted},
         error::{Doing, Error},
         secret::{self, Entry},
         sessions::{HashedKey, Sessions, key_missing, key_place},
@@ -51,7 +51,7 @@ pub(super) async fn check(sessions: &Sessions, issuer: &IssuerView, acme: &AcmeI
     match check.account(&server).await {
         Ok(account) => Checked {
             account: Some(account),
-            result: check.solvers().await,
+            result: check.solvers().await.map(|()| Ready::Account),
         },
         Err((account, error)) => Checked {
             account,

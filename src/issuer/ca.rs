@@ -1,82 +1,184 @@
-//! What went wrong at the CA, for those who work on an order there.
+//! An issuer with a CA in a Secret: can it sign, and what does it answer to a request?
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio::task::spawn_blocking;
 
-use crate::{acme, cluster::Class};
+use crate::{
+    api::{
+        issuer::CaIssuer,
+        names::secret_key::{CA, CERTIFICATE, PRIVATE_KEY},
+        reason::request as reason,
+    },
+    cluster::ObjectKey,
+    issuer::{
+        error::Error,
+        local::{
+            Certificate, Job, KnownAuthority, LocalSigners, Outcome, OwnedUrls, Refused,
+            SigningError, SigningInput, not_signed, secret_missing, shortened,
+        },
+        order_request::Said,
+        secret::{self, Entries},
+        view::IssuerView,
+    },
+    pki::{self, authority::Authority, issue},
+};
 
-/// How long to wait where the CA says "later" and not when.
-const UNTOLD_WAIT: Duration = Duration::from_secs(60);
-
-/// A request to the CA that failed.
-#[derive(Debug, thiserror::Error)]
-#[error("{source}{}", next_try(.retry))]
-pub struct CaError {
-    source: Box<acme::Error>,
-    /// When the CA wants to be asked again, and how long that was when it said so.
-    retry: Option<(Timestamp, Duration)>,
+/// Why a CA cannot be had.
+enum Unavailable {
+    /// The message of its issuer tells why.
+    Issuer(Error),
+    /// It could not be found out.
+    Unknown(SigningError),
 }
 
-impl CaError {
-    /// `source`, told at `now`.
-    pub fn new(source: acme::Error, now: Timestamp) -> Self {
-        let retry = match source.class() {
-            acme::Class::RateLimited(Some(retry)) => {
-                let at = retry.until(now);
-                let wait = Duration::try_from(at.duration_since(now)).unwrap_or(UNTOLD_WAIT);
-                Some((at, wait))
+impl LocalSigners {
+    /// Whether the CA of `issuer` can sign. Answers when that will change, if nothing else does.
+    pub(super) async fn check_ca(
+        &self,
+        issuer: &IssuerView,
+        ca: &CaIssuer,
+    ) -> Result<Option<Timestamp>, Error> {
+        let authority = self.authority(issuer, ca).await.map_err(|why| match why {
+            Unavailable::Issuer(error) => error,
+            Unavailable::Unknown(error) => Error::AuthorityRead(Box::new(error)),
+        })?;
+        Ok(authority.next_change(self.clock.now()))
+    }
+
+    /// What becomes of a request at the CA of `issuer`.
+    ///
+    /// # Errors
+    /// It could not be found out.
+    pub async fn sign_by_ca(
+        &self,
+        issuer: &IssuerView,
+        ca: &CaIssuer,
+        input: &SigningInput<'_>,
+    ) -> Result<Outcome, SigningError> {
+        let authority = match self.authority(issuer, ca).await {
+            Ok(authority) => authority,
+            Err(Unavailable::Issuer(Error::AuthorityMissing { .. })) => {
+                return Ok(secret_missing(reason::SECRET_MISSING, &place(issuer, ca)));
             }
-            _ => None,
+            Err(Unavailable::Issuer(error)) => {
+                return Ok(Outcome::Pending(Said {
+                    reason: reason::SECRET_INVALID_DATA,
+                    message: error.to_string(),
+                }));
+            }
+            Err(Unavailable::Unknown(error)) => return Err(error),
         };
-        Self {
-            source: Box::new(source),
-            retry,
+        let failed = |message| {
+            Ok(Outcome::Failed(Said {
+                reason: reason::SIGNING_ERROR,
+                message,
+            }))
+        };
+        let urls = OwnedUrls {
+            crl: ca.crl_distribution_points.clone().unwrap_or_default(),
+            ocsp: ca.ocsp_servers.clone().unwrap_or_default(),
+            issuing: ca.issuing_certificate_urls.clone().unwrap_or_default(),
+        };
+        let job = match Job::new(input, urls, self.clock.now()) {
+            Ok(job) => job,
+            Err(Refused::Random) => return Err(SigningError::Random),
+            Err(error) => return failed(error.to_string()),
+        };
+        match job
+            .run(move |template| issue::sign(template, &authority))
+            .await?
+        {
+            Ok(signed) => Ok(Outcome::Issued(Box::new(Certificate {
+                chain_pem: signed.chain_pem,
+                ca_pem: signed.ca_pem,
+                remark: signed.shortened_to.map(|end| shortened(issuer, end)),
+            }))),
+            Err(error) => failed(not_signed(&error)),
         }
     }
 
-    /// Whether the CA refused for good: the same request will be refused again.
-    pub fn is_refusal(&self) -> bool {
-        let account_may_come_back = self.is_lost_account();
-        match self.source.class() {
-            acme::Class::Transient | acme::Class::RateLimited(_) => false,
-            acme::Class::Misconfigured | acme::Class::Permanent => {
-                !account_may_come_back && matches!(self.source.status(), Some(400..=499))
+    /// The CA of `issuer`, valid now.
+    async fn authority(
+        &self,
+        issuer: &IssuerView,
+        ca: &CaIssuer,
+    ) -> Result<Arc<Authority>, Unavailable> {
+        let place = place(issuer, ca);
+        let invalid = |source| {
+            Unavailable::Issuer(Error::Authority {
+                name: place.name.to_string(),
+                namespace: place.namespace.to_string(),
+                source,
+            })
+        };
+        let known = self.authorities.get(&place);
+        let version = (self.versions)(&place);
+        let authority = match known.filter(|known| version.as_ref() == Some(&known.version)) {
+            Some(known) => known.authority,
+            None => {
+                self.authorities.remove(&place);
+                let read = self.read_authority(&place).await?;
+                let authority = Arc::clone(&read.authority);
+                self.authorities.put(place.clone(), read);
+                authority
+            }
+        };
+        authority
+            .check_validity(self.clock.now())
+            .map_err(invalid)?;
+        Ok(authority)
+    }
+
+    async fn read_authority(&self, place: &ObjectKey) -> Result<KnownAuthority, Unavailable> {
+        let unknown = Unavailable::Unknown;
+        let entries = secret::read_all(&self.cluster, place)
+            .await
+            .map_err(|error| unknown(error.into()))?;
+        let (name, namespace) = (place.name.to_string(), place.namespace.to_string());
+        let Some(entries) = entries else {
+            return Err(Unavailable::Issuer(Error::AuthorityMissing {
+                name,
+                namespace,
+            }));
+        };
+        for entry in [CERTIFICATE, PRIVATE_KEY] {
+            if entries.get(entry).is_none() {
+                return Err(Unavailable::Issuer(Error::AuthorityEntryMissing {
+                    name,
+                    namespace,
+                    entry,
+                }));
             }
         }
-    }
-
-    /// Whether the CA does not have the account that asked.
-    pub fn is_lost_account(&self) -> bool {
-        self.problem()
-            .is_some_and(|problem| problem.kind == acme::ProblemType::AccountDoesNotExist)
-    }
-
-    /// The HTTP status of the refusal, if it is one.
-    pub fn status(&self) -> Option<u16> {
-        self.source.status()
-    }
-
-    /// What the CA complains about, if it said so.
-    pub fn problem(&self) -> Option<&acme::Problem> {
-        self.source.problem()
-    }
-
-    /// How to go on, where it is not for good.
-    pub fn class(&self) -> Class {
-        match self.source.class() {
-            acme::Class::Transient => Class::Transient,
-            acme::Class::RateLimited(_) => {
-                Class::RateLimited(self.retry.map_or(UNTOLD_WAIT, |(_, wait)| wait))
-            }
-            acme::Class::Misconfigured | acme::Class::Permanent => Class::Misconfigured,
+        let version = entries.version.clone();
+        let parsed = spawn_blocking(move || parse(&entries))
+            .await
+            .map_err(|error| unknown(error.into()))?;
+        match parsed {
+            Ok(authority) => Ok(KnownAuthority {
+                version,
+                authority: Arc::new(authority),
+            }),
+            Err(source) => Err(Unavailable::Issuer(Error::Authority {
+                name,
+                namespace,
+                source,
+            })),
         }
     }
 }
 
-fn next_try(retry: &Option<(Timestamp, Duration)>) -> String {
-    match retry {
-        Some((at, _)) => format!("; next try at {}", at.strftime("%Y-%m-%dT%H:%M:%SZ")),
-        None => String::new(),
-    }
+fn parse(entries: &Entries) -> Result<Authority, pki::Error> {
+    let chain = entries.get(CERTIFICATE).unwrap_or_default();
+    let key = entries.get(PRIVATE_KEY).unwrap_or_default();
+    Authority::from_pem(chain, key, entries.get(CA))
+}
+
+fn place(issuer: &IssuerView, ca: &CaIssuer) -> ObjectKey {
+    ObjectKey::new(
+        Arc::clone(&issuer.secrets_namespace),
+        ca.secret_name.as_str(),
+    )
 }

@@ -6,8 +6,9 @@ use crate::{
     acme,
     api::reason::issuer as reason,
     cluster::{Class, ReconcileError, RequestError},
-    issuer::{ca::CaError, kind::Unsupported},
+    issuer::{kind::Unsupported, local::SigningError, refusal::CaError},
     net::http,
+    pki,
 };
 
 /// Why an issuer is not ready, or its account cannot be used. The text is the message of the Ready
@@ -201,6 +202,42 @@ pub enum Error {
         /// Kind and name.
         issuer: String,
     },
+    /// The Secret of a CA is missing.
+    #[error(
+        "Error getting keypair for CA issuer: Secret {name:?} not found in namespace {namespace:?}"
+    )]
+    AuthorityMissing {
+        /// Of the Secret.
+        name: String,
+        /// Of the Secret.
+        namespace: String,
+    },
+    /// The Secret of a CA has no such entry.
+    #[error(
+        "Error getting keypair for CA issuer: Secret {name:?} in namespace {namespace:?} has no \
+         entry {entry:?}"
+    )]
+    AuthorityEntryMissing {
+        /// Of the Secret.
+        name: String,
+        /// Of the Secret.
+        namespace: String,
+        /// The entry.
+        entry: &'static str,
+    },
+    /// The Secret of a CA cannot be used.
+    #[error("{}Secret {name:?} in namespace {namespace:?}: {source}", trouble_of(.source))]
+    Authority {
+        /// Of the Secret.
+        name: String,
+        /// Of the Secret.
+        namespace: String,
+        /// Why.
+        source: pki::Error,
+    },
+    /// The Secret of a CA could not be read.
+    #[error("Error getting keypair for CA issuer: {0}")]
+    AuthorityRead(Box<SigningError>),
     /// A request to the API server failed.
     #[error(transparent)]
     Api(#[from] RequestError),
@@ -258,6 +295,11 @@ impl Error {
             Self::SolverSecretMissing { .. } | Self::SolverEntryMissing { .. } => {
                 reason::INVALID_SOLVER
             }
+            Self::Authority { source, .. } if is_pair(source) => reason::ERR_INVALID_KEY_PAIR,
+            Self::AuthorityMissing { .. }
+            | Self::AuthorityEntryMissing { .. }
+            | Self::Authority { .. }
+            | Self::AuthorityRead(_) => reason::ERR_GET_KEY_PAIR,
             Self::Acme { doing, .. } => match doing {
                 Doing::Register => reason::ERR_REGISTER_ACME_ACCOUNT,
                 Doing::Update => reason::ERR_UPDATE_ACME_ACCOUNT,
@@ -299,6 +341,10 @@ impl Error {
             | Self::NoAccount { .. }
             | Self::NotChecked { .. }
             | Self::KeyChanged { .. }
+            | Self::AuthorityMissing { .. }
+            | Self::AuthorityEntryMissing { .. }
+            | Self::Authority { .. }
+            | Self::AuthorityRead(_)
             | Self::Api(_) => false,
         }
     }
@@ -307,7 +353,7 @@ impl Error {
     pub fn is_passing(&self) -> bool {
         match self.class() {
             Class::Conflict | Class::Transient | Class::RateLimited(_) => true,
-            Class::Misconfigured | Class::Permanent => false,
+            Class::Misconfigured | Class::Permanent | Class::Refused => false,
         }
     }
 }
@@ -336,9 +382,13 @@ impl ReconcileError for Error {
             | Self::AccountClosed { .. }
             | Self::NoAccount { .. }
             | Self::NotChecked { .. }
-            | Self::KeyChanged { .. } => Class::Misconfigured,
+            | Self::KeyChanged { .. }
+            | Self::AuthorityMissing { .. }
+            | Self::AuthorityEntryMissing { .. }
+            | Self::Authority { .. } => Class::Misconfigured,
             Self::KeyGeneration(_) => Class::Transient,
             Self::Acme { source, .. } => class_of(source),
+            Self::AuthorityRead(error) => error.class(),
             Self::Api(error) => error.class(),
         }
     }
@@ -358,6 +408,18 @@ impl ReconcileError for Error {
     }
 }
 
+/// Whether certificate and key were read, and are no CA.
+fn is_pair(error: &pki::Error) -> bool {
+    matches!(error, pki::Error::Authority(_) | pki::Error::Chain(_))
+}
+
+fn trouble_of(error: &pki::Error) -> &'static str {
+    match is_pair(error) {
+        true => "Invalid signing key pair: ",
+        false => "Error getting keypair for CA issuer: ",
+    }
+}
+
 fn class_of(error: &CaError) -> Class {
     match error.class() {
         // A CA that refuses with a reason refuses the same again; what stands before it may not.
@@ -369,7 +431,11 @@ fn class_of(error: &CaError) -> Class {
 fn next_try(error: &CaError) -> &'static str {
     match class_of(error) {
         Class::Permanent => "; tried again when the issuer or one of its Secrets changes",
-        Class::Conflict | Class::Transient | Class::RateLimited(_) | Class::Misconfigured => "",
+        Class::Conflict
+        | Class::Transient
+        | Class::RateLimited(_)
+        | Class::Refused
+        | Class::Misconfigured => "",
     }
 }
 

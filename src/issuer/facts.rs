@@ -16,7 +16,7 @@ use crate::{
         reference::named,
     },
     cluster::{Cache, Facts, Meta, ObjectKey, write::Kind},
-    issuer::{kind::Config, solvers},
+    issuer::{kind::Signer, solvers},
 };
 
 /// An Issuer or ClusterIssuer. There are few of them: kept whole.
@@ -106,8 +106,10 @@ pub fn naming_secret<K: IssuerResource>(
 
 /// The names of the Secrets that an issuer of a kind we support uses.
 fn secrets(spec: &IssuerSpec) -> BTreeSet<String> {
-    let Config::Acme(acme) = Config::of(spec) else {
-        return BTreeSet::new();
+    let acme = match Signer::of(spec) {
+        Ok(Signer::Acme(acme)) => acme,
+        Ok(Signer::Ca(ca)) => return BTreeSet::from([ca.secret_name.clone()]),
+        Ok(Signer::SelfSigned(_)) | Err(_) => return BTreeSet::new(),
     };
     let binding = acme.external_account_binding.as_ref();
     let solvers = acme.solvers.as_deref().unwrap_or_default();

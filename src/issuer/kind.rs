@@ -4,26 +4,24 @@ use std::fmt;
 
 use crate::api::{
     acme::AcmeIssuer,
-    issuer::{IssuerConfig, IssuerSpec},
+    issuer::{CaIssuer, IssuerConfig, IssuerSpec, SelfSignedIssuer},
     reason::issuer as reason,
 };
 
-/// What an issuer issues by.
+/// What an issuer signs by.
 #[derive(Clone, Copy, Debug)]
-pub enum Config<'a> {
+pub enum Signer<'a> {
     /// An ACME server.
     Acme(&'a AcmeIssuer),
-    /// Nothing that works here.
-    Unsupported(Unsupported),
+    /// A CA in a Secret.
+    Ca(&'a CaIssuer),
+    /// Each certificate signs itself.
+    SelfSigned(&'a SelfSignedIssuer),
 }
 
 /// Why an issuer cannot be used, whatever its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unsupported {
-    /// A CA in a Secret.
-    Ca,
-    /// Each certificate signs itself.
-    SelfSigned,
     /// Vault.
     Vault,
     /// Venafi.
@@ -34,19 +32,21 @@ pub enum Unsupported {
     Several,
 }
 
-impl<'a> Config<'a> {
+impl<'a> Signer<'a> {
     /// What `spec` says.
-    pub fn of(spec: &'a IssuerSpec) -> Self {
-        let unsupported = match spec.config() {
-            Some(IssuerConfig::Acme(acme)) => return Self::Acme(acme),
-            Some(IssuerConfig::Ca(_)) => Unsupported::Ca,
-            Some(IssuerConfig::SelfSigned(_)) => Unsupported::SelfSigned,
-            Some(IssuerConfig::Vault(_)) => Unsupported::Vault,
-            Some(IssuerConfig::Venafi(_)) => Unsupported::Venafi,
-            None if *spec == IssuerSpec::default() => Unsupported::Nothing,
-            None => Unsupported::Several,
-        };
-        Self::Unsupported(unsupported)
+    ///
+    /// # Errors
+    /// It names nothing that works here.
+    pub fn of(spec: &'a IssuerSpec) -> Result<Self, Unsupported> {
+        match spec.config() {
+            Some(IssuerConfig::Acme(acme)) => Ok(Self::Acme(acme)),
+            Some(IssuerConfig::Ca(ca)) => Ok(Self::Ca(ca)),
+            Some(IssuerConfig::SelfSigned(itself)) => Ok(Self::SelfSigned(itself)),
+            Some(IssuerConfig::Vault(_)) => Err(Unsupported::Vault),
+            Some(IssuerConfig::Venafi(_)) => Err(Unsupported::Venafi),
+            None if *spec == IssuerSpec::default() => Err(Unsupported::Nothing),
+            None => Err(Unsupported::Several),
+        }
     }
 }
 
@@ -54,7 +54,7 @@ impl Unsupported {
     /// Reason of the Ready condition.
     pub fn reason(self) -> &'static str {
         match self {
-            Self::Ca | Self::SelfSigned | Self::Vault | Self::Venafi => NOT_SUPPORTED,
+            Self::Vault | Self::Venafi => NOT_SUPPORTED,
             Self::Nothing | Self::Several => reason::INVALID_CONFIG,
         }
     }
@@ -68,12 +68,12 @@ impl fmt::Display for Unsupported {
     /// What it is, and what to do.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let field = match self {
-            Self::Ca => "ca",
-            Self::SelfSigned => "selfSigned",
             Self::Vault => "vault",
             Self::Venafi => "venafi",
             Self::Nothing => {
-                return f.write_str("the spec names no kind of issuer: set spec.acme");
+                return f.write_str(
+                    "the spec names no kind of issuer: set spec.acme, spec.ca or spec.selfSigned",
+                );
             }
             Self::Several => {
                 return f.write_str(
@@ -85,7 +85,7 @@ impl fmt::Display for Unsupported {
         write!(
             f,
             "spec.{field} is not supported by this version of certwright: use an issuer with \
-             spec.acme"
+             spec.acme, spec.ca or spec.selfSigned"
         )
     }
 }
@@ -101,13 +101,11 @@ mod tests {
         let acme = json!({"server": "s", "privateKeySecretRef": {"name": "k"}});
         let table = [
             (json!({"acme": acme}), None),
+            (json!({"ca": {"secretName": "s"}}), None),
+            (json!({"selfSigned": {}}), None),
             (
-                json!({"ca": {"secretName": "s"}}),
-                Some(("NotSupported", "spec.ca is not")),
-            ),
-            (
-                json!({"selfSigned": {}}),
-                Some(("NotSupported", "spec.selfSigned is not")),
+                json!({"vault": {"auth": {}, "path": "p", "server": "s"}}),
+                Some(("NotSupported", "spec.vault is not")),
             ),
             (json!({}), Some(("InvalidConfig", "names no kind"))),
             (
@@ -117,13 +115,13 @@ mod tests {
         ];
         for (spec, want) in table {
             let spec: IssuerSpec = serde_json::from_value(spec).unwrap();
-            match (Config::of(&spec), want) {
-                (Config::Acme(_), None) => {}
-                (Config::Unsupported(unsupported), Some((reason, message))) => {
+            match (Signer::of(&spec), want) {
+                (Ok(_), None) => {}
+                (Err(unsupported), Some((reason, message))) => {
                     assert_eq!(unsupported.reason(), reason);
                     assert!(unsupported.to_string().contains(message), "{unsupported}");
                 }
-                (config, want) => panic!("{config:?} is not {want:?}"),
+                (signer, want) => panic!("{signer:?} is not {want:?}"),
             }
         }
     }

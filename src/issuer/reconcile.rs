@@ -2,16 +2,18 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 
 use crate::{
     cluster::{Cache, Next, ObjectKey, Reconciler, write},
     issuer::{
-        account::{Checked, status_after},
+        account::{Checked, Ready, status_after},
         acme,
         error::Error,
         facts::{IssuerFacts, IssuerResource},
-        kind::Config,
+        kind::Signer,
+        local::LocalSigners,
         sessions::Sessions,
         view::{IssuerView, Issuers},
     },
@@ -25,6 +27,7 @@ pub struct IssuerReconciler<K: IssuerResource> {
     cache: Arc<Cache<IssuerFacts<K>>>,
     issuers: Issuers,
     sessions: Arc<Sessions>,
+    local: Arc<LocalSigners>,
 }
 
 impl<K: IssuerResource> IssuerReconciler<K> {
@@ -33,22 +36,48 @@ impl<K: IssuerResource> IssuerReconciler<K> {
         cache: Arc<Cache<IssuerFacts<K>>>,
         issuers: Issuers,
         sessions: Arc<Sessions>,
+        local: Arc<LocalSigners>,
     ) -> Self {
         Self {
             cache,
             issuers,
             sessions,
+            local,
         }
     }
 
-    async fn check(&self, issuer: &IssuerView) -> Checked {
-        match issuer.config() {
-            Config::Acme(acme) => acme::check(&self.sessions, issuer, acme).await,
-            Config::Unsupported(unsupported) => Checked {
-                account: issuer.status.acme.clone(),
-                result: Err(Error::Unsupported(unsupported)),
+    /// What `issuer` is, and when to look again if nothing changes.
+    async fn check(&self, issuer: &IssuerView) -> (Checked, Next) {
+        let plain = |result| Checked {
+            account: None,
+            result,
+        };
+        match issuer.signer() {
+            Ok(Signer::Acme(acme)) => {
+                let checked = acme::check(&self.sessions, issuer, acme).await;
+                (checked, Next::Change)
+            }
+            Ok(Signer::Ca(ca)) => match self.local.check_ca(issuer, ca).await {
+                Ok(change) => (plain(Ok(Ready::KeyPair)), self.at(change)),
+                Err(error) => (plain(Err(error)), Next::Change),
             },
+            Ok(Signer::SelfSigned(_)) => (plain(Ok(Ready::Always)), Next::Change),
+            Err(unsupported) => {
+                let checked = Checked {
+                    account: issuer.status.acme.clone(),
+                    result: Err(Error::Unsupported(unsupported)),
+                };
+                (checked, Next::Change)
+            }
         }
+    }
+
+    fn at(&self, time: Option<Timestamp>) -> Next {
+        let Some(time) = time else {
+            return Next::Change;
+        };
+        let wait = time.duration_since(self.sessions.clock().now());
+        Next::After(Duration::try_from(wait).unwrap_or_default())
     }
 }
 
@@ -64,7 +93,7 @@ impl<K: IssuerResource> Reconciler for IssuerReconciler<K> {
         if issuer.deleting {
             return Ok(Next::Change);
         }
-        let checked = self.check(&issuer).await;
+        let (checked, next) = self.check(&issuer).await;
         if let Err(Error::Api(error)) = &checked.result
             && error.is_namespace_ending()
         {
@@ -85,7 +114,7 @@ impl<K: IssuerResource> Reconciler for IssuerReconciler<K> {
         {
             self.cache.observe(object);
         }
-        checked.result.map(|()| Next::Change)
+        checked.result.map(|_| next)
     }
 
     fn reference(&self, key: &ObjectKey) -> Option<ObjectReference> {

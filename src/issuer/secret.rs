@@ -1,5 +1,7 @@
 //! What stands in the entry of a Secret that an issuer names? Read live, kept by nobody.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use zeroize::{Zeroize, Zeroizing};
@@ -30,6 +32,38 @@ pub struct SecretVersion {
     pub resource_version: String,
 }
 
+/// Some entries of a Secret, each overwritten when dropped.
+pub(super) struct Entries {
+    /// Of the Secret.
+    pub(super) version: SecretVersion,
+    data: BTreeMap<String, Zeroizing<Vec<u8>>>,
+}
+
+impl Entries {
+    /// An entry that is there and not empty.
+    pub(super) fn get(&self, entry: &str) -> Option<&[u8]> {
+        let bytes = self.data.get(entry)?;
+        Some(bytes.as_slice()).filter(|bytes| !bytes.is_empty())
+    }
+}
+
+/// Read all entries of the Secret `key`; `None` when it does not exist.
+pub(super) async fn read_all(
+    client: &Client,
+    key: &ObjectKey,
+) -> Result<Option<Entries>, RequestError> {
+    let Some(secret) = write::get(&write::api_of::<Secret>(client, key), key).await? else {
+        return Ok(None);
+    };
+    let version = version_of(&secret);
+    let data = secret.data.unwrap_or_default().into_iter();
+    let data = data.map(|(entry, bytes)| (entry, Zeroizing::new(bytes.0)));
+    Ok(Some(Entries {
+        version,
+        data: data.collect(),
+    }))
+}
+
 /// Read `entry` of the Secret `key`.
 pub(super) async fn read(
     client: &Client,
@@ -44,10 +78,7 @@ pub(super) async fn read(
 
 /// Take `entry` out of a Secret; the others are overwritten.
 pub(super) fn take(secret: Secret, entry: &str) -> Entry {
-    let version = SecretVersion {
-        uid: secret.metadata.uid.unwrap_or_default(),
-        resource_version: secret.metadata.resource_version.unwrap_or_default(),
-    };
+    let version = version_of(&secret);
     let mut data = secret.data.unwrap_or_default();
     let bytes = data.remove(entry).map(|bytes| Zeroizing::new(bytes.0));
     for other in data.values_mut() {
@@ -56,5 +87,13 @@ pub(super) fn take(secret: Secret, entry: &str) -> Entry {
     match bytes {
         Some(bytes) if !bytes.is_empty() => Entry::Found { version, bytes },
         _ => Entry::Absent,
+    }
+}
+
+fn version_of(secret: &Secret) -> SecretVersion {
+    let meta = &secret.metadata;
+    SecretVersion {
+        uid: meta.uid.clone().unwrap_or_default(),
+        resource_version: meta.resource_version.clone().unwrap_or_default(),
     }
 }

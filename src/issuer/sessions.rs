@@ -15,7 +15,7 @@ use crate::{
     issuer::{
         account::{self, DEFAULT_KEY_ENTRY},
         error::Error,
-        kind::Config,
+        kind::Signer,
         recent::Recent,
         secret::{self, Entry, SecretVersion},
         view::IssuerView,
@@ -143,14 +143,14 @@ impl Sessions {
     /// not fit the issuer's settings: the change of the issuer that follows tells when it does.
     /// Otherwise why its key cannot be had.
     pub async fn session(&self, issuer: &IssuerView) -> Result<Session, Error> {
-        let acme = match issuer.config() {
-            Config::Acme(acme) => acme,
-            Config::Unsupported(unsupported) => return Err(Error::Unsupported(unsupported)),
-        };
-        let server = account::server_of(acme)?;
         let no_account = || Error::NoAccount {
             issuer: issuer.to_string(),
         };
+        let acme = match issuer.signer().map_err(Error::Unsupported)? {
+            Signer::Acme(acme) => acme,
+            Signer::Ca(_) | Signer::SelfSigned(_) => return Err(no_account()),
+        };
+        let server = account::server_of(acme)?;
         let url = issuer.account_url().ok_or_else(no_account)?;
         let checked = issuer.ready_condition();
         if checked.and_then(|ready| ready.observed_generation) != Some(issuer.generation) {

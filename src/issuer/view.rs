@@ -16,7 +16,7 @@ use crate::{
     cluster::{Cache, ObjectKey},
     issuer::{
         facts::{IssuerFacts, IssuerKind, IssuerResource},
-        kind::{Config, Unsupported},
+        kind::{Signer, Unsupported},
     },
 };
 
@@ -77,9 +77,12 @@ impl IssuerView {
             .is_some_and(|ready| ready.status == ConditionStatus::True)
     }
 
-    /// What it issues by.
-    pub fn config(&self) -> Config<'_> {
-        Config::of(&self.spec)
+    /// What it signs by.
+    ///
+    /// # Errors
+    /// It is of no kind that works here.
+    pub fn signer(&self) -> Result<Signer<'_>, Unsupported> {
+        Signer::of(&self.spec)
     }
 
     /// The URL of its account at the ACME server, once registered.
@@ -88,22 +91,17 @@ impl IssuerView {
         Some(url).filter(|url| !url.is_empty())
     }
 
-    /// Its ACME settings, if it can sign now.
+    /// What it signs by, if it can now.
     ///
     /// # Errors
     /// Why not, in words for the request that waits for it.
-    pub fn usable(&self) -> Result<&AcmeIssuer, NotUsable> {
-        let acme = match self.config() {
-            Config::Acme(acme) => acme,
-            Config::Unsupported(unsupported) => {
-                return Err(NotUsable::Unsupported {
-                    issuer: self.to_string(),
-                    what: unsupported,
-                });
-            }
-        };
+    pub fn usable(&self) -> Result<Signer<'_>, NotUsable> {
+        let signer = self.signer().map_err(|what| NotUsable::Unsupported {
+            issuer: self.to_string(),
+            what,
+        })?;
         if self.ready() {
-            return Ok(acme);
+            return Ok(signer);
         }
         let message = self
             .ready_condition()
@@ -112,6 +110,19 @@ impl IssuerView {
             issuer: self.to_string(),
             why: message.unwrap_or("it has not been checked yet").to_owned(),
         })
+    }
+
+    /// Its ACME settings, if it can sign now.
+    ///
+    /// # Errors
+    /// Why not, in words for the order that waits for it.
+    pub fn usable_acme(&self) -> Result<&AcmeIssuer, NotUsable> {
+        match self.usable()? {
+            Signer::Acme(acme) => Ok(acme),
+            Signer::Ca(_) | Signer::SelfSigned(_) => Err(NotUsable::NotAcme {
+                issuer: self.to_string(),
+            }),
+        }
     }
 
     /// How events refer to it.
@@ -146,6 +157,12 @@ pub enum NotUsable {
         /// The condition's message.
         why: String,
     },
+    /// It takes no orders.
+    #[error("{issuer} cannot be used: it is not an ACME issuer (any more)")]
+    NotAcme {
+        /// Kind and name.
+        issuer: String,
+    },
     /// It is of a kind that we cannot sign by.
     #[error("{issuer} cannot be used: {what}")]
     Unsupported {
@@ -164,7 +181,9 @@ impl NotUsable {
                 what: Unsupported::Nothing | Unsupported::Several,
                 ..
             } => reason::ISSUER_TYPE_MISSING,
-            Self::NotReady { .. } | Self::Unsupported { .. } => reason::ISSUER_NOT_READY,
+            Self::NotReady { .. } | Self::NotAcme { .. } | Self::Unsupported { .. } => {
+                reason::ISSUER_NOT_READY
+            }
         }
     }
 }
@@ -392,14 +411,15 @@ mod tests {
                 )),
             ),
             (
-                json!({"selfSigned": {}}),
+                json!({"venafi": {"zone": "z"}}),
                 ready("True", "made so by cert-manager"),
                 Some((
                     "IssuerNotReady",
-                    "Issuer \"le\" cannot be used: spec.selfSigned is not supported by this version \
-                     of certwright: use an issuer with spec.acme",
+                    "Issuer \"le\" cannot be used: spec.venafi is not supported by this version \
+                     of certwright: use an issuer with spec.acme, spec.ca or spec.selfSigned",
                 )),
             ),
+            (json!({"selfSigned": {}}), ready("True", ""), None),
         ];
         for (spec, status, want) in table {
             let view = issuers(spec, status)

@@ -3,7 +3,7 @@
 use crate::{
     api::reason::acme as reason,
     cluster::{Class, ReconcileError, RequestError},
-    issuer::{ca::CaError, error::Error as AccountError},
+    issuer::{error::Error as AccountError, refusal::CaError},
     pki,
 };
 

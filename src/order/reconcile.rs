@@ -30,7 +30,7 @@ use crate::{
         pace::Pace,
         write::{self, Created, api_of},
     },
-    issuer::{IssuerView, Issuers, Sessions, ca::CaError},
+    issuer::{IssuerView, Issuers, Sessions, refusal::CaError},
     order::{
         error::Error,
         facts::OrderFacts,
@@ -124,7 +124,7 @@ impl OrderReconciler {
                 return Ok(Next::Change);
             }
         };
-        let acme = match issuer.usable() {
+        let acme = match issuer.usable_acme() {
             Ok(acme) => acme,
             Err(why) => {
                 self.note(order, why.to_string()).await?;
@@ -329,7 +329,7 @@ impl OrderReconciler {
         session: &Session,
         url: &str,
     ) -> Result<(), Error> {
-        let acme = issuer.usable().ok();
+        let acme = issuer.usable_acme().ok();
         let preferred = acme.and_then(|acme| acme.preferred_chain.as_deref());
         let chain = match preferred.filter(|name| !name.is_empty()) {
             Some(name) => session.certificate_preferring(url, name).await,

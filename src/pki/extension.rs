@@ -14,11 +14,11 @@ use super::{
     usages::UsageSet,
 };
 
-const SUBJECT_ALTERNATIVE_NAME: &[u64] = &[2, 5, 29, 17];
+pub(super) const SUBJECT_ALTERNATIVE_NAME: &[u64] = &[2, 5, 29, 17];
 const KEY_USAGE: &[u64] = &[2, 5, 29, 15];
 const EXTENDED_KEY_USAGE: &[u64] = &[2, 5, 29, 37];
 const BASIC_CONSTRAINTS: &[u64] = &[2, 5, 29, 19];
-const NAME_CONSTRAINTS: &[u64] = &[2, 5, 29, 30];
+pub(super) const NAME_CONSTRAINTS: &[u64] = &[2, 5, 29, 30];
 
 /// The extensions that decisions need: subject key identifier, key usage, names, basic constraints,
 /// authority key identifier, extended key usage.
@@ -63,6 +63,15 @@ pub(super) struct Extension {
 }
 
 impl Extension {
+    /// With this value, in DER.
+    pub(super) fn copy(oid: &'static [u64], critical: bool, value: &[u8]) -> Self {
+        Self {
+            oid,
+            critical,
+            value: value.to_vec(),
+        }
+    }
+
     pub(super) fn names(names: &Names, critical: bool) -> Result<Self, Error> {
         Ok(Self {
             oid: SUBJECT_ALTERNATIVE_NAME,

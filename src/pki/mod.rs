@@ -3,10 +3,12 @@
 //! Everything here is synchronous and works on bytes that somebody else fetched; sizes are bounded
 //! before anything is parsed, and nothing panics on garbage.
 
+pub mod authority;
 pub mod certificate;
 pub mod chain;
 pub mod csr;
 mod extension;
+pub mod issue;
 pub mod key;
 pub mod names;
 #[cfg(test)]
@@ -26,6 +28,9 @@ use thiserror::Error;
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
+    /// The certificate and key of a CA are read, and cannot sign.
+    #[error("cannot sign certificates: {0}")]
+    Authority(String),
     /// The bundle is empty, broken, or holds certificates that do not form one chain.
     #[error("cannot build a certificate chain: {0}")]
     Chain(String),

@@ -242,6 +242,16 @@ impl UsageSet {
         known
     }
 
+    /// The extended identifiers in the set that have a name here.
+    pub(super) fn known_extended(&self) -> Vec<String> {
+        let unknown: Vec<&str> = self.unknown().collect();
+        let known = self.extended.iter();
+        known
+            .filter(|oid| !unknown.contains(&oid.as_str()))
+            .cloned()
+            .collect()
+    }
+
     /// The extended identifiers in the set that have no name here.
     pub fn unknown(&self) -> impl Iterator<Item = &str> {
         self.extended.iter().map(String::as_str).filter(|oid| {

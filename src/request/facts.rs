@@ -1,6 +1,6 @@
 //! What is kept of a CertificateRequest.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::ByteString;
 
@@ -14,7 +14,7 @@ use crate::{
         request::{CertificateRequest, CertificateRequestSpec, CertificateRequestStatus},
         usage::KeyUsage,
     },
-    cluster::{Facts, Meta},
+    cluster::{Facts, Meta, ObjectKey},
     pki::csr::CsrFacts,
 };
 
@@ -54,6 +54,8 @@ pub enum RequestIndex {
     Owner(String),
     /// By the issuer, of those that are not over.
     Issuer(IssuerAddress),
+    /// By the Secret that they say holds their key, of those that are not over.
+    Key(ObjectKey),
 }
 
 impl Facts for RequestFacts {
@@ -119,6 +121,11 @@ impl Facts for RequestFacts {
         if !self.is_over() {
             let issuer = self.issuer_ref.address(&self.meta.key.namespace);
             indexes.push(RequestIndex::Issuer(issuer));
+            let key = self.annotations.get(annotation::PRIVATE_KEY_SECRET_NAME);
+            indexes.extend(key.map(|name| {
+                let namespace = Arc::clone(&self.meta.key.namespace);
+                RequestIndex::Key(ObjectKey::new(namespace, name.as_str()))
+            }));
         }
         indexes
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use k8s_openapi::ByteString;
 
 use crate::{
     api::{
@@ -12,6 +13,8 @@ use crate::{
     },
     issuer::{
         IssuerView, Missing,
+        kind::Signer,
+        local::{Certificate, Outcome},
         order_request::{self, Draft, OrderInput, RequestInput, Said, Signing},
     },
     order::facts::OrderFacts,
@@ -25,14 +28,34 @@ pub struct Situation<'a> {
     pub request: &'a RequestFacts,
     /// Whether requests are approved here; otherwise somebody else does.
     pub approver: bool,
-    /// Whether requests of ACME issuers are handed to them here.
-    pub signer: bool,
+    /// Which issuers' requests are handed to them here.
+    pub served: Served,
     /// Its issuer.
     pub issuer: Result<&'a IssuerView, &'a Missing>,
     /// The Order it owns.
     pub order: Option<&'a Arc<OrderFacts>>,
     /// Now.
     pub now: Timestamp,
+}
+
+/// Issuers by what they sign by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// ACME.
+    pub acme: bool,
+    /// A CA in a Secret.
+    pub ca: bool,
+    /// Nothing: requests sign themselves.
+    pub self_signed: bool,
+}
+
+impl Served {
+    /// No issuers at all.
+    pub const NONE: Self = Self {
+        acme: false,
+        ca: false,
+        self_signed: false,
+    };
 }
 
 /// What to do, in this order.
@@ -44,6 +67,8 @@ pub struct Plan {
     pub create: Option<Box<Draft>>,
     /// Whether the Order's certificate is to be taken over.
     pub take: bool,
+    /// Whether it is to be signed here; the status is written with what comes of it.
+    pub sign: bool,
     /// What to tell on the request.
     pub event: Option<Event>,
 }
@@ -71,7 +96,7 @@ pub fn plan(situation: Situation<'_>) -> Plan {
     let Situation {
         request,
         approver,
-        signer,
+        served,
         issuer,
         order,
         now,
@@ -110,7 +135,7 @@ pub fn plan(situation: Situation<'_>) -> Plan {
             APPROVED_MESSAGE.to_owned(),
         );
     }
-    if !signer {
+    if served == Served::NONE {
         return draft.plan(request, None);
     }
     let issuer = match issuer {
@@ -125,14 +150,22 @@ pub fn plan(situation: Situation<'_>) -> Plan {
         }
         Ok(issuer) => issuer,
     };
-    let acme = match issuer.usable() {
-        Ok(acme) => acme,
+    let signer = match issuer.usable() {
+        Ok(signer) => signer,
         Err(why) => {
             let said = Said {
                 reason: why.reason(),
                 message: why.to_string(),
             };
             return draft.pending(request, said);
+        }
+    };
+    let acme = match signer {
+        Signer::Acme(acme) if served.acme => acme,
+        Signer::Ca(_) if served.ca => return draft.sign(request),
+        Signer::SelfSigned(_) if served.self_signed => return draft.sign(request),
+        Signer::Acme(_) | Signer::Ca(_) | Signer::SelfSigned(_) => {
+            return draft.plan(request, None);
         }
     };
     let input = RequestInput {
@@ -186,8 +219,40 @@ pub fn issued(
         now,
     };
     draft.set(kind::READY, true, reason::ISSUED, ISSUED_MESSAGE.to_owned());
-    draft.status.certificate = Some(k8s_openapi::ByteString(certificate));
+    draft.status.certificate = Some(ByteString(certificate));
     draft.status
+}
+
+/// What to write and tell once a request was to be signed here. `begun` is the status that the plan
+/// was to write, which follows in the same write.
+pub fn answered(
+    request: &RequestFacts,
+    begun: Option<CertificateRequestStatus>,
+    outcome: Outcome,
+    now: Timestamp,
+) -> Plan {
+    let mut draft = StatusDraft {
+        status: begun.unwrap_or_else(|| request.status.clone()),
+        now,
+    };
+    let Certificate {
+        chain_pem,
+        ca_pem,
+        remark,
+    } = match outcome {
+        Outcome::Issued(certificate) => *certificate,
+        Outcome::Pending(said) => return draft.pending(request, said),
+        Outcome::Failed(said) => return draft.failed(request, said),
+    };
+    draft.set(kind::READY, true, reason::ISSUED, ISSUED_MESSAGE.to_owned());
+    draft.status.certificate = Some(ByteString(chain_pem.into_bytes()));
+    draft.status.ca = Some(ByteString(ca_pem.into_bytes()));
+    let event = remark.map(|Said { reason, message }| Event {
+        warning: true,
+        reason,
+        message,
+    });
+    draft.plan(request, event)
 }
 
 /// What to do with a request that cannot be issued after all.
@@ -257,6 +322,13 @@ impl StatusDraft {
         )
     }
 
+    fn sign(self, request: &RequestFacts) -> Plan {
+        Plan {
+            sign: true,
+            ..self.plan(request, None)
+        }
+    }
+
     /// Write and tell only what is new.
     fn plan(self, request: &RequestFacts, event: Option<Event>) -> Plan {
         if self.status == request.status {
@@ -287,6 +359,12 @@ mod tests {
         },
     };
 
+    const ALL: Served = Served {
+        acme: true,
+        ca: true,
+        self_signed: true,
+    };
+
     fn now() -> Timestamp {
         "2026-01-01T00:00:00Z".parse().unwrap()
     }
@@ -314,7 +392,7 @@ mod tests {
             "status": {"conditions": conditions},
         }))
         .unwrap();
-        request.spec.request = k8s_openapi::ByteString(csr().into_bytes());
+        request.spec.request = ByteString(csr().into_bytes());
         request.metadata = ObjectMeta {
             namespace: Some("web".into()),
             name: Some("www-1".into()),
@@ -325,6 +403,11 @@ mod tests {
     }
 
     fn issuer(status: &str) -> IssuerView {
+        let acme = json!({"acme": {"server": "https://ca", "privateKeySecretRef": {"name": "k"}}});
+        issuer_of(&acme, status)
+    }
+
+    fn issuer_of(spec: &Value, status: &str) -> IssuerView {
         let issuers = Issuers {
             namespaced: Arc::default(),
             cluster: Arc::default(),
@@ -333,7 +416,7 @@ mod tests {
         let issuer: Issuer = serde_json::from_value(json!({
             "apiVersion": "cert-manager.io/v1", "kind": "Issuer",
             "metadata": {"namespace": "web", "name": "le", "uid": "i", "resourceVersion": "1"},
-            "spec": {"acme": {"server": "https://ca", "privateKeySecretRef": {"name": "k"}}},
+            "spec": spec,
             "status": {"conditions": [
                 {"type": "Ready", "status": status, "reason": "R", "message": "no account"},
             ]},
@@ -389,7 +472,7 @@ mod tests {
         plan(Situation {
             request,
             approver,
-            signer: true,
+            served: ALL,
             issuer,
             order,
             now: now(),
@@ -504,5 +587,81 @@ mod tests {
         assert!(plan.event.unwrap().warning);
         let valid = order(json!({"state": "valid", "certificate": "YQ=="}));
         assert!(decide(&waiting, true, Ok(&issuer), Some(&valid)).take);
+    }
+
+    #[test]
+    fn keys_in_the_cluster_sign_at_once_and_all_is_one_write() {
+        let request = request("", json!([]));
+        for spec in [
+            json!({"ca": {"secretName": "root"}}),
+            json!({"selfSigned": {}}),
+        ] {
+            let issuer = issuer_of(&spec, "True");
+            let plan = decide(&request, true, Ok(&issuer), None);
+            assert!(plan.sign && plan.create.is_none(), "{spec}");
+            assert_eq!(shown(&plan), ["Approved=True/cert-manager.io"]);
+
+            let certificate = Certificate {
+                chain_pem: "leaf".into(),
+                ca_pem: "root".into(),
+                remark: None,
+            };
+            let outcome = Outcome::Issued(Box::new(certificate));
+            let end = answered(&request, plan.status.clone(), outcome, now());
+            assert_eq!(
+                shown(&end),
+                ["Approved=True/cert-manager.io", "Ready=True/Issued"]
+            );
+            let status = end.status.unwrap();
+            assert_eq!(status.certificate.unwrap().0, b"leaf");
+            assert_eq!(status.ca.unwrap().0, b"root");
+            assert_eq!(end.event, None);
+
+            let said = || Said {
+                reason: reason::MISSING_SECRET,
+                message: "m".into(),
+            };
+            let wait = answered(
+                &request,
+                plan.status.clone(),
+                Outcome::Pending(said()),
+                now(),
+            );
+            assert_eq!(
+                shown(&wait),
+                ["Approved=True/cert-manager.io", "Ready=False/Pending"]
+            );
+            let mut waiting = request.clone();
+            waiting.status = wait.status.unwrap();
+            let again = answered(&waiting, None, Outcome::Pending(said()), now());
+            assert_eq!(again, Plan::default(), "told once");
+            let failed = answered(&waiting, None, Outcome::Failed(said()), now());
+            assert!(failed.status.unwrap().failure_time.is_some());
+            assert!(failed.event.unwrap().warning);
+        }
+    }
+
+    #[test]
+    fn what_is_switched_off_is_approved_and_left_alone() {
+        let request = request("", json!([]));
+        let ca = issuer_of(&json!({"ca": {"secretName": "root"}}), "True");
+        for (served, issuer) in [
+            (Served { ca: false, ..ALL }, &ca),
+            (Served { acme: false, ..ALL }, &issuer("True")),
+            (Served::NONE, &ca),
+        ] {
+            let plan = plan(Situation {
+                request: &request,
+                approver: true,
+                served,
+                issuer: Ok(issuer),
+                order: None,
+                now: now(),
+            });
+            assert_eq!(shown(&plan), ["Approved=True/cert-manager.io"]);
+            assert!(!plan.sign && plan.create.is_none());
+        }
+        let denied = self::request("", json!([condition("Denied", "True", "x")]));
+        assert!(!decide(&denied, true, Ok(&ca), None).sign);
     }
 }

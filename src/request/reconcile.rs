@@ -18,13 +18,15 @@ use crate::{
         write::{self, Created, api_of},
     },
     issuer::{
-        Issuers,
+        IssuerView, Issuers, LocalSigners,
+        kind::Signer,
+        local::{SigningError, SigningInput},
         order_request::{self, Draft, Said},
     },
     order::facts::{OrderFacts, OrderIndex},
     request::{
         facts::RequestFacts,
-        plan::{self, Event, Plan, Situation, plan},
+        plan::{self, Event, Plan, Served, Situation, plan},
     },
 };
 
@@ -44,8 +46,10 @@ pub struct RequestReconciler {
     pub events: Events,
     /// Whether requests are approved here.
     pub approver: bool,
-    /// Whether requests of ACME issuers are handed to them.
-    pub signer: bool,
+    /// Which issuers' requests are handed to them.
+    pub served: Served,
+    /// Those whose keys are in the cluster.
+    pub local: Arc<LocalSigners>,
 }
 
 /// Why a step of a CertificateRequest failed.
@@ -54,19 +58,23 @@ pub enum Error {
     /// A request to the API server failed.
     #[error(transparent)]
     Request(#[from] RequestError),
+    /// Nothing became of the request yet.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
 }
 
 impl ReconcileError for Error {
     fn class(&self) -> Class {
-        let Self::Request(error) = self;
-        error.class()
+        match self {
+            Self::Request(error) => error.class(),
+            Self::Signing(error) => error.class(),
+        }
     }
 
     fn reason(&self) -> Option<&'static str> {
-        let Self::Request(error) = self;
-        match error.class() {
+        match self.class() {
             // A right or a quota is missing: somebody must know.
-            Class::Misconfigured => Some(reason::REQUEST_ERROR),
+            Class::Misconfigured | Class::Refused => Some(reason::REQUEST_ERROR),
             Class::Conflict | Class::Transient | Class::RateLimited(_) | Class::Permanent => None,
         }
     }
@@ -87,11 +95,17 @@ impl Reconciler for RequestReconciler {
         let plan = plan(Situation {
             request: &request,
             approver: self.approver,
-            signer: self.signer,
+            served: self.served,
             issuer: issuer.as_ref(),
             order: orders.first(),
             now: self.clock.now(),
         });
+        if plan.sign
+            && let Ok(issuer) = &issuer
+        {
+            self.sign(&request, issuer, plan.status).await?;
+            return Ok(Next::Change);
+        }
         self.act(request, orders.first(), plan).await?;
         Ok(Next::Change)
     }
@@ -112,6 +126,7 @@ impl RequestReconciler {
             status,
             create,
             take,
+            sign: _,
             event,
         } = plan;
         let request = match status {
@@ -128,6 +143,32 @@ impl RequestReconciler {
             self.take(&request, order).await?;
         }
         Ok(())
+    }
+
+    /// Have `request` signed, and write what came of it together with what was to be written before.
+    async fn sign(
+        &self,
+        request: &RequestFacts,
+        issuer: &IssuerView,
+        begun: Option<CertificateRequestStatus>,
+    ) -> Result<(), Error> {
+        let input = SigningInput {
+            namespace: &request.meta.key.namespace,
+            annotations: &request.annotations,
+            duration: request.duration.as_ref(),
+            is_ca: request.is_ca == Some(true),
+            usages: request.usages.as_deref().unwrap_or_default(),
+            csr: request.csr.as_ref().map_err(String::as_str),
+            request: &request.request.0,
+        };
+        let outcome = match issuer.signer() {
+            Ok(Signer::Ca(ca)) => self.local.sign_by_ca(issuer, ca, &input).await?,
+            Ok(Signer::SelfSigned(itself)) => self.local.sign_itself(itself, &input).await?,
+            // Not planned to be signed here.
+            Ok(Signer::Acme(_)) | Err(_) => return Ok(()),
+        };
+        let plan = plan::answered(request, begun, outcome, self.clock.now());
+        self.finish(request, plan).await
     }
 
     async fn create_order(&self, request: &RequestFacts, draft: Draft) -> Result<(), Error> {
@@ -202,6 +243,7 @@ impl RequestReconciler {
             status,
             create: _,
             take: _,
+            sign: _,
             event,
         } = plan;
         if let Some(status) = status {

@@ -229,12 +229,14 @@ pub(crate) async fn what_is_not_supported_is_told(bed: &Bed) -> Result<()> {
 
     let issuer = json!({
         "apiVersion": "cert-manager.io/v1", "kind": "Issuer", "metadata": {"name": "private"},
-        "spec": {"ca": {"secretName": "ca"}},
+        "spec": {"vault": {
+            "server": "https://vault", "path": "p", "auth": {"tokenSecretRef": {"name": "t"}},
+        }},
     });
     site.namespace.apply_all(&[issuer]).await?;
     let spec = json!({"dnsNames": ["a.example.com"], "issuerRef": {"name": "private"}});
     site.ask_for("private", spec).await?;
-    let state = site.says("private", "spec.ca is not supported").await?;
+    let state = site.says("private", "spec.vault is not supported").await?;
     ensure!(state.message.contains("\"private\""), "{state:?}");
 
     let keystores =

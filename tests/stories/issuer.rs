@@ -303,14 +303,14 @@ pub(crate) async fn what_is_missing_is_told(bed: &Bed) -> Result<()> {
 
     for (spec, reason, message) in [
         (
-            json!({"selfSigned": {}}),
+            json!({"vault": {"server": "https://vault", "path": "p", "auth": {"tokenSecretRef": {"name": "t"}}}}),
             "NotSupported",
-            "spec.selfSigned is not supported",
+            "spec.vault is not supported",
         ),
         (
             json!({"ca": {"secretName": "ca"}}),
-            "NotSupported",
-            "spec.ca is not supported",
+            "ErrGetKeyPair",
+            "Secret \"ca\" not found",
         ),
     ] {
         let object = json!({
@@ -478,7 +478,7 @@ impl Place {
     }
 }
 
-async fn status<K: IssuerResource>(
+pub(crate) async fn status<K: IssuerResource>(
     issuers: &Api<K>,
     name: &str,
 ) -> Result<(Option<AcmeIssuerStatus>, Condition)> {
@@ -488,7 +488,7 @@ async fn status<K: IssuerResource>(
     Ok((acme, ready.context("no Ready condition")?.clone()))
 }
 
-async fn told<K: IssuerResource>(
+pub(crate) async fn told<K: IssuerResource>(
     issuers: &Api<K>,
     name: &str,
     reason: &str,

@@ -26,6 +26,7 @@ mod leader;
 mod names;
 #[path = "../objects/mod.rs"]
 mod objects;
+mod private_ca;
 mod replicas;
 mod roundtrip;
 mod site;
@@ -106,6 +107,12 @@ fn tell(book: &mut Book) {
     book.beside("issuer::server", issuer::the_server_is_followed);
     book.beside("names::solvers", names::each_name_has_its_solver);
     book.beside("names::no_solver", names::a_name_without_a_solver_waits_for_one);
+
+    book.beside("private_ca::chain", private_ca::a_chain_is_made_in_the_cluster);
+    book.beside("private_ca::cannot_sign", private_ca::a_ca_that_cannot_sign_is_told_and_put_right);
+    book.beside("private_ca::cluster_issuer", private_ca::a_cluster_issuer_signs_for_every_namespace);
+    book.beside("private_ca::leaf_ends", private_ca::a_leaf_ends_with_its_ca);
+    book.beside("private_ca::by_hand", private_ca::a_request_needs_no_certificate);
 
     book.alone("issue::another_operator_goes_on", issue::another_operator_goes_on);
     book.alone("admission::certificates", admission::certificates);

@@ -5,6 +5,7 @@ use x509_parser::{
     prelude::FromDer,
 };
 
+use super::is_empty_sequence;
 use crate::pki::{
     Error, PublicKeyHash,
     extension::Extensions,
@@ -107,6 +108,11 @@ impl CsrFacts {
             key: KeyParameters::of_public_key(&info.subject_pki),
             signature_algorithm,
         })
+    }
+
+    /// Whether the subject has no attribute.
+    pub fn has_empty_subject(&self) -> bool {
+        is_empty_sequence(&self.subject_der)
     }
 
     /// Whether the request asks for a CA certificate.

@@ -124,7 +124,7 @@ impl CertificateSigningRequest {
 }
 
 /// Whether a name in DER has no attribute.
-fn is_empty_sequence(der: &[u8]) -> bool {
+pub(super) fn is_empty_sequence(der: &[u8]) -> bool {
     der == [0x30, 0x00]
 }
 
@@ -144,7 +144,7 @@ fn write_extension_request(writer: yasna::DERWriter<'_>, extensions: &[Extension
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::pki) mod tests {
     use x509_parser::{
         certification_request::X509CertificationRequest, cri_attributes::ParsedCriAttribute,
         prelude::FromDer,
@@ -162,7 +162,7 @@ pub(super) mod tests {
         PrivateKey::generate(KeyParameters::new(KeyAlgorithm::Ecdsa, None).unwrap()).unwrap()
     }
 
-    pub(super) fn full() -> RequestParameters {
+    pub(in crate::pki) fn full() -> RequestParameters {
         RequestParameters {
             subject: SubjectName::Fields(Subject {
                 common_name: "app.example.com".to_owned(),
