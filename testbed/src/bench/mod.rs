@@ -3,7 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use kube::{Api, api::DynamicObject, core::GroupVersionKind, discovery::ApiResource};
+use kube::{
+    Api,
+    api::{DynamicObject, PostParams},
+    core::GroupVersionKind,
+    discovery::ApiResource,
+};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -80,6 +85,7 @@ async fn measure(bed: &Bed, load: &Load, binary_kib: u64, progress: Progress) ->
     }
     for namespace in &places {
         issuer_ready(bed, namespace, &operator).await?;
+        policies_in_force(bed, namespace).await?;
     }
     settled(&operator).await?;
 
@@ -126,6 +132,34 @@ async fn issuer_ready(bed: &Bed, namespace: &Namespace, operator: &Operator) -> 
     })
     .await
     .with_context(|| tail(&operator.log()))
+}
+
+/// For some moments after they are installed, the API server answers 503 for what policies look at:
+/// tries would be counted that no cluster in use sees.
+async fn policies_in_force(bed: &Bed, namespace: &Namespace) -> Result<()> {
+    let version = GroupVersionKind::gvk("cert-manager.io", "v1", "CertificateRequest");
+    let kind = ApiResource::from_gvk(&version);
+    let requests: Api<DynamicObject> =
+        Api::namespaced_with(bed.client().clone(), namespace.name(), &kind);
+    let request: DynamicObject = serde_json::from_value(json!({
+        "apiVersion": "cert-manager.io/v1",
+        "kind": "CertificateRequest",
+        "metadata": { "generateName": "in-force-" },
+        "spec": { "request": "YQ==", "issuerRef": { "name": "bench" } },
+    }))?;
+    let dry = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    until("policies in force", Duration::from_secs(30), async || {
+        let made = requests.create(&dry, &request).await?;
+        ensure!(
+            made.data["spec"]["username"].is_string(),
+            "no requester is written down"
+        );
+        Ok(())
+    })
+    .await
 }
 
 /// The operator's memory once it has used no processor time for a second.
