@@ -7,6 +7,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{Api, api::DeleteParams};
 use serde_json::{Value, json};
 use tokio::{
     runtime::Runtime,
@@ -101,6 +103,7 @@ impl Stage {
                 let bed = inner.bed().await?;
                 bed.install_chart(&values()).await?;
                 inner.stop_operator().await?;
+                free_lease(bed).await?;
                 within(ALONE, test(bed)).await
             })
         }
@@ -175,6 +178,20 @@ impl Inner {
             }
             None => Ok(()),
         }
+    }
+}
+
+/// A test that failed has killed its operators: one may still hold the lease, and the next test
+/// would wait until it runs out.
+async fn free_lease(bed: &Bed) -> Result<()> {
+    let leases: Api<Lease> = Api::namespaced(bed.client().clone(), "kube-system");
+    match leases
+        .delete("cert-manager-controller", &DeleteParams::default())
+        .await
+    {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(error) => Err(error).context("freeing the lease"),
     }
 }
 
