@@ -41,6 +41,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "async fn",
             "crate::cluster",
             "crate::certificate",
+            "crate::pki",
         ],
     ),
     (

@@ -3,8 +3,6 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::pki::usages::Usage;
-
 /// A key usage or extended key usage (RFC 5280 sections 4.2.1.3 and 4.2.1.12).
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
@@ -157,36 +155,6 @@ impl std::str::FromStr for KeyUsage {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no key usage; see spec.usages of Certificate for those that are")]
 pub struct UnknownUsage(pub String);
-
-impl From<KeyUsage> for Usage {
-    fn from(usage: KeyUsage) -> Self {
-        match usage {
-            KeyUsage::Signing => Self::Signing,
-            KeyUsage::DigitalSignature => Self::DigitalSignature,
-            KeyUsage::ContentCommitment => Self::ContentCommitment,
-            KeyUsage::KeyEncipherment => Self::KeyEncipherment,
-            KeyUsage::KeyAgreement => Self::KeyAgreement,
-            KeyUsage::DataEncipherment => Self::DataEncipherment,
-            KeyUsage::CertSign => Self::CertSign,
-            KeyUsage::CrlSign => Self::CrlSign,
-            KeyUsage::EncipherOnly => Self::EncipherOnly,
-            KeyUsage::DecipherOnly => Self::DecipherOnly,
-            KeyUsage::Any => Self::Any,
-            KeyUsage::ServerAuth => Self::ServerAuth,
-            KeyUsage::ClientAuth => Self::ClientAuth,
-            KeyUsage::CodeSigning => Self::CodeSigning,
-            KeyUsage::EmailProtection => Self::EmailProtection,
-            KeyUsage::Smime => Self::SMime,
-            KeyUsage::IpsecEndSystem => Self::IpsecEndSystem,
-            KeyUsage::IpsecTunnel => Self::IpsecTunnel,
-            KeyUsage::IpsecUser => Self::IpsecUser,
-            KeyUsage::Timestamping => Self::Timestamping,
-            KeyUsage::OcspSigning => Self::OcspSigning,
-            KeyUsage::MicrosoftSgc => Self::MicrosoftSgc,
-            KeyUsage::NetscapeSgc => Self::NetscapeSgc,
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {

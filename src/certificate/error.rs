@@ -131,7 +131,7 @@ mod tests {
         assert!(refused("NamespaceTerminating").is_end_of_namespace());
         let forbidden = refused("Other");
         assert!(!forbidden.is_end_of_namespace());
-        assert_eq!(forbidden.class(), Class::Misconfigured);
+        assert_eq!(forbidden.class(), Class::Refused);
         assert_eq!(forbidden.reason(), Some(reason::REQUEST_FAILED));
         assert!(!Error::Gone(ObjectKey::new("web", "a")).is_end_of_namespace());
     }

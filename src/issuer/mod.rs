@@ -20,6 +20,7 @@ mod secret;
 pub mod self_signed;
 pub mod sessions;
 pub mod solvers;
+mod usage;
 pub mod view;
 
 pub use error::Error;
