@@ -169,24 +169,30 @@ where
     K: Kind + Resource<Scope = NamespaceResourceScope>,
 {
     let api = api_of::<K>(client, &challenge.meta.key);
-    match write::create(&api, &wanted).await? {
-        Created::New(created) => return Ok((created, false)),
-        Created::Exists => {}
-    }
     let key = ObjectKey::of(wanted.meta());
-    let Some(standing) = write::get(&api, &key).await? else {
-        return Err(Error::Gone {
-            kind: K::kind(&()).into_owned(),
-            object: key,
-        });
+    // What was presented stands, as a rule: looking is cheaper than writing.
+    let mut standing = match challenge.status.presented {
+        Some(true) => write::get(&api, &key).await?,
+        Some(false) | None => None,
     };
-    if !is_owned(&standing, owner) {
-        return Err(Error::Foreign {
-            kind: K::kind(&()).into_owned(),
-            object: key,
-        });
+    if standing.is_none() {
+        standing = match write::create(&api, &wanted).await? {
+            Created::New(created) => return Ok((created, false)),
+            Created::Exists => write::get(&api, &key).await?,
+        };
     }
-    Ok((standing, true))
+    let kind = || K::kind(&()).into_owned();
+    match standing {
+        None => Err(Error::Gone {
+            kind: kind(),
+            object: key,
+        }),
+        Some(standing) if !is_owned(&standing, owner) => Err(Error::Foreign {
+            kind: kind(),
+            object: key,
+        }),
+        Some(standing) => Ok((standing, true)),
+    }
 }
 
 /// Take away the EndpointSlices of `service` beyond the `wanted` ones.
