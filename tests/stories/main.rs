@@ -30,6 +30,7 @@ mod private_ca;
 mod replicas;
 mod roundtrip;
 mod site;
+mod told;
 mod work;
 
 use std::process::ExitCode;
@@ -73,6 +74,7 @@ fn tell(book: &mut Book) {
     book.without_operator("chart::rights_are_what_they_should_be", chart::rights_are_what_they_should_be);
     book.without_operator("events::users_are_told", events::users_are_told);
 
+    book.beside("told::an_annotated_ingress", told::an_annotated_ingress);
     book.beside("certificate::kept", certificate::the_secret_is_kept);
     book.beside("certificate::failures", certificate::failures_and_foreign_objects);
     book.beside("ca::nonces", ca::nonces_and_authorizations);
@@ -136,6 +138,7 @@ fn tell(book: &mut Book) {
     book.alone("replicas::a_stopped_one_is_resumed", replicas::a_stopped_one_is_resumed);
     book.alone("replicas::any_replica_answers", replicas::any_replica_answers);
     book.alone("replicas::the_other_one_goes_on", replicas::the_other_one_goes_on);
+    book.alone("told::signers_are_kept", told::signers_are_kept);
     book.alone("roundtrip::every_field_is_kept", roundtrip::every_field_is_kept);
     // Takes the API server away for a moment.
     book.alone("bed::control_plane", bed::the_control_plane_works);
