@@ -6,3 +6,4 @@ pub mod plan;
 pub mod reconcile;
 pub mod slots;
 pub mod solve;
+mod verdict;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{api::order::State, challenge::facts::ChallengeFacts};
+use crate::challenge::facts::ChallengeFacts;
 
 /// The next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,20 +95,6 @@ pub fn validation(
         Some(left) => Validation::Wait(left),
     }
 }
-
-/// What an authorization as the CA shows it means for one of its challenges.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It ended, in this state and for this reason.
-    Final(State, String),
-    /// The CA waits to be told.
-    Pending,
-    /// The CA is validating.
-    Validating,
-}
-
-/// Said of a challenge that the CA found good.
-pub const SUCCESS: &str = "Successfully authorized domain";
 
 /// Decide how long after presenting a failed check is worth telling: what is seen within the first
 /// moments is seldom more than the world catching up.

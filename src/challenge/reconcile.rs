@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use instant_acme::{AuthorizationStatus, ChallengeStatus as AtCa};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
@@ -16,7 +15,7 @@ use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use crate::{
-    acme::{self, ProblemType, Session, authorization::Authorization},
+    acme::{self, Session, authorization::Authorization},
     api::{
         challenge::{Challenge, ChallengeStatus, ChallengeType},
         condition,
@@ -27,9 +26,10 @@ use crate::{
     challenge::{
         error::{Error, SolveError},
         facts::{ChallengeFacts, is_ours},
-        plan::{self, Progress, Step, Validation, Verdict},
+        plan::{self, Progress, Step, Validation},
         slots::{Group, Slots},
         solve::{Solvers, wait_instead},
+        verdict::{Verdict, state_of, verdict},
     },
     cluster::{
         Cache, Clock, Next, ObjectKey, Queue, Reconciler,
@@ -573,103 +573,8 @@ impl ChallengeReconciler {
     }
 }
 
-/// What the authorization means for the challenge at `url`.
-fn verdict(read: &Authorization, url: &str) -> Verdict {
-    let challenge = read.challenge(url);
-    let said = || {
-        let own = challenge.and_then(|challenge| challenge.error.as_ref());
-        own.or_else(|| read.problem()).map_or_else(
-            || "the CA found the authorization invalid, and did not say why".to_owned(),
-            ToString::to_string,
-        )
-    };
-    match read.status.known() {
-        Some(AuthorizationStatus::Valid) => Verdict::Final(State::Valid, plan::SUCCESS.to_owned()),
-        Some(AuthorizationStatus::Invalid) => Verdict::Final(State::Invalid, said()),
-        Some(AuthorizationStatus::Expired) => Verdict::Final(
-            State::Expired,
-            "the authorization expired at the CA".to_owned(),
-        ),
-        Some(AuthorizationStatus::Revoked | AuthorizationStatus::Deactivated) => Verdict::Final(
-            State::Invalid,
-            "the authorization was deactivated or revoked at the CA".to_owned(),
-        ),
-        Some(AuthorizationStatus::Pending) | None => {
-            let status = challenge.and_then(|challenge| challenge.status.as_ref());
-            match status.and_then(|status| status.known()) {
-                Some(AtCa::Processing | AtCa::Valid) => Verdict::Validating,
-                Some(AtCa::Invalid) => Verdict::Final(State::Invalid, said()),
-                Some(AtCa::Pending) | None => Verdict::Pending,
-            }
-        }
-    }
-}
-
-/// The state of a challenge whose authorization the CA refuses to show or to take on.
-fn state_of(error: &CaError) -> State {
-    match error.problem().map(|problem| &problem.kind) {
-        Some(ProblemType::Malformed) => State::Expired,
-        _ => State::Errored,
-    }
-}
-
 fn reference(challenge: &ChallengeFacts) -> ObjectReference {
     challenge
         .meta
         .reference("acme.cert-manager.io/v1", "Challenge")
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::Value;
-
-    use super::*;
-
-    fn read(status: &str, challenge: Value) -> Authorization {
-        serde_json::from_value(json!({
-            "identifier": {"type": "dns", "value": "example.com"}, "status": status,
-            "challenges": [
-                {"type": "dns-01", "url": "other", "status": "pending", "token": "t"},
-                challenge,
-            ],
-        }))
-        .unwrap()
-    }
-
-    #[test]
-    fn the_authorization_decides() {
-        let at =
-            |status: &str| json!({"type": "http-01", "url": "c", "status": status, "token": "t"});
-        let mut refused = at("invalid");
-        refused["error"] = json!({
-            "type": "urn:ietf:params:acme:error:unauthorized", "detail": "got 404", "status": 403,
-        });
-        let valid = Verdict::Final(State::Valid, plan::SUCCESS.to_owned());
-        let table = [
-            ("pending", at("pending"), Verdict::Pending),
-            ("pending", at("processing"), Verdict::Validating),
-            ("valid", at("valid"), valid.clone()),
-            ("valid", at("pending"), valid),
-        ];
-        for (status, challenge, expected) in table {
-            assert_eq!(
-                verdict(&read(status, challenge.clone()), "c"),
-                expected,
-                "{status}"
-            );
-        }
-        for status in ["invalid", "pending"] {
-            let Verdict::Final(State::Invalid, why) = verdict(&read(status, refused.clone()), "c")
-            else {
-                panic!("{status} must be final")
-            };
-            assert!(why.contains("got 404"), "{why}");
-        }
-        let expired = verdict(&read("expired", at("pending")), "c");
-        assert!(matches!(expired, Verdict::Final(State::Expired, _)));
-        assert_eq!(
-            verdict(&read("something-new", at("odd")), "c"),
-            Verdict::Pending
-        );
-    }
 }

@@ -1,6 +1,7 @@
 //! The ACME Order resource: places the order at the CA, has its challenges solved, finalizes it.
 
 pub mod error;
+mod exchange;
 pub mod facts;
 pub mod plan;
 pub mod reconcile;
