@@ -3,6 +3,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use aws_lc_rs::error::Unspecified;
+use k8s_openapi::api::core::v1::ObjectReference;
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
@@ -16,7 +17,7 @@ use crate::caches::{Caches, Queues, Scope};
 use crate::cluster::{
     client::{self, BeforeRequest, FaultPoint},
     clock::Clock,
-    events::Events,
+    events::{EventType, Events},
     guard::WriteGuard,
     health::{self, Liveness, Readiness},
     leader::{Election, Elector, LeaderError, Leadership, identity},
@@ -29,6 +30,8 @@ use crate::cluster::{
 use crate::request::identity::Requester;
 use crate::solver::http01::responder::Responder;
 
+/// Reason of the event on an object that cannot be read.
+const UNREADABLE: &str = "InvalidObject";
 /// Connections to /metrics and to health checks, each.
 const CONNECTIONS: usize = 64;
 /// Connections to the HTTP-01 responder: CAs ask from several places at once.
@@ -134,8 +137,20 @@ pub async fn run(settings: Settings) -> Result<(), ControllerError> {
         },
         signers: settings.signers_config_map.clone(),
     };
-    let counted = metrics.clone();
-    let on_invalid: OnInvalid = Arc::new(move |kind, _, _| counted.invalid_object(kind));
+    let (events, recorder) = Events::new(
+        client.clone(),
+        clock.clone(),
+        metrics.clone(),
+        hostname.into_owned(),
+    );
+    let events_stop = CancellationToken::new();
+    let recording = tasks.spawn(recorder.run(events_stop.clone()));
+    let (counted, told) = (metrics.clone(), events.clone());
+    let on_invalid: OnInvalid = Arc::new(move |object: ObjectReference, error: &str| {
+        counted.invalid_object(object.kind.as_deref().unwrap_or_default());
+        let note = format!("this object is passed over until it is put right: {error}");
+        told.publish(object, EventType::Warning, UNREADABLE, note);
+    });
     caches.watch(
         &client,
         &scope,
@@ -154,14 +169,6 @@ pub async fn run(settings: Settings) -> Result<(), ControllerError> {
     let address = settings.http01.listen_address;
     let server = Server::bind("HTTP-01 challenges", address, CHALLENGE_CONNECTIONS).await?;
     tasks.spawn(server.run(responder.router(), background.clone()));
-    let (events, recorder) = Events::new(
-        client.clone(),
-        clock.clone(),
-        metrics.clone(),
-        hostname.into_owned(),
-    );
-    let events_stop = CancellationToken::new();
-    let recording = tasks.spawn(recorder.run(events_stop.clone()));
     let workers = TaskTracker::new();
     let requester = Requester::find(client.clone()).await;
     let parts = Parts {

@@ -3,7 +3,7 @@
 use std::{fmt::Debug, sync::Arc};
 
 use futures::{Stream, StreamExt, TryStreamExt};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Api, Resource,
     core::{DeserializeGuard, PartialObjectMeta, error_boundary::InvalidObject},
@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use tracing::{debug, warn};
 
 use crate::cluster::{
-    cache::{Cache, Facts},
+    cache::{Cache, Facts, Meta},
     key::ObjectKey,
 };
 
@@ -34,8 +34,8 @@ pub enum Select {
     Name(String),
 }
 
-/// What is told about an object that does not decode: kind, metadata, why.
-pub type OnInvalid = Arc<dyn Fn(&str, &ObjectMeta, &str) + Send + Sync>;
+/// What is told about an object that does not decode: how events refer to it, and why.
+pub type OnInvalid = Arc<dyn Fn(ObjectReference, &str) + Send + Sync>;
 
 /// Watch the objects of `api` into `cache`, for ever. Failures are retried with back-off.
 ///
@@ -56,7 +56,7 @@ pub async fn objects<K, F>(
         Event::InitApply(DeserializeGuard(object)) => Event::InitApply(object),
         Event::InitDone => Event::InitDone,
     });
-    fill(events, cache, K::kind(&()).as_ref(), on_invalid).await;
+    fill(events, cache, on_invalid).await;
 }
 
 /// Watch only the metadata of the objects of `api` into `cache`, for ever.
@@ -73,7 +73,7 @@ where
         Event::InitDone => Event::InitDone,
     });
     // Metadata that does not decode fails the whole list: nothing to report one by one.
-    fill(events, cache, K::kind(&()).as_ref(), Arc::new(|_, _, _| ())).await;
+    fill(events, cache, Arc::new(|_, _| ())).await;
 }
 
 fn config(select: Select) -> watcher::Config {
@@ -88,11 +88,12 @@ fn config(select: Select) -> watcher::Config {
 async fn fill<F: Facts>(
     events: impl Stream<Item = watcher::Result<Event<Result<F::Object, InvalidObject>>>> + Send,
     cache: Arc<Cache<F>>,
-    kind: &str,
     on_invalid: OnInvalid,
 ) where
     F::Object: Resource<DynamicType = ()>,
 {
+    let kind = F::Object::kind(&());
+    let kind = kind.as_ref();
     let mut events = std::pin::pin!(events.default_backoff());
     while let Some(event) = events.next().await {
         match event {
@@ -104,7 +105,9 @@ async fn fill<F: Facts>(
                 warn!(kind, %object, error, "object does not decode and is passed over");
                 // What was known of it is no longer what stands in the cluster.
                 cache.forget_version(&object);
-                on_invalid(kind, &metadata, &error);
+                let version = F::Object::api_version(&());
+                let reference = Meta::of(&metadata).reference(&version, kind);
+                on_invalid(reference, &error);
             }
             Ok(Event::Delete(Ok(object))) => forget(&cache, object.meta()),
             Ok(Event::Delete(Err(invalid))) => forget(&cache, &invalid.metadata),

@@ -8,12 +8,12 @@ use certwright::api::{
     request::CertificateRequest,
 };
 use k8s_openapi::{
-    api::{core::v1::Secret, networking::v1::Ingress},
+    api::{core::v1::Secret, events::v1::Event, networking::v1::Ingress},
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
     Api, Client, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
     core::{DynamicObject, GroupVersionKind},
     discovery::ApiResource,
 };
@@ -304,6 +304,21 @@ pub(crate) async fn what_does_not_decode_is_passed_over(bed: &Bed) -> Result<()>
         operator.log().contains("broken"),
         "the log names what cannot be read"
     );
+
+    let events = site.namespace.api::<Event>();
+    until("the events on what cannot be read", SOON, async || {
+        let all = events.list(&ListParams::default()).await?;
+        for kind in ["Certificate", "Issuer", "Order"] {
+            let told = all.items.iter().any(|event| {
+                let regarding = event.regarding.as_ref();
+                event.reason.as_deref() == Some("InvalidObject")
+                    && regarding.and_then(|object| object.kind.as_deref()) == Some(kind)
+            });
+            ensure!(told, "nothing is said on the {kind}");
+        }
+        Ok(())
+    })
+    .await?;
 
     // Put right, it is like any other.
     let good = certificate("broken", json!({"dnsNames": ["broken.example.com"]}))?;
