@@ -27,7 +27,7 @@ pub(crate) async fn nonces_and_authorizations(bed: &Bed) -> Result<()> {
         let site = Site::with(bed, &place, &options, solvers).await?;
         site.ask("first", &[name]).await?;
         site.issued("first", &[name]).await?;
-        let challenges = site.watch_challenges();
+        let challenges = site.watch_challenges().await?;
         site.ask("second", &[name]).await?;
         site.issued("second", &[name]).await?;
         let proven = challenges.ways().len();

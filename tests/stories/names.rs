@@ -32,7 +32,7 @@ pub(crate) async fn each_name_has_its_solver(bed: &Bed) -> Result<()> {
     for name in names.iter().filter(|name| !name.starts_with('*')) {
         bed.host(name)?;
     }
-    let challenges = site.watch_challenges();
+    let challenges = site.watch_challenges().await?;
     let mut object = certificate("many", json!({"dnsNames": names}))?;
     object["metadata"]["labels"] = json!({"proof": "dns"});
     site.namespace.apply_all(&[object]).await?;
@@ -54,7 +54,7 @@ pub(crate) async fn each_name_has_its_solver(bed: &Bed) -> Result<()> {
     drop(challenges);
 
     // Without the label, the same name falls to the solver that has no selector.
-    let challenges = site.watch_challenges();
+    let challenges = site.watch_challenges().await?;
     site.ask("unlabelled", &["label.example.com"]).await?;
     site.issued("unlabelled", &["label.example.com"]).await?;
     let ways = challenges.ways();

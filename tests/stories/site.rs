@@ -28,7 +28,10 @@ use k8s_openapi::{
 use kube::{
     Api, Resource, ResourceExt,
     api::{ListParams, Patch, PatchParams},
-    runtime::{WatchStreamExt, watcher},
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event, watcher},
+    },
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -183,30 +186,40 @@ impl<'a> Site<'a> {
         Ok(list.iter().map(named).collect())
     }
 
-    /// Remember every challenge from now on.
-    pub(crate) fn watch_challenges(&self) -> Challenges {
+    /// Remember every challenge from now on: once this returns, none is missed however short it lives.
+    pub(crate) async fn watch_challenges(&self) -> Result<Challenges> {
         let seen = Arc::<Mutex<BTreeMap<_, _>>>::default();
         let challenges: Api<Challenge> = self.api();
         let told = Arc::clone(&seen);
+        let (listed, is_listed) = tokio::sync::oneshot::channel();
+        let mut listed = Some(listed);
         let task = tokio::spawn(async move {
-            let changes = watcher(challenges, watcher::Config::default());
-            let changes = changes.default_backoff().applied_objects();
+            let changes = watcher(challenges, watcher::Config::default()).default_backoff();
             let _ended = changes
-                .try_for_each(|challenge| {
-                    let spec = challenge.spec;
-                    let star = if spec.wildcard == Some(true) {
-                        "*."
-                    } else {
-                        ""
-                    };
-                    told.lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .insert(format!("{star}{}", spec.dns_name), spec.type_);
+                .try_for_each(|event| {
+                    match event {
+                        Event::Apply(challenge) | Event::InitApply(challenge) => {
+                            let spec = challenge.spec;
+                            let star = if spec.wildcard == Some(true) {
+                                "*."
+                            } else {
+                                ""
+                            };
+                            told.lock()
+                                .unwrap_or_else(PoisonError::into_inner)
+                                .insert(format!("{star}{}", spec.dns_name), spec.type_);
+                        }
+                        Event::InitDone => {
+                            let _ = listed.take().map(|listed| listed.send(()));
+                        }
+                        Event::Init | Event::Delete(_) => {}
+                    }
                     futures::future::ok(())
                 })
                 .await;
         });
-        Challenges { seen, task }
+        is_listed.await.context("watching challenges")?;
+        Ok(Challenges { seen, task })
     }
 }
 
