@@ -75,8 +75,8 @@ pub struct ChallengeReconciler {
     pub polls: Pace,
     /// The longest pause between two checks.
     pub check_retry: Duration,
-    /// What is known beside what is stored, by uid.
-    pub progress: Mutex<HashMap<String, Progress>>,
+    /// What is known beside what is stored, with the uid of the Challenge that it is known of.
+    pub progress: Mutex<HashMap<ObjectKey, (String, Progress)>>,
 }
 
 impl Reconciler for ChallengeReconciler {
@@ -91,7 +91,6 @@ impl Reconciler for ChallengeReconciler {
         let worked = match plan::plan(&challenge) {
             Step::Done => {
                 self.forget(key);
-                self.progress().remove(&challenge.meta.uid);
                 Ok(Next::Change)
             }
             Step::CleanUp => self.clean_up(&challenge).await,
@@ -544,6 +543,7 @@ impl ChallengeReconciler {
         self.release(key);
         self.checks.reset(key);
         self.polls.reset(key);
+        self.progress().remove(key);
     }
 
     fn release(&self, key: &ObjectKey) {
@@ -554,17 +554,18 @@ impl ChallengeReconciler {
     }
 
     fn remember(&self, challenge: &ChallengeFacts, progress: Progress) {
-        self.progress().insert(challenge.meta.uid.clone(), progress);
+        let (key, uid) = (challenge.meta.key.clone(), challenge.meta.uid.clone());
+        self.progress().insert(key, (uid, progress));
     }
 
     fn progress_of(&self, challenge: &ChallengeFacts) -> Progress {
-        self.progress()
-            .get(&challenge.meta.uid)
-            .copied()
-            .unwrap_or_default()
+        match self.progress().get(&challenge.meta.key) {
+            Some((uid, progress)) if *uid == challenge.meta.uid => *progress,
+            _ => Progress::default(),
+        }
     }
 
-    fn progress(&self) -> MutexGuard<'_, HashMap<String, Progress>> {
+    fn progress(&self) -> MutexGuard<'_, HashMap<ObjectKey, (String, Progress)>> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
