@@ -15,7 +15,10 @@ use tracing::info;
 use crate::{
     acme,
     caches::{Caches, Queues, Scope},
-    certificate::{facts as certificate, reconcile::CertificateReconciler},
+    certificate::{
+        facts as certificate, reconcile::CertificateReconciler,
+        renewal_info::RenewalInfoReconciler, replaced::replaced,
+    },
     challenge::{reconcile::ChallengeReconciler, slots::Slots, solve::Solvers},
     cli::flags::{Controller, Settings, SolverBackend},
     cluster::{
@@ -49,6 +52,9 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 const CHALLENGE_WORKERS: usize = 256;
 /// Issuers wait for CAs, and there are few.
 const ISSUER_WORKERS: usize = 32;
+
+/// Asking for renewal information waits for CAs most of the time.
+const RENEWAL_INFO_WORKERS: usize = 8;
 
 /// What reconcilers are made of.
 pub(super) struct Parts<'a> {
@@ -176,11 +182,26 @@ pub(super) fn start(
             events.clone(),
             certificate_settings(settings),
             requester,
+            queues.renewal_infos.clone(),
         );
         starter.start(
             reconciler,
             &queues.certificates,
             work(settings.concurrent_workers),
+        );
+        let reconciler = RenewalInfoReconciler {
+            client: client.clone(),
+            clock: clock.clone(),
+            certificates: Arc::clone(&caches.certificates),
+            secrets: Arc::clone(&caches.secrets),
+            issuers: caches.issuers.clone(),
+            sessions: Arc::clone(&sessions),
+            events: events.clone(),
+        };
+        starter.start(
+            reconciler,
+            &queues.renewal_infos,
+            work(RENEWAL_INFO_WORKERS),
         );
     }
     let served = Served {
@@ -199,6 +220,10 @@ pub(super) fn start(
             approver: wants(Controller::RequestApprover),
             served,
             local,
+            replaced: {
+                let (certificates, secrets) = (caches.certificates.clone(), caches.secrets.clone());
+                Arc::new(move |request: &_| replaced(&certificates, &secrets, request))
+            },
         };
         starter.start(
             reconciler,

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 
 use crate::{
     api::{
-        acme::AcmeIssuer,
+        acme::{AcmeIssuer, RenewalInformationSource},
         condition::{self, Condition, ConditionStatus},
         issuer::{ClusterIssuer, Issuer, IssuerSpec, IssuerStatus},
         names,
@@ -122,6 +122,16 @@ impl IssuerView {
             Signer::Ca(_) | Signer::SelfSigned(_) => Err(NotUsable::NotAcme {
                 issuer: self.to_string(),
             }),
+        }
+    }
+
+    /// Whether its CA is asked when to renew (RFC 9773).
+    pub fn asks_renewal_info(&self) -> bool {
+        match self.signer() {
+            Ok(Signer::Acme(acme)) => {
+                acme.renewal_information_source != Some(RenewalInformationSource::None)
+            }
+            Ok(Signer::Ca(_) | Signer::SelfSigned(_)) | Err(_) => false,
         }
     }
 

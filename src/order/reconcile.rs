@@ -3,17 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
-use instant_acme::{CertificateIdentifier, OrderStatus as AtCa};
+use instant_acme::OrderStatus as AtCa;
 use k8s_openapi::{ByteString, api::core::v1::ObjectReference};
 use kube::Client;
-use serde::{
-    Deserialize,
-    de::value::{BorrowedStrDeserializer, Error as ValueError},
-};
 use tracing::{debug, info};
 
 use crate::{
-    acme::{self, Session, order::OrderRequest},
+    acme::{self, Session, order::OrderRequest, renewal::parse_identifier},
     api::{
         challenge::Challenge,
         condition,
@@ -209,10 +205,7 @@ impl OrderReconciler {
             .duration
             .as_ref()
             .and_then(|duration| self.clock.now().checked_add(duration.parse().ok()?).ok());
-        let replaces = spec.replaces.as_deref().and_then(|text| {
-            CertificateIdentifier::deserialize(BorrowedStrDeserializer::<ValueError>::new(text))
-                .ok()
-        });
+        let replaces = spec.replaces.as_deref().and_then(parse_identifier);
         let request = OrderRequest {
             identifiers: &identifiers,
             not_after,

@@ -7,6 +7,7 @@
 
 mod acme;
 mod admission;
+mod ari;
 mod bed;
 mod book;
 mod ca;
@@ -75,6 +76,8 @@ fn tell(book: &mut Book) {
     book.without_operator("events::users_are_told", events::users_are_told);
 
     book.beside("told::an_annotated_ingress", told::an_annotated_ingress);
+    book.beside("ari::the_ca_wants_it_renewed", ari::the_ca_wants_it_renewed);
+    book.beside("ari::the_ca_says_nothing", ari::the_ca_says_nothing);
     book.beside("certificate::kept", certificate::the_secret_is_kept);
     book.beside("certificate::failures", certificate::failures_and_foreign_objects);
     book.beside("ca::nonces", ca::nonces_and_authorizations);
