@@ -37,7 +37,7 @@ use crate::{
         sessions::SecretVersions,
     },
     net::{self, dns},
-    order::reconcile::OrderReconciler,
+    order::{ledger::Ledger, reconcile::OrderReconciler},
     request::{
         identity::Requester, plan::Served, reconcile::RequestReconciler, signers::SignersReconciler,
     },
@@ -114,7 +114,7 @@ pub(super) fn start(
         })
     };
     let ca = Arc::new(CaObserver {
-        metrics,
+        metrics: metrics.clone(),
         fault_point,
     });
     let local = LocalSigners::new(client.clone(), Arc::clone(&versions), clock.clone());
@@ -253,6 +253,13 @@ pub(super) fn start(
         starter.start(reconciler, &queues.routes, work(1));
     }
     if wants(Controller::Orders) {
+        let ledger = Arc::new(Ledger::new(
+            client.clone(),
+            settings.cluster_resource_namespace.as_str().into(),
+            metrics.clone(),
+        ));
+        let (keeper, kept) = (Arc::clone(&ledger), stop.clone());
+        tasks.spawn(async move { keeper.keep(kept).await });
         let reconciler = OrderReconciler {
             client: client.clone(),
             clock: clock.clone(),
@@ -262,6 +269,7 @@ pub(super) fn start(
             sessions: Arc::clone(&sessions),
             events: events.clone(),
             pace: Pace::new(Duration::from_millis(100), Duration::from_secs(10)),
+            ledger,
         };
         starter.start(
             reconciler,

@@ -24,6 +24,7 @@ mod identity;
 mod issue;
 mod issuer;
 mod leader;
+mod limits;
 mod names;
 #[path = "../objects/mod.rs"]
 mod objects;
@@ -110,6 +111,7 @@ fn tell(book: &mut Book) {
     book.beside("issuer::keys", issuer::account_keys_are_taken_over);
     book.beside("issuer::missing", issuer::what_is_missing_is_told);
     book.beside("issuer::server", issuer::the_server_is_followed);
+    book.beside("limits::orders_wait_their_turn", limits::orders_wait_their_turn);
     book.beside("names::solvers", names::each_name_has_its_solver);
     book.beside("names::no_solver", names::a_name_without_a_solver_waits_for_one);
 

@@ -3,8 +3,6 @@
 //! Each limit is a bucket that refills evenly, kept as the moment at which it will be full again
 //! (the generic cell rate algorithm, as Let's Encrypt counts too).
 
-mod settings;
-
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
@@ -15,7 +13,7 @@ use instant_acme::Identifier;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-pub use settings::{Limit, Limits, SettingsError};
+use crate::issuer::limits::{Limit, Limits};
 
 /// Buckets that are kept of one account; the ones that are full again soonest make room. A
 /// ConfigMap holds about twenty thousand.
@@ -61,6 +59,24 @@ impl Names {
     }
 }
 
+impl What {
+    /// Which of our limits a CA speaks of when it refuses an order for `names`. Let's Encrypt names
+    /// the section of its documentation; what it does not name stays with that order.
+    pub fn of_refusal(detail: &str, names: &Names) -> Option<Self> {
+        if detail.contains("#new-orders-per-account") {
+            return Some(Self::Orders);
+        }
+        if detail.contains("#new-certificates-per-exact-set-of-") {
+            return Some(Self::SameNames);
+        }
+        if !detail.contains("#new-certificates-per-registered-domain") {
+            return None;
+        }
+        let named = |name: &&String| detail.contains(&format!("\"{name}\""));
+        names.domains.iter().find(named).cloned().map(Self::Domain)
+    }
+}
+
 /// The domain that a registry sold: one label above a public suffix.
 fn registered_domain(name: &str) -> &str {
     let name = name.strip_prefix("*.").unwrap_or(name);
@@ -85,6 +101,27 @@ pub struct Full {
     pub what: What,
     /// When there is room for this order.
     pub at: Timestamp,
+}
+
+impl Full {
+    /// For people: what is used up, and when it is this order's turn.
+    pub fn message(&self, limits: &Limits) -> String {
+        let limit = |limit: Option<Limit>| limit.map(|limit| limit.to_string()).unwrap_or_default();
+        let what = match &self.what {
+            What::Orders => format!("{} for orders of this account", limit(limits.orders)),
+            What::Domain(name) => {
+                format!("{} for certificates of {name}", limit(limits.domain))
+            }
+            What::SameNames => format!(
+                "{} for certificates with exactly these names",
+                limit(limits.same_names)
+            ),
+        };
+        format!(
+            "the CA's limit of {what} is reached; next order allowed at {}",
+            self.at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        )
+    }
 }
 
 /// What is counted.
@@ -182,6 +219,32 @@ impl Buckets {
         }
     }
 
+    /// There is no room until `until`.
+    fn fill(&mut self, limits: &Limits, names: &Names, what: &What, until: Timestamp) {
+        let Limits {
+            orders,
+            domain,
+            same_names,
+        } = limits;
+        match what {
+            What::Orders => {
+                if let Some(limit) = orders {
+                    self.orders = Some(limit.full_until(until));
+                }
+            }
+            What::Domain(name) => {
+                if let Some(limit) = domain {
+                    self.domains.insert(name.clone(), limit.full_until(until));
+                }
+            }
+            What::SameNames => {
+                if let Some(limit) = same_names {
+                    self.sets.insert(names.set.clone(), limit.full_until(until));
+                }
+            }
+        }
+    }
+
     /// Forget what is full again, and what is too much to keep.
     fn tidy(&mut self, now: Timestamp) {
         for buckets in [&mut self.domains, &mut self.sets] {
@@ -269,19 +332,22 @@ impl Account {
         self.planned.give_back(limits, names);
     }
 
-    /// The Order `uid` is gone, or not to be placed any more.
-    pub fn forget(&mut self, uid: &str) {
-        self.waiting.remove(uid);
+    /// The CA refused the Order `uid` for `names` until `until`: it counts better than we do.
+    pub fn refused(&mut self, limits: &Limits, names: &Names, what: &What, until: Timestamp) {
+        for buckets in [&mut self.spent, &mut self.planned] {
+            buckets.fill(limits, names, what, until);
+        }
     }
 
-    /// The latest turn that was given out, if any order waits.
-    pub fn last_turn(&self) -> Option<Timestamp> {
-        self.waiting.values().map(|turn| turn.at).max()
+    /// Whether any order has a turn to come.
+    pub fn is_waited_for(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
-    /// How many orders wait for their turn.
-    pub fn waiting(&self) -> usize {
-        self.waiting.len()
+    /// When the next order is allowed that is not, if any waits.
+    pub fn next_turn(&self, now: Timestamp) -> Option<Timestamp> {
+        let turns = self.waiting.values().map(|turn| turn.at);
+        turns.filter(|at| *at > now).min()
     }
 }
 
@@ -303,6 +369,12 @@ impl Limit {
     fn taken(&self, filled: Option<Timestamp>, now: Timestamp) -> Timestamp {
         let filled = filled.unwrap_or(now).max(now);
         filled.checked_add(self.interval()).unwrap_or(filled)
+    }
+
+    /// The inverse of [`Limit::room`].
+    fn full_until(&self, until: Timestamp) -> Timestamp {
+        let rest = self.period - self.interval();
+        until.checked_add(rest).unwrap_or(until)
     }
 
     fn given_back(&self, filled: Timestamp) -> Timestamp {

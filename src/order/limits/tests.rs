@@ -120,13 +120,10 @@ fn a_bucket_takes_its_size_at_once_and_then_one_by_one() {
     assert_eq!(again.unwrap_err().at, now() + hours(2));
     assert_eq!(account.admit(&limits, "d", &www, now() + hours(1)), Ok(()));
     account.placed(&limits, "d", &www, now() + hours(1));
-    assert_eq!(account.waiting(), 2);
-    assert_eq!(account.last_turn(), Some(now() + hours(3)));
+    assert_eq!(account.next_turn(now() + hours(1)), Some(now() + hours(2)));
     // Who comes now comes last.
     let last = account.admit(&limits, "g", &www, now() + hours(1));
     assert_eq!(last.unwrap_err().at, now() + hours(4));
-    account.forget("e");
-    assert_eq!(account.waiting(), 2);
     // After a while all of it is there again.
     let later = now() + hours(24);
     let mut account = Account::of(account.buckets().clone());
@@ -165,6 +162,63 @@ fn what_failed_does_not_count_as_a_certificate() {
     let other = names(&["www.example.org"]);
     let full = account.admit(&limits, "c", &other, now()).unwrap_err();
     assert_eq!(full.what, What::Orders);
+}
+
+#[test]
+fn the_ca_knows_better() {
+    let limits = limits("orders=300/3h,domain=50/168h,same-names=5/168h");
+    let www = names(&["www.example.com", "www.example.net"]);
+    let link =
+        |section: &str| format!("retry later: see https://ca.example/rate-limits/#{section}");
+    let domain = format!(
+        "too many certificates (50) already issued for \"example.net\", {}",
+        link("new-certificates-per-registered-domain")
+    );
+    let table = [
+        (link("new-orders-per-account"), Some(What::Orders)),
+        (domain, Some(What::Domain("example.net".into()))),
+        (
+            link("new-certificates-per-exact-set-of-identifiers"),
+            Some(What::SameNames),
+        ),
+        (link("new-certificates-per-registered-domain"), None),
+        ("slow down".to_owned(), None),
+    ];
+    let until = now() + hours(30);
+    for (detail, want) in table {
+        assert_eq!(What::of_refusal(&detail, &www), want, "{detail}");
+        let Some(what) = want else { continue };
+        let mut account = Account::default();
+        account.refused(&limits, &www, &what, until);
+        let full = account.admit(&limits, "a", &www, now()).unwrap_err();
+        assert_eq!((&full.what, full.at), (&what, until));
+        assert_eq!(
+            account.admit(&limits, "b", &www, until + hours(24 * 7)),
+            Ok(())
+        );
+    }
+}
+
+#[test]
+fn people_are_told_what_is_used_up() {
+    let limits = limits("orders=2/1h30m,domain=50/168h,same-names=5/168h");
+    for (what, want) in [
+        (What::Orders, "2 per 1h 30m for orders of this account"),
+        (
+            What::Domain("example.com".into()),
+            "50 per 168 h for certificates of example.com",
+        ),
+        (
+            What::SameNames,
+            "5 per 168 h for certificates with exactly these names",
+        ),
+    ] {
+        let message = Full { what, at: now() }.message(&limits);
+        let want = format!(
+            "the CA's limit of {want} is reached; next order allowed at 2026-01-01T00:00:00Z"
+        );
+        assert_eq!(message, want);
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Which limits hold at a CA, unless the issuer says others?
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use jiff::SignedDuration;
 
@@ -13,6 +13,16 @@ pub struct Limit {
     pub count: u32,
     /// In how long; more than nothing.
     pub period: SignedDuration,
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hours = self.period.as_hours();
+        match self.period == SignedDuration::from_hours(hours) {
+            true => write!(f, "{} per {hours} h", self.count),
+            false => write!(f, "{} per {:#}", self.count, self.period),
+        }
+    }
 }
 
 /// The limits of one account. What is `None` is not counted.
