@@ -4,6 +4,7 @@ mod issuing;
 mod keeping;
 mod server;
 mod world;
+mod years;
 
 use crate::api::condition::{ConditionStatus, kind};
 
