@@ -3,6 +3,7 @@
 pub mod error;
 mod exchange;
 pub mod facts;
+pub mod placing;
 pub mod plan;
 pub mod reconcile;
 pub mod selector;
