@@ -1,6 +1,6 @@
 //! How a cache is filled: a watch that no single bad object can stop.
 
-use std::{fmt::Debug, sync::Arc};
+use std::{fmt::Debug, future::ready, sync::Arc};
 
 use futures::{Stream, StreamExt, TryStreamExt};
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::ObjectMeta};
@@ -49,12 +49,36 @@ pub async fn objects<K, F>(
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
     F: Facts<Object = K>,
 {
+    some_objects(api, select, |_| true, cache, on_invalid).await;
+}
+
+/// The same, for those objects that `keep` wants: of the others, which no selector tells apart,
+/// nothing is kept. What `keep` says of an object must never change.
+pub async fn some_objects<K, F>(
+    api: Api<DeserializeGuard<K>>,
+    select: Select,
+    keep: fn(&K) -> bool,
+    cache: Arc<Cache<F>>,
+    on_invalid: OnInvalid,
+) where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    F: Facts<Object = K>,
+{
     let events = watcher(api, config(select)).map_ok(|event| match event {
         Event::Apply(DeserializeGuard(object)) => Event::Apply(object),
         Event::Delete(DeserializeGuard(object)) => Event::Delete(object),
         Event::Init => Event::Init,
         Event::InitApply(DeserializeGuard(object)) => Event::InitApply(object),
         Event::InitDone => Event::InitDone,
+    });
+    let events = events.try_filter(move |event| {
+        ready(match event {
+            Event::Apply(Ok(object)) | Event::Delete(Ok(object)) | Event::InitApply(Ok(object)) => {
+                keep(object)
+            }
+            Event::Apply(Err(_)) | Event::Delete(Err(_)) | Event::InitApply(Err(_)) => true,
+            Event::Init | Event::InitDone => true,
+        })
     });
     fill(events, cache, on_invalid).await;
 }
