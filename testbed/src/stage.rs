@@ -197,7 +197,10 @@ async fn free_lease(bed: &Bed) -> Result<()> {
 
 /// The values of the chart that all tests share.
 fn values() -> Value {
-    json!({ "crds": { "enabled": true } })
+    json!({
+        "crds": { "enabled": true },
+        "featureGates": "ExperimentalCertificateSigningRequestControllers=true",
+    })
 }
 
 async fn within(limit: Duration, test: impl Future<Output = Result<()>>) -> Result<()> {

@@ -29,6 +29,8 @@ mod objects;
 mod private_ca;
 mod replicas;
 mod roundtrip;
+mod signing_place;
+mod signing_request;
 mod site;
 mod told;
 mod work;
@@ -116,6 +118,14 @@ fn tell(book: &mut Book) {
     book.beside("private_ca::leaf_ends", private_ca::a_leaf_ends_with_its_ca);
     book.beside("private_ca::by_hand", private_ca::a_request_needs_no_certificate);
 
+    book.beside("signing_request::ca", signing_request::a_ca_signs_what_is_approved);
+    book.beside("signing_request::cluster_issuer", signing_request::a_cluster_issuer_signs_too);
+    book.beside("signing_request::reference", signing_request::an_issuer_is_used_by_those_who_may);
+    book.beside("signing_request::missing_issuer", signing_request::a_missing_issuer_is_waited_for);
+    book.beside("signing_request::itself", signing_request::a_request_signs_itself);
+    book.beside("signing_request::http01", signing_request::by_http01);
+    book.beside("signing_request::dns01", signing_request::by_dns01_of_a_cluster_issuer);
+
     book.alone("issue::another_operator_goes_on", issue::another_operator_goes_on);
     book.alone("admission::certificates", admission::certificates);
     book.alone("admission::challenges", admission::challenges);
@@ -138,6 +148,8 @@ fn tell(book: &mut Book) {
     book.alone("replicas::a_stopped_one_is_resumed", replicas::a_stopped_one_is_resumed);
     book.alone("replicas::any_replica_answers", replicas::any_replica_answers);
     book.alone("replicas::the_other_one_goes_on", replicas::the_other_one_goes_on);
+    book.alone("signing_request::another_operator_goes_on", signing_request::another_operator_goes_on);
+    book.alone("signing_request::without_rights", signing_request::without_rights_all_the_rest_works);
     book.alone("told::signers_are_kept", told::signers_are_kept);
     book.alone("roundtrip::every_field_is_kept", roundtrip::every_field_is_kept);
     // Takes the API server away for a moment.
