@@ -273,8 +273,11 @@ pub(crate) async fn the_operator_is_refused_nothing(bed: &Bed) -> Result<()> {
             ..OperatorOptions::default()
         })
         .await?;
+    // Nothing waits for the list of CertificateSigningRequests.
     until("it leads", Duration::from_secs(30), async || {
-        ensure!(operator.log().contains("leading"), "{}", operator.log());
+        let log = operator.log();
+        let listed = log.contains("kind=\"CertificateSigningRequest\"");
+        ensure!(log.contains("leading") && listed, "{log}");
         Ok(())
     })
     .await?;
