@@ -160,6 +160,9 @@ impl Facts for SigningRequestFacts {
 }
 
 impl SigningRequestFacts {
+    /// The type of the condition that says that a request failed for good.
+    pub const FAILED: &'static str = condition::FAILED;
+
     /// Whether `object` is for an issuer of ours; others are not kept at all.
     pub fn is_ours(object: &CertificateSigningRequest) -> bool {
         SignerName::parse(&object.spec.signer_name).is_some()
@@ -169,9 +172,6 @@ impl SigningRequestFacts {
     pub fn is_approved(&self) -> bool {
         self.has(condition::APPROVED)
     }
-
-    /// The type of the condition that ends a request.
-    pub const FAILED: &'static str = condition::FAILED;
 
     fn has(&self, type_: &str) -> bool {
         let mut conditions = self.status.conditions.iter().flatten();
