@@ -27,6 +27,7 @@ use testbed::{
     operator::OperatorOptions,
     process::wait::until,
     progress::Progress,
+    stage::EXPERIMENTS,
     tools::{Tool, Tools},
 };
 use tokio::process::Command;
@@ -269,6 +270,7 @@ pub(crate) async fn the_operator_is_refused_nothing(bed: &Bed) -> Result<()> {
             args: vec![
                 "--acme-http01-solver-addresses=".to_owned(),
                 "--v=4".to_owned(),
+                EXPERIMENTS.to_owned(),
             ],
             ..OperatorOptions::default()
         })

@@ -23,6 +23,7 @@ use testbed::{
     Bed,
     operator::OperatorOptions,
     process::{tail, wait::until},
+    stage::EXPERIMENTS,
 };
 
 use crate::{
@@ -387,7 +388,7 @@ pub(crate) async fn without_rights_all_the_rest_works(bed: &Bed) -> Result<()> {
 fn alone(name: &str) -> OperatorOptions {
     OperatorOptions {
         name: name.to_owned(),
-        args: vec!["--leader-elect=false".to_owned()],
+        args: vec!["--leader-elect=false".to_owned(), EXPERIMENTS.to_owned()],
         ..OperatorOptions::default()
     }
 }
