@@ -46,7 +46,8 @@ pub(super) enum Answer {
 
 fn stand(name: &str) -> Option<Stand> {
     Some(match name {
-        "AdditionalCertificateOutputFormats"
+        "ACMEUseARI"
+        | "AdditionalCertificateOutputFormats"
         | "AllBeta"
         | "DefaultPrivateKeyRotationPolicyAlways"
         | "DisallowInsecureCSRUsageDefinition"
@@ -55,7 +56,7 @@ fn stand(name: &str) -> Option<Stand> {
         | "OtherNames"
         | "StableCertificateRequestName"
         | "UseDomainQualifiedFinalizer" => Stand::Always,
-        "ACMEUseARI" | "AllAlpha" | "ListenerSets" => Stand::Never,
+        "AllAlpha" | "ListenerSets" => Stand::Never,
         "ContextualLogging" | "LoggingAlphaOptions" | "LoggingBetaOptions" => {
             Stand::Same("logs are always structured")
         }
