@@ -80,8 +80,10 @@ impl CertificateReconciler {
             .filter(|request| is_pending(request) && is_told(request, now))
             .map(|request| self.cause(request));
         let taken = self.taken(&certificate, known);
+        let keystores = self.keystores(&certificate, secret.as_deref()).await?;
         Ok(Situation {
             secret,
+            keystores,
             keys,
             sharing,
             taken,

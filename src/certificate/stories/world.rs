@@ -33,6 +33,7 @@ use crate::{
         facts::{CertificateFacts, Settings, Situation, Taken, Write},
         issued::Issued,
         key::{self, Source},
+        keystores::Standing,
         plan::plan,
         request,
         secret::SecretFacts,
@@ -57,6 +58,7 @@ pub(in crate::certificate) struct World {
     pub(in crate::certificate) settings: Settings,
     pub(in crate::certificate) cause: Option<String>,
     pub(in crate::certificate) written: Option<Write>,
+    pub(in crate::certificate) keystores: Standing,
     version: u64,
 }
 
@@ -122,6 +124,7 @@ impl World {
             settings: Settings::default(),
             cause: None,
             written: None,
+            keystores: Standing::Fine,
             version: 1,
         }
     }
@@ -234,6 +237,7 @@ impl World {
             issued,
             cause,
             written: self.written.clone(),
+            keystores: self.keystores.clone(),
             now: self.now,
             settings: Arc::new(self.settings.clone()),
             certificate,
