@@ -199,7 +199,7 @@ pub fn standing(
     let material = match material(data) {
         Ok(material) => material,
         Err(error) => {
-            return Standing::Blocked(mismatch(format!("cannot make key stores: {error}")));
+            return Standing::Blocked(mismatch(error.to_string()));
         }
     };
     let has_ca = !entry(data, secret_key::CA).is_empty();

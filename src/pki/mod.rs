@@ -45,8 +45,8 @@ pub enum Error {
     #[error("cannot parse the private key: {0}")]
     Key(String),
     /// A key store cannot be made.
-    #[error("key store {0}")]
-    KeyStore(&'static str),
+    #[error("key store cannot be made: {0}")]
+    KeyStore(String),
     /// The wanted algorithm and size do not go together.
     #[error("private key parameters: {0}")]
     KeyParameters(String),

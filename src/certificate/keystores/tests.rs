@@ -160,7 +160,7 @@ fn what_differs_is_told() {
         ),
         (
             |data| drop(data.insert("ca.crt".into(), ByteString(b"the CA".to_vec()))),
-            "cannot make key stores: cannot build a certificate chain: there is no certificate",
+            "key store cannot be made: ca.crt: cannot build a certificate chain: there is no certificate",
         ),
         (
             // Nothing in it is trusted any more: the sum of the key store differs as well.

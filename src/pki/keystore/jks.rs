@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Contents, Password, Unreadable,
-    pbe::{self, Failed, expect, write_oid},
+    pbe::{self, Failed, expect, null, write_oid},
 };
 
 const MAGIC: u32 = 0xfeed_feed;
@@ -137,7 +137,7 @@ fn unprotect(der: &[u8], password: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unreadab
         reader.read_sequence(|reader| {
             reader.next().read_sequence(|reader| {
                 expect(reader.next(), KEY_PROTECTOR)?;
-                reader.read_optional(|reader| reader.read_null())?;
+                reader.read_optional(null)?;
                 Ok(())
             })?;
             reader.next().read_bytes()

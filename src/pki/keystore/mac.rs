@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Password,
-    pbe::{self, Failed, invalid, write_oid},
+    pbe::{self, Failed, invalid, null, number, write_oid},
 };
 
 const SHA1: &[u64] = &[1, 3, 14, 3, 2, 26];
@@ -133,7 +133,7 @@ impl Mac {
                         }
                         _ => return Err(invalid()),
                     };
-                    reader.read_optional(|reader| reader.read_null())?;
+                    reader.read_optional(null)?;
                     Ok((kind, None))
                 })?;
                 Ok((kind, reader.next().read_bytes()?))
@@ -141,7 +141,7 @@ impl Mac {
             let salt = reader.next().read_bytes()?;
             let (salt, iterations) = match pbmac1 {
                 Some(parameters) => {
-                    reader.read_optional(|reader| reader.read_u32())?;
+                    reader.read_optional(number)?;
                     parameters
                 }
                 None => {

@@ -99,7 +99,8 @@ impl Material {
             chain: chain::certificates(chain)?,
             ca: match ca {
                 [] => Vec::new(),
-                ca => chain::certificates(ca)?,
+                ca => chain::certificates(ca)
+                    .map_err(|error| Error::KeyStore(format!("ca.crt: {error}")))?,
             },
         })
     }
@@ -137,7 +138,7 @@ impl Format {
                 pkcs12::keystore(*profile, &key, &material.certificates(), password)
             }
         };
-        written.map_err(|pbe::Failed| Error::KeyStore("cannot be written"))
+        written.map_err(|pbe::Failed| Error::KeyStore("it cannot be encoded".to_owned()))
     }
 
     /// A store with the CA alone; `None` without one.
@@ -163,7 +164,8 @@ impl Format {
                 pkcs12::truststore(*profile, &named, password)
             }
         };
-        let written = written.map_err(|pbe::Failed| Error::KeyStore("cannot be written"))?;
+        let written =
+            written.map_err(|pbe::Failed| Error::KeyStore("it cannot be encoded".to_owned()))?;
         Ok(Some(written))
     }
 

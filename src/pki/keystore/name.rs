@@ -26,13 +26,13 @@ pub(super) fn of_subject(der: &[u8]) -> Result<String, Error> {
     let mut parts: Vec<String> = NAMED
         .iter()
         .filter_map(|(oid, name)| {
-            let values = attributes
+            let mut values = attributes
                 .iter()
                 .filter(|attribute| attribute.attr_type().to_id_string() == *oid)
                 .filter_map(|attribute| attribute.as_str().ok());
             let values: Vec<&str> = match *name {
                 // One at the most: the last.
-                "CN" | "SERIALNUMBER" => values.last().into_iter().collect(),
+                "CN" | "SERIALNUMBER" => values.next_back().into_iter().collect(),
                 _ => values.collect(),
             };
             let values = values

@@ -314,7 +314,7 @@ pub(super) fn read_pbkdf2(reader: BERReader<'_, '_>) -> ASN1Result<(Vec<u8>, u32
         reader.next().read_sequence(|reader| {
             let salt = reader.next().read_bytes()?;
             let iterations = iterations(reader.next())?;
-            let length = reader.read_optional(|reader| reader.read_u32())?;
+            let length = reader.read_optional(number)?;
             read_algorithm(reader.next(), HMAC_SHA256)?;
             Ok((salt, iterations, length))
         })
@@ -325,7 +325,7 @@ pub(super) fn read_pbkdf2(reader: BERReader<'_, '_>) -> ASN1Result<(Vec<u8>, u32
 pub(super) fn read_algorithm(reader: BERReader<'_, '_>, oid: &[u64]) -> ASN1Result<()> {
     reader.read_sequence(|reader| {
         expect(reader.next(), oid)?;
-        reader.read_optional(|reader| reader.read_null())?;
+        reader.read_optional(null)?;
         Ok(())
     })
 }
@@ -348,6 +348,22 @@ pub(super) fn iterations(reader: BERReader<'_, '_>) -> ASN1Result<u32> {
 
 pub(super) fn write_oid(writer: DERWriter<'_>, oid: &[u64]) {
     writer.write_oid(&ObjectIdentifier::from_slice(oid));
+}
+
+pub(super) fn bytes(reader: BERReader<'_, '_>) -> ASN1Result<Vec<u8>> {
+    reader.read_bytes()
+}
+
+pub(super) fn number(reader: BERReader<'_, '_>) -> ASN1Result<u32> {
+    reader.read_u32()
+}
+
+pub(super) fn null(reader: BERReader<'_, '_>) -> ASN1Result<()> {
+    reader.read_null()
+}
+
+pub(super) fn anything(reader: BERReader<'_, '_>) -> ASN1Result<Vec<u8>> {
+    reader.read_der()
 }
 
 pub(super) fn invalid() -> ASN1Error {

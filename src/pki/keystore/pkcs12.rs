@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::{
     Contents, Password, Unreadable,
     mac::{Mac, MacKind},
-    pbe::{Cipher, Failed, Scheme, expect, invalid, write_oid},
+    pbe::{Cipher, Failed, Scheme, anything, bytes, expect, invalid, write_oid},
 };
 
 const DATA: &[u64] = &[1, 2, 840, 113_549, 1, 7, 1];
@@ -254,9 +254,7 @@ pub(super) fn open(store: &[u8], password: &Password) -> Result<(Ciphers, Conten
             }
             let safes = reader.next().read_sequence(|reader| {
                 expect(reader.next(), DATA)?;
-                reader
-                    .next()
-                    .read_tagged(Tag::context(0), |reader| reader.read_bytes())
+                reader.next().read_tagged(Tag::context(0), bytes)
             })?;
             Ok((safes, Mac::read(reader.next())?))
         })
@@ -344,11 +342,8 @@ impl Safe {
                         reader.next().read_sequence(|reader| {
                             expect(reader.next(), DATA)?;
                             let scheme = Scheme::read(reader.next())?;
-                            let encrypted = reader
-                                .next()
-                                .read_tagged_implicit(Tag::context(0), |reader| {
-                                    reader.read_bytes()
-                                })?;
+                            let encrypted =
+                                reader.next().read_tagged_implicit(Tag::context(0), bytes)?;
                             Ok(Self::Encrypted(scheme, encrypted))
                         })
                     })
@@ -373,9 +368,7 @@ impl Bag {
                 CERTIFICATE_BAG => value.read_tagged(Tag::context(0), |reader| {
                     reader.read_sequence(|reader| {
                         expect(reader.next(), X509)?;
-                        let certificate = reader
-                            .next()
-                            .read_tagged(Tag::context(0), |reader| reader.read_bytes())?;
+                        let certificate = reader.next().read_tagged(Tag::context(0), bytes)?;
                         Ok(Self::Certificate(certificate))
                     })
                 }),
@@ -388,7 +381,7 @@ impl Bag {
                 _ => Err(invalid()),
             }?;
             // Names and marks: nothing is decided by them.
-            reader.read_optional(|reader| reader.read_der())?;
+            reader.read_optional(anything)?;
             Ok(bag)
         })
     }
