@@ -15,6 +15,7 @@ use crate::{
         issued::Issued,
         keystores::{self, Source, Standing},
         secret::{ChainHash, SecretFacts},
+        suggestion,
     },
     cluster::{Facts, Meta, ObjectKey},
     request::facts::RequestFacts,
@@ -177,6 +178,8 @@ pub struct Situation {
     pub issued: Option<Arc<Issued>>,
     /// What the request for the next revision waits for, in one line.
     pub cause: Option<String>,
+    /// Whether the issuer is asked when to renew.
+    pub source: suggestion::Source,
     /// Our own last write of the Secret, since the start of the process.
     pub written: Option<Write>,
     /// How the key stores in the Secret are.
