@@ -233,9 +233,10 @@ impl Caches {
         let queues = queues.clone();
         let wake = self.users_of_issuer(&queues);
         move |secret| {
-            let named = CertificateIndex::Secret(secret.clone());
-            for key in caches.certificates.find_keys(&named) {
-                queues.certificates.add(key);
+            for named in [CertificateIndex::Secret, CertificateIndex::Password] {
+                for key in caches.certificates.find_keys(&named(secret.clone())) {
+                    queues.certificates.add(key);
+                }
             }
             for key in caches
                 .requests

@@ -23,6 +23,7 @@ mod http01;
 mod identity;
 mod issue;
 mod issuer;
+mod keystores;
 mod leader;
 mod limits;
 mod names;
@@ -113,6 +114,8 @@ fn tell(book: &mut Book) {
     book.beside("issuer::keys", issuer::account_keys_are_taken_over);
     book.beside("issuer::missing", issuer::what_is_missing_is_told);
     book.beside("issuer::server", issuer::the_server_is_followed);
+    book.beside("keystores::made", keystores::are_made_and_taken_away);
+    book.beside("keystores::passwords", keystores::follow_their_password);
     book.beside("limits::orders_wait_their_turn", limits::orders_wait_their_turn);
     book.beside("names::solvers", names::each_name_has_its_solver);
     book.beside("names::no_solver", names::a_name_without_a_solver_waits_for_one);
@@ -148,6 +151,7 @@ fn tell(book: &mut Book) {
     book.alone("fairness::broken_names_hold_nobody_up", fairness::broken_names_hold_nobody_up);
     book.alone("identity::written_down", identity::the_requester_is_written_down);
     book.alone("identity::where_it_cannot_be", identity::where_it_cannot_be_nothing_else_is_claimed);
+    book.alone("keystores::restart", keystores::outlive_a_restart);
     book.alone("leader::one_replica_leads", leader::one_replica_leads);
     book.alone("leader::a_restart_of_the_api_server_is_lived_through", leader::a_restart_of_the_api_server_is_lived_through);
     book.alone("replicas::a_stopped_one_is_resumed", replicas::a_stopped_one_is_resumed);
