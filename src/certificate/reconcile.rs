@@ -28,7 +28,7 @@ use crate::{
         events::Events,
         write::{self, api_of},
     },
-    request::identity::Requester,
+    request::{identity::Requester, reconcile::RequestReconciler},
 };
 
 /// More rounds than any Certificate takes without waiting for somebody else.
@@ -46,11 +46,13 @@ pub struct CertificateReconciler {
     pub(super) keys: KeyRing,
     pub(super) written: Written,
     pub(super) requester: Requester,
+    pub(super) requests: RequestReconciler,
 }
 
 impl CertificateReconciler {
     /// Works on the Certificates in `caches` through `client`, and keeps them by `settings`. Makes
-    /// as many private keys at once as there are cores; requests are made as `requester` says.
+    /// as many private keys at once as there are cores; requests are made as `requester` says, and
+    /// those that need not wait are answered by `requests` at once.
     pub fn new(
         client: Client,
         clock: Clock,
@@ -58,6 +60,7 @@ impl CertificateReconciler {
         events: Events,
         settings: Settings,
         requester: Requester,
+        requests: RequestReconciler,
     ) -> Self {
         let cores = available_parallelism().map_or(1, NonZeroUsize::get);
         Self {
@@ -69,6 +72,7 @@ impl CertificateReconciler {
             keys: KeyRing::new(cores),
             written: Written::default(),
             requester,
+            requests,
         }
     }
 }
@@ -100,14 +104,21 @@ impl Reconciler for CertificateReconciler {
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
         let mut known = Known::default();
+        let mut in_hand = None;
         for _ in 0..MOST_ROUNDS {
             let Some(certificate) = self.caches.certificates.get(key) else {
                 self.written.forget(key);
+                self.keys.let_go(key);
                 return Ok(Next::Change);
             };
             let situation = self.gather(certificate, &mut known).await?;
+            if situation.held.is_some() && in_hand.is_none() {
+                in_hand = Some(self.requests.in_hand.take(&situation.certificate.meta.uid));
+            }
             let plan = plan(&situation);
             if plan.actions.is_empty() {
+                // Whatever goes on now goes by what is stored.
+                self.keys.let_go(key);
                 return Ok(plan.next);
             }
             for action in plan.actions {

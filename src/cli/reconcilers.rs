@@ -36,7 +36,8 @@ use crate::{
     net::{self, dns},
     order::reconcile::OrderReconciler,
     request::{
-        identity::Requester, plan::Served, reconcile::RequestReconciler, signers::SignersReconciler,
+        identity::Requester, in_hand::InHand, plan::Served, reconcile::RequestReconciler,
+        signers::SignersReconciler,
     },
     route::RouteReconciler,
     solver::http01::{check::Checker, endpoints::Endpoints, route::PathType},
@@ -168,6 +169,23 @@ pub(super) fn start(
         );
         starter.start(reconciler, &queues.cluster_issuers, issuer_options());
     }
+    let served = Served {
+        acme: wants(Controller::RequestsAcme),
+        ca: wants(Controller::RequestsCa),
+        self_signed: wants(Controller::RequestsSelfSigned),
+    };
+    let requests = RequestReconciler {
+        client: client.clone(),
+        clock: clock.clone(),
+        requests: Arc::clone(&caches.requests),
+        orders: Arc::clone(&caches.orders),
+        issuers: caches.issuers.clone(),
+        events: events.clone(),
+        approver: wants(Controller::RequestApprover),
+        served,
+        local,
+        in_hand: InHand::new(Arc::clone(&caches.requests), queues.requests.clone()),
+    };
     if wants(Controller::Certificates) {
         let reconciler = CertificateReconciler::new(
             client.clone(),
@@ -176,6 +194,7 @@ pub(super) fn start(
             events.clone(),
             certificate_settings(settings),
             requester,
+            requests.clone(),
         );
         starter.start(
             reconciler,
@@ -183,25 +202,9 @@ pub(super) fn start(
             work(settings.concurrent_workers),
         );
     }
-    let served = Served {
-        acme: wants(Controller::RequestsAcme),
-        ca: wants(Controller::RequestsCa),
-        self_signed: wants(Controller::RequestsSelfSigned),
-    };
-    if served != Served::NONE || wants(Controller::RequestApprover) {
-        let reconciler = RequestReconciler {
-            client: client.clone(),
-            clock: clock.clone(),
-            requests: Arc::clone(&caches.requests),
-            orders: Arc::clone(&caches.orders),
-            issuers: caches.issuers.clone(),
-            events: events.clone(),
-            approver: wants(Controller::RequestApprover),
-            served,
-            local,
-        };
+    if served != Served::NONE || requests.approver {
         starter.start(
-            reconciler,
+            requests,
             &queues.requests,
             work(settings.concurrent_workers),
         );

@@ -28,14 +28,14 @@ use crate::{
         request::{CertificateRequest, CertificateRequestStatus},
     },
     certificate::{
-        action::{Action, Event, Plan},
+        action::{Action, Event, KeyPlace, Plan},
         content,
-        facts::{CertificateFacts, Settings, Situation, Taken, Write},
+        facts::{CertificateFacts, Held, Settings, Situation, Taken, Write},
         issued::Issued,
         key::{self, Source},
         plan::plan,
         request,
-        secret::SecretFacts,
+        secret::{KeyFacts, SecretFacts},
         standing::{is_issued, is_pending},
     },
     cluster::Facts,
@@ -57,8 +57,17 @@ pub(in crate::certificate) struct World {
     pub(in crate::certificate) settings: Settings,
     pub(in crate::certificate) cause: Option<String>,
     pub(in crate::certificate) written: Option<Write>,
+    /// Who answers requests at once, if somebody does.
+    pub(in crate::certificate) clerk: Option<Clerk>,
+    /// A key that is stored nowhere.
+    held: Option<(Held, Arc<PrivateKey>)>,
+    /// Whether the clerk could not answer, in this reconcile.
+    waits: bool,
     version: u64,
 }
+
+/// Answers a request, if it can.
+pub(in crate::certificate) type Clerk = fn(&mut World, &str);
 
 /// Who signs in this world.
 static CA: LazyLock<Issuer<'static, KeyPair>> = LazyLock::new(|| {
@@ -122,6 +131,9 @@ impl World {
             settings: Settings::default(),
             cause: None,
             written: None,
+            clerk: None,
+            held: None,
+            waits: false,
             version: 1,
         }
     }
@@ -191,7 +203,9 @@ impl World {
         let next_request = all.iter().find(|request| {
             certificate.is_issuing() && request.revision() == Some(certificate.next_revision())
         });
-        let issued = next_request
+        let issued = all
+            .iter()
+            .find(|request| request.revision() == Some(certificate.next_revision()))
             .filter(|request| is_issued(request))
             .map(|request| self.requests[&*request.meta.key.name].clone())
             .map(|request| Arc::new(Issued::of(request)));
@@ -204,6 +218,7 @@ impl World {
         let next_key = key::parameters(&certificate.spec)
             .map(|wanted| key::next_name(&certificate, wanted))
             .unwrap_or_default();
+        let held = self.held.as_ref().map(|(held, _)| held.clone());
         let next_name = request::name(&certificate.meta.key.name, certificate.next_revision());
         let taken = Taken {
             key: secrets
@@ -222,6 +237,8 @@ impl World {
                 .into_iter()
                 .filter(|request| request.meta.controller.as_ref() == uid)
                 .collect(),
+            held: held.filter(|held| held.name == next_key),
+            answers_at_once: self.clerk.is_some() && !self.waits,
             keys: secrets.into_iter().filter(is_next_key).collect(),
             sharing: self
                 .rivals
@@ -255,10 +272,12 @@ impl World {
         for _ in 0..50 {
             let plan = self.plan();
             if plan.actions.is_empty() {
+                self.held = None;
+                self.waits = false;
                 return writes;
             }
             for action in plan.actions {
-                let is_write = !matches!(action, Action::Publish(_));
+                let is_write = !matches!(action, Action::Publish(_) | Action::HoldKey { .. });
                 self.apply(action);
                 writes += usize::from(is_write);
                 if is_write && writes == cut {
@@ -273,6 +292,7 @@ impl World {
     /// The process starts anew, and knows no more than what is stored.
     pub(in crate::certificate) fn restart(&mut self) {
         self.written = None;
+        self.held = None;
     }
 
     pub(in crate::certificate) fn meta(&mut self, mut meta: ObjectMeta) -> ObjectMeta {
@@ -287,6 +307,8 @@ impl World {
 
     pub(in crate::certificate) fn apply(&mut self, action: Action) {
         self.writes.push(match &action {
+            Action::HoldKey { .. } => "hold key",
+            Action::AnswerRequest { .. } => "answer request",
             Action::CreateNextKey { .. } => "create key",
             Action::DeleteKey { .. } => "delete key",
             Action::CreateRequest { .. } => "create request",
@@ -298,11 +320,24 @@ impl World {
         let facts = self.facts();
         match action {
             Action::CreateNextKey { name, source } => {
-                let key = match source {
-                    Source::Generate(parameters) => PrivateKey::generate(parameters).unwrap(),
-                    Source::Reuse => self.key(&facts.spec.secret_name),
-                };
+                let key = self.key_from(source);
                 self.create_key(&name, &key, None);
+            }
+            Action::HoldKey { name, source } => {
+                let key = self.key_from(source);
+                let held = Held {
+                    name,
+                    key: KeyFacts::of(&key).unwrap(),
+                    since: self.now,
+                };
+                self.held = Some((held, key));
+            }
+            Action::AnswerRequest { key, held } => {
+                assert_eq!(self.held.as_ref().unwrap().0.name, held);
+                let before = self.requests[&*key.name].status.clone();
+                self.clerk.unwrap()(self, &key.name);
+                let after = self.requests.get(&*key.name).and_then(|r| r.status.clone());
+                self.waits = before == after;
             }
             Action::DeleteKey { key, uid } => {
                 let gone = self.secrets.remove(&*key.name).unwrap();
@@ -310,14 +345,14 @@ impl World {
             }
             Action::CreateRequest {
                 revision,
-                key_secret,
+                key: place,
             } => {
-                let key = self.key(&key_secret.name);
+                let key = self.key_at(&place);
                 let parameters = request::parameters(&facts.spec).unwrap();
                 let csr = CertificateSigningRequest::build(&parameters, &key).unwrap();
                 let prefixes = &self.settings.copied_annotation_prefixes;
                 let mut made =
-                    request::build(&facts, revision, &key_secret.name, csr.to_pem(), prefixes);
+                    request::build(&facts, revision, place.name(), csr.to_pem(), prefixes);
                 made.metadata = self.meta(made.metadata);
                 let name = made.metadata.name.clone().unwrap();
                 assert!(self.requests.insert(name, made).is_none(), "it exists");
@@ -357,8 +392,28 @@ impl World {
         assert!(self.secrets.insert(name.to_owned(), secret).is_none());
     }
 
-    pub(in crate::certificate) fn key(&self, secret: &str) -> PrivateKey {
-        PrivateKey::from_pem(self.entry(secret, secret_key::PRIVATE_KEY)).unwrap()
+    pub(in crate::certificate) fn key(&self, secret: &str) -> Arc<PrivateKey> {
+        let pem = self.entry(secret, secret_key::PRIVATE_KEY);
+        Arc::new(PrivateKey::from_pem(pem).unwrap())
+    }
+
+    pub(in crate::certificate) fn key_at(&self, place: &KeyPlace) -> Arc<PrivateKey> {
+        match place {
+            KeyPlace::Stored(secret) => self.key(&secret.name),
+            KeyPlace::Held(name) => {
+                let (held, key) = self.held.as_ref().unwrap();
+                assert_eq!(&held.name, name);
+                Arc::clone(key)
+            }
+        }
+    }
+
+    fn key_from(&self, source: Source) -> Arc<PrivateKey> {
+        match source {
+            Source::Generate(parameters) => Arc::new(PrivateKey::generate(parameters).unwrap()),
+            Source::Reuse => self.key(&self.certificate.spec.secret_name),
+            Source::Held => Arc::clone(&self.held.as_ref().unwrap().1),
+        }
     }
 
     pub(in crate::certificate) fn entry(&self, secret: &str, key: &str) -> &[u8] {

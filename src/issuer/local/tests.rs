@@ -183,6 +183,7 @@ impl Asked {
             usages: &[],
             csr: self.csr.as_ref().map_err(String::as_str),
             request: self.pem.as_bytes(),
+            key: None,
         };
         match issuer.signer().unwrap() {
             Signer::Ca(ca) => world.signers.sign_by_ca(issuer, ca, &input).await,
