@@ -32,11 +32,7 @@ pub(super) fn finish(situation: &Situation, requests: &Requests<'_>) -> Option<P
 }
 
 /// Say that the issuance of `request` is over.
-fn succeed(
-    situation: &Situation,
-    requests: &Requests<'_>,
-    request: &RequestFacts,
-) -> Plan {
+fn succeed(situation: &Situation, requests: &Requests<'_>, request: &RequestFacts) -> Plan {
     let mut draft = Draft::of(situation);
     let windows = draft.dates();
     draft.succeeded(situation.certificate.next_revision());

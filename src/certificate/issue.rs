@@ -268,7 +268,9 @@ impl Issuance<'_> {
         if !fits || !same_key {
             return true;
         }
-        let Some(began) = self.began else { return false };
+        let Some(began) = self.began else {
+            return false;
+        };
         let failed = certificate.status.last_failure_time.as_ref();
         match standing(request) {
             Standing::Pending { .. } => false,

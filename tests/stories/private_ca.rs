@@ -339,7 +339,7 @@ fn request(name: &str, from: &str, key: &PrivateKey, annotations: Value) -> Resu
 }
 
 /// A CA as people bring it along: made elsewhere, valid for a while.
-fn self_signed(name: &str) -> Result<BTreeMap<&'static str, ByteString>> {
+pub(crate) fn self_signed(name: &str) -> Result<BTreeMap<&'static str, ByteString>> {
     let key = rcgen::KeyPair::generate()?;
     let mut ca = rcgen::CertificateParams::default();
     ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
