@@ -144,7 +144,7 @@ impl CertificateReconciler {
             csr,
             &self.settings.copied_annotation_prefixes,
         );
-        self.requester.sign(&mut object.spec).await?;
+        self.desk.requester.sign(&mut object.spec).await?;
         let request = ObjectKey::of(&object.metadata);
         let api = api_of::<CertificateRequest>(&self.client, &request);
         match write::create(&api, &object).await? {

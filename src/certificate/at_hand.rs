@@ -94,7 +94,7 @@ impl CertificateReconciler {
         known: &mut Known,
     ) -> Result<(), Error> {
         let key = self.held(certificate, held)?;
-        let answer = match self.requests.answer(request, &key).await {
+        let answer = match self.desk.requests.answer(request, &key).await {
             Ok(answer) => answer,
             Err(reconcile::Error::Request(error)) => return Err(error.into()),
             Err(reconcile::Error::Signing(error)) => {

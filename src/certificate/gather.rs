@@ -16,13 +16,14 @@ use crate::{
         request,
         secret::{SecretFacts, SecretIndex},
         standing::{is_issued, is_pending, is_told},
+        suggestion::Source,
     },
     challenge::facts::ChallengeIndex,
     cluster::{
         Facts, ObjectKey,
         write::{self, api_of},
     },
-    issuer::Missing,
+    issuer::{Issuers, Missing},
     order::facts::OrderIndex,
     request::facts::{RequestFacts, RequestIndex},
 };
@@ -79,6 +80,7 @@ impl CertificateReconciler {
             .map(|(held, _)| held);
         let answers_at_once = !known.waits
             && self
+                .desk
                 .requests
                 .answers_at_once(&certificate.spec.issuer_ref, &meta.key.namespace);
 
@@ -99,6 +101,7 @@ impl CertificateReconciler {
             .filter(|request| is_pending(request) && is_told(request, now))
             .map(|request| self.cause(request));
         let taken = self.taken(&certificate, next_key, known);
+        let source = source(&self.caches.issuers, &certificate);
         Ok(Situation {
             secret,
             keys,
@@ -108,6 +111,7 @@ impl CertificateReconciler {
             taken,
             issued,
             cause,
+            source,
             written: self.written.get(&meta.key),
             unrequestable: known.unrequestable.clone(),
             now,
@@ -230,6 +234,16 @@ fn holds_key(secret: Option<&SecretFacts>, request: &RequestFacts) -> bool {
     let csr = request.csr.as_ref().ok();
     key.zip(csr)
         .is_some_and(|(key, csr)| key.public_key == csr.public_key)
+}
+
+/// Whether the issuer of `certificate` is asked when to renew.
+pub(super) fn source(issuers: &Issuers, certificate: &CertificateFacts) -> Source {
+    let namespace = &certificate.meta.key.namespace;
+    match issuers.lookup(&certificate.spec.issuer_ref, namespace) {
+        Ok(issuer) if issuer.asks_renewal_info() => Source::Asked,
+        Ok(_) | Err(Missing::Foreign { .. }) => Source::NotAsked,
+        Err(_) => Source::Unknown,
+    }
 }
 
 /// Whether `secret` was made to hold the next key of `certificate`: its name is no proof.

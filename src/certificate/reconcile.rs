@@ -21,10 +21,11 @@ use crate::{
         facts::{CertificateFacts, Settings, Situation, Write},
         gather::Known,
         keyring::KeyRing,
-        plan::{blocked, plan},
+        plan::{blocked, plan, until},
+        suggestion::{self, Ask, Question},
     },
     cluster::{
-        Class, Clock, Next, ObjectKey, ReconcileError, Reconciler,
+        Class, Clock, Next, ObjectKey, Queue, ReconcileError, Reconciler,
         events::Events,
         write::{self, api_of},
     },
@@ -36,6 +37,14 @@ const MOST_ROUNDS: usize = 16;
 /// When to look again at one that takes more.
 const BREATHER: Duration = Duration::from_secs(5);
 
+/// How requests are made, and answered where that takes no time.
+pub struct Desk {
+    /// Puts an identity on them.
+    pub requester: Requester,
+    /// Approves and signs them.
+    pub requests: RequestReconciler,
+}
+
 /// Works on Certificates.
 pub struct CertificateReconciler {
     pub(super) client: Client,
@@ -45,22 +54,22 @@ pub struct CertificateReconciler {
     pub(super) settings: Arc<Settings>,
     pub(super) keys: KeyRing,
     pub(super) written: Written,
-    pub(super) requester: Requester,
-    pub(super) requests: RequestReconciler,
+    pub(super) desk: Desk,
+    /// Of Certificates whose CA is to be asked when to renew them.
+    pub(super) renewal_infos: Queue,
 }
 
 impl CertificateReconciler {
     /// Works on the Certificates in `caches` through `client`, and keeps them by `settings`. Makes
-    /// as many private keys at once as there are cores; requests are made as `requester` says, and
-    /// those that need not wait are answered by `requests` at once.
+    /// as many private keys at once as there are cores; requests pass over `desk`. Certificates whose CA is to be asked for renewal information go to `renewal_infos`.
     pub fn new(
         client: Client,
         clock: Clock,
         caches: Caches,
         events: Events,
         settings: Settings,
-        requester: Requester,
-        requests: RequestReconciler,
+        desk: Desk,
+        renewal_infos: Queue,
     ) -> Self {
         let cores = available_parallelism().map_or(1, NonZeroUsize::get);
         Self {
@@ -71,8 +80,8 @@ impl CertificateReconciler {
             settings: Arc::new(settings),
             keys: KeyRing::new(cores),
             written: Written::default(),
-            requester,
-            requests,
+            desk,
+            renewal_infos,
         }
     }
 }
@@ -113,13 +122,18 @@ impl Reconciler for CertificateReconciler {
             };
             let situation = self.gather(certificate, &mut known).await?;
             if situation.held.is_some() && in_hand.is_none() {
-                in_hand = Some(self.requests.in_hand.take(&situation.certificate.meta.uid));
+                in_hand = Some(
+                    self.desk
+                        .requests
+                        .in_hand
+                        .take(&situation.certificate.meta.uid),
+                );
             }
             let plan = plan(&situation);
             if plan.actions.is_empty() {
                 // Whatever goes on now goes by what is stored.
                 self.keys.let_go(key);
-                return Ok(plan.next);
+                return Ok(plan.next.sooner(self.ask(&situation)));
             }
             for action in plan.actions {
                 debug!(?action, "planned");
@@ -146,6 +160,25 @@ impl Reconciler for CertificateReconciler {
 }
 
 impl CertificateReconciler {
+    /// Have the CA asked when to renew, if it is time; answers when it will be.
+    fn ask(&self, situation: &Situation) -> Next {
+        let question = Question {
+            certificate: &situation.certificate,
+            secret: situation.secret.as_deref(),
+            source: situation.source,
+            now: situation.now,
+        };
+        match suggestion::ask(question) {
+            Ask::Now => {
+                self.renewal_infos
+                    .add(situation.certificate.meta.key.clone());
+                Next::Change
+            }
+            Ask::At(at) => Next::After(until(situation.now, at)),
+            Ask::Never => Next::Change,
+        }
+    }
+
     /// Say on the Certificate what somebody must change; as well as can be.
     async fn tell(&self, situation: &Situation, error: &Error) {
         if !matches!(error.class(), Class::Misconfigured | Class::Refused) {

@@ -57,6 +57,8 @@ impl RequestReconciler {
             served: self.served,
             issuer: issuer.as_ref(),
             order: None,
+            // Asked by orders alone.
+            replaces: None,
             now: self.clock.now(),
         });
         let Some(issuer) = issuer.ok().filter(|_| begun.sign) else {

@@ -67,6 +67,7 @@ impl World {
         let mut signing = CertificateSigningRequestParams::from_pem(pem).unwrap();
         signing.params.not_before = date(self.now);
         signing.params.not_after = date(until);
+        signing.params.use_authority_key_identifier_extension = true;
         let chain = signing.signed_by(&CA).unwrap().pem();
         self.answer(request, chain);
     }
