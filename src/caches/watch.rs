@@ -9,7 +9,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client, Resource,
-    core::{ClusterResourceScope, DeserializeGuard, NamespaceResourceScope},
+    core::{ClusterResourceScope, NamespaceResourceScope},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -27,6 +27,7 @@ use crate::{
     cluster::{
         Cache, Facts, ObjectKey,
         health::Readiness,
+        unread::Unread,
         watch::{self, OnInvalid, Select},
         write::Kind,
     },
@@ -94,7 +95,7 @@ impl Watcher<'_> {
         K: Kind + Resource<Scope = NamespaceResourceScope>,
         F: Facts<Object = K>,
     {
-        let api: Api<DeserializeGuard<K>> = match &self.scope.namespace {
+        let api: Api<Unread<K>> = match &self.scope.namespace {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
             None => Api::all(self.client.clone()),
         };
@@ -107,13 +108,13 @@ impl Watcher<'_> {
         F: Facts<Object = K>,
     {
         self.start(
-            Api::<DeserializeGuard<K>>::all(self.client.clone()),
+            Api::<Unread<K>>::all(self.client.clone()),
             Select::All,
             cache,
         );
     }
 
-    fn start<K, F>(&self, api: Api<DeserializeGuard<K>>, select: Select, cache: &Arc<Cache<F>>)
+    fn start<K, F>(&self, api: Api<Unread<K>>, select: Select, cache: &Arc<Cache<F>>)
     where
         K: Kind,
         F: Facts<Object = K>,
@@ -156,7 +157,7 @@ impl Watcher<'_> {
 
     /// Without a gate in the readiness: nothing else waits for them.
     fn signing_requests(&self, cache: &Arc<Cache<SigningRequestFacts>>) {
-        let api: Api<DeserializeGuard<CertificateSigningRequest>> = Api::all(self.client.clone());
+        let api: Api<Unread<CertificateSigningRequest>> = Api::all(self.client.clone());
         let (cache, on_invalid) = (Arc::clone(cache), Arc::clone(self.on_invalid));
         self.spawn(async move {
             let ours = SigningRequestFacts::is_ours;

@@ -11,7 +11,7 @@ use crate::{
         request::CertificateRequest,
     },
     certificate::{
-        action::{self, Action, Event},
+        action::{self, Action, Event, KeyPlace},
         content::{self, Content, Issuer, Sensitive},
         error::Error,
         facts::{CertificateFacts, Situation, Write},
@@ -40,6 +40,7 @@ impl CertificateReconciler {
     ) -> Result<(), Error> {
         let certificate = &situation.certificate;
         match action {
+            Action::HoldKey { name, source } => self.hold_key(situation, name, source).await,
             Action::CreateNextKey { name, source } => {
                 self.create_next_key(certificate, name, source, known).await
             }
@@ -49,12 +50,12 @@ impl CertificateReconciler {
                 self.caches.secrets.forget(&key, &uid);
                 Ok(())
             }
-            Action::CreateRequest {
-                revision,
-                key_secret,
-            } => {
-                self.create_request(certificate, revision, &key_secret, known)
+            Action::CreateRequest { revision, key } => {
+                self.create_request(certificate, revision, &key, known)
                     .await
+            }
+            Action::AnswerRequest { key, held } => {
+                self.answer_request(certificate, &key, &held, known).await
             }
             Action::DeleteRequest { key, uid } => {
                 let api = api_of::<CertificateRequest>(&self.client, &key);
@@ -79,16 +80,7 @@ impl CertificateReconciler {
         known: &mut Known,
     ) -> Result<(), Error> {
         let secret = ObjectKey::new(Arc::clone(&certificate.meta.key.namespace), name);
-        let key = match source {
-            Source::Generate(parameters) => {
-                let generated = self.keys.generate(parameters).await?;
-                Arc::new(generated.map_err(|source| Error::Generate {
-                    secret: secret.clone(),
-                    source,
-                })?)
-            }
-            Source::Reuse => Arc::new(self.read_key(&certificate.secret()).await?),
-        };
+        let key = self.key_from(certificate, &secret, source).await?;
         let object =
             content::next_key(certificate, &secret.name, &key).map_err(|source| Error::Key {
                 secret: secret.clone(),
@@ -122,7 +114,7 @@ impl CertificateReconciler {
         &self,
         certificate: &CertificateFacts,
         revision: i64,
-        key_secret: &ObjectKey,
+        key: &KeyPlace,
         known: &mut Known,
     ) -> Result<(), Error> {
         let mut parameters = match request::parameters(&certificate.spec) {
@@ -133,10 +125,10 @@ impl CertificateReconciler {
             }
         };
         parameters.basic_constraints = self.settings.basic_constraints_in_csr;
-        let key = self.next_key(key_secret).await?;
+        let signing_key = self.key_at(certificate, key).await?;
         let signed = self
             .keys
-            .work(move || CertificateSigningRequest::build(&parameters, &key))
+            .work(move || CertificateSigningRequest::build(&parameters, &signing_key))
             .await?;
         let csr = match signed {
             Ok(csr) => csr.to_pem(),
@@ -148,11 +140,11 @@ impl CertificateReconciler {
         let mut object = request::build(
             certificate,
             revision,
-            &key_secret.name,
+            key.name(),
             csr,
             &self.settings.copied_annotation_prefixes,
         );
-        self.requester.sign(&mut object.spec).await?;
+        self.desk.requester.sign(&mut object.spec).await?;
         let request = ObjectKey::of(&object.metadata);
         let api = api_of::<CertificateRequest>(&self.client, &request);
         match write::create(&api, &object).await? {
@@ -167,6 +159,7 @@ impl CertificateReconciler {
                 let controller = Meta::of(&standing.metadata).controller;
                 if controller.as_ref() == Some(&certificate.meta.uid) {
                     self.caches.requests.observe(standing);
+                    self.look_again(certificate).await?;
                 } else {
                     known.taken.request = true;
                 }
@@ -182,11 +175,11 @@ impl CertificateReconciler {
     ) -> Result<(), Error> {
         let certificate = &situation.certificate;
         let mut object = match content {
-            action::Content::Issued { key_secret } => {
+            action::Content::Issued { key } => {
                 let Some(issued) = &situation.issued else {
                     return Ok(());
                 };
-                let key = self.next_key(&key_secret).await?;
+                let key = self.key_at(certificate, &key).await?;
                 let key_pem = encode(certificate, &key)?;
                 let content = Content {
                     key_pem: key_pem.as_bytes(),
@@ -288,7 +281,7 @@ impl CertificateReconciler {
     }
 
     /// The key in a next-key Secret.
-    async fn next_key(&self, secret: &ObjectKey) -> Result<Arc<PrivateKey>, Error> {
+    pub(super) async fn next_key(&self, secret: &ObjectKey) -> Result<Arc<PrivateKey>, Error> {
         let uid = self
             .caches
             .secrets
@@ -304,7 +297,7 @@ impl CertificateReconciler {
     }
 
     /// The key in a Secret, read live.
-    async fn read_key(&self, secret: &ObjectKey) -> Result<PrivateKey, Error> {
+    pub(super) async fn read_key(&self, secret: &ObjectKey) -> Result<PrivateKey, Error> {
         let standing = Sensitive(self.read_secret(secret).await?);
         PrivateKey::from_pem(entry(&standing.0, secret_key::PRIVATE_KEY)).map_err(|source| {
             Error::Key {

@@ -14,7 +14,7 @@ use crate::{
     certificate::{
         issued::Issued,
         keystores::{self, Source, Standing},
-        secret::{ChainHash, SecretFacts},
+        secret::{ChainHash, KeyFacts, SecretFacts},
         suggestion,
     },
     cluster::{Facts, Meta, ObjectKey},
@@ -168,6 +168,10 @@ pub struct Situation {
     pub requests: Vec<Arc<RequestFacts>>,
     /// The Secrets with the key of an issuance under way that it controls.
     pub keys: Vec<Arc<SecretFacts>>,
+    /// The key of an issuance under way that is stored nowhere.
+    pub held: Option<Held>,
+    /// Whether a request that is made now is approved and signed here, without waiting.
+    pub answers_at_once: bool,
     /// All Certificates that name the same Secret, it among them.
     pub sharing: Vec<Arc<CertificateFacts>>,
     /// Names that would be used next but belong to somebody else.
@@ -188,6 +192,17 @@ pub struct Situation {
     pub now: Timestamp,
     /// How certificates are kept.
     pub settings: Arc<Settings>,
+}
+
+/// A key that is at hand and stored nowhere: a crash loses it, and what was made with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The Secret that would hold it.
+    pub name: String,
+    /// The key.
+    pub key: KeyFacts,
+    /// Since when: the issuance began then.
+    pub since: Timestamp,
 }
 
 /// A write of the Secret of a Certificate.

@@ -2,12 +2,15 @@
 
 mod act;
 pub mod action;
+mod at_hand;
+mod at_once;
 pub mod backoff;
 pub mod cause;
 pub mod content;
 pub mod details;
 pub mod error;
 pub mod facts;
+mod finish;
 pub mod fit;
 mod gather;
 mod issue;

@@ -14,7 +14,7 @@ use crate::{
         action::{Action, Content, Event, Plan},
         backoff,
         facts::{CertificateFacts, Situation},
-        issue,
+        finish, issue,
         keystores::{self, Standing},
         policy::{self, View, Violation},
         renewal::renewal_time,
@@ -53,6 +53,9 @@ pub fn plan(situation: &Situation) -> Plan {
         Ok(requests) => requests,
         Err(violation) => return not_ready(situation, violation, Next::After(RECHECK)),
     };
+    if let Some(finished) = finish::finish(situation, &requests) {
+        return finished;
+    }
     if certificate.is_issuing() {
         return issue::plan(situation, &requests, None);
     }
@@ -144,10 +147,12 @@ pub(super) fn not_ready(situation: &Situation, violation: Violation, next: Next)
 /// Say what a request to the API server was refused for, if an issuance waits for it.
 pub(super) fn blocked(situation: &Situation, message: String) -> Option<Action> {
     let requests = Requests::of(situation).ok()?;
-    if !situation.certificate.is_issuing() {
-        return None;
-    }
     let mut draft = Draft::of(situation);
+    if !situation.certificate.is_issuing() {
+        // One whose key is only at hand has not been told yet.
+        let _key = situation.held.as_ref()?;
+        draft.issuing(policy::trigger(requests.view(situation))?);
+    }
     match policy::readiness(requests.view(situation)) {
         Some(violation) => draft.not_ready(Violation::new(violation.reason, message)),
         None => draft.issuing_message(message),

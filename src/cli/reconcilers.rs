@@ -17,8 +17,10 @@ use crate::{
     acme,
     caches::{Caches, Queues, Scope},
     certificate::{
-        facts as certificate, reconcile::CertificateReconciler,
-        renewal_info::RenewalInfoReconciler, replaced::replaced,
+        facts as certificate,
+        reconcile::{CertificateReconciler, Desk},
+        renewal_info::RenewalInfoReconciler,
+        replaced::replaced,
     },
     challenge::{reconcile::ChallengeReconciler, slots::Slots, solve::Solvers},
     cli::flags::{Controller, Settings, SolverBackend},
@@ -40,7 +42,8 @@ use crate::{
     net::{self, dns},
     order::{ledger::Ledger, reconcile::OrderReconciler},
     request::{
-        identity::Requester, plan::Served, reconcile::RequestReconciler, signers::SignersReconciler,
+        identity::Requester, in_hand::InHand, plan::Served, reconcile::RequestReconciler,
+        signers::SignersReconciler,
     },
     route::RouteReconciler,
     signing_request::reconcile::SigningRequestReconciler,
@@ -176,6 +179,27 @@ pub(super) fn start(
         );
         starter.start(reconciler, &queues.cluster_issuers, issuer_options());
     }
+    let served = Served {
+        acme: wants(Controller::RequestsAcme),
+        ca: wants(Controller::RequestsCa),
+        self_signed: wants(Controller::RequestsSelfSigned),
+    };
+    let requests = RequestReconciler {
+        client: client.clone(),
+        clock: clock.clone(),
+        requests: Arc::clone(&caches.requests),
+        orders: Arc::clone(&caches.orders),
+        issuers: caches.issuers.clone(),
+        events: events.clone(),
+        approver: wants(Controller::RequestApprover),
+        served,
+        local: Arc::clone(&local),
+        replaced: {
+            let (certificates, secrets) = (caches.certificates.clone(), caches.secrets.clone());
+            Arc::new(move |request: &_| replaced(&certificates, &secrets, request))
+        },
+        in_hand: InHand::new(Arc::clone(&caches.requests), queues.requests.clone()),
+    };
     if wants(Controller::Certificates) {
         let reconciler = CertificateReconciler::new(
             client.clone(),
@@ -183,7 +207,10 @@ pub(super) fn start(
             caches.clone(),
             events.clone(),
             certificate_settings(settings),
-            requester,
+            Desk {
+                requester,
+                requests: requests.clone(),
+            },
             queues.renewal_infos.clone(),
         );
         starter.start(
@@ -206,29 +233,9 @@ pub(super) fn start(
             work(RENEWAL_INFO_WORKERS),
         );
     }
-    let served = Served {
-        acme: wants(Controller::RequestsAcme),
-        ca: wants(Controller::RequestsCa),
-        self_signed: wants(Controller::RequestsSelfSigned),
-    };
-    if served != Served::NONE || wants(Controller::RequestApprover) {
-        let reconciler = RequestReconciler {
-            client: client.clone(),
-            clock: clock.clone(),
-            requests: Arc::clone(&caches.requests),
-            orders: Arc::clone(&caches.orders),
-            issuers: caches.issuers.clone(),
-            events: events.clone(),
-            approver: wants(Controller::RequestApprover),
-            served,
-            local: Arc::clone(&local),
-            replaced: {
-                let (certificates, secrets) = (caches.certificates.clone(), caches.secrets.clone());
-                Arc::new(move |request: &_| replaced(&certificates, &secrets, request))
-            },
-        };
+    if served != Served::NONE || requests.approver {
         starter.start(
-            reconciler,
+            requests,
             &queues.requests,
             work(settings.concurrent_workers),
         );

@@ -22,6 +22,7 @@ use crate::{
         authority::Authority,
         csr::{CsrFacts, request_der},
         issue::{Serial, Template, Urls},
+        key::PrivateKey,
         usages::Usage,
     },
 };
@@ -64,6 +65,8 @@ pub struct SigningInput<'a> {
     pub csr: Result<&'a CsrFacts, &'a str>,
     /// The signing request as PEM.
     pub request: &'a [u8],
+    /// Its key, where that is at hand and need not be read.
+    pub key: Option<&'a Arc<PrivateKey>>,
 }
 
 /// What became of a request.

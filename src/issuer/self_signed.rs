@@ -1,5 +1,9 @@
 //! An issuer without a key of its own: what does it answer to a request that signs itself?
 
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
 use crate::{
     api::{issuer::SelfSignedIssuer, names::secret_key::PRIVATE_KEY, reason::request as reason},
     cluster::ObjectKey,
@@ -19,6 +23,23 @@ enum Trouble {
     Key(pki::Error),
     OtherKey,
     Sign(pki::Error),
+}
+
+/// The key of a request.
+enum Key {
+    /// As it is used.
+    AtHand(Arc<PrivateKey>),
+    /// As PEM.
+    Stored(Zeroizing<Vec<u8>>),
+}
+
+impl Key {
+    fn parse(self) -> Result<Arc<PrivateKey>, pki::Error> {
+        match self {
+            Self::AtHand(key) => Ok(key),
+            Self::Stored(pem) => PrivateKey::from_pem(&pem).map(Arc::new),
+        }
+    }
 }
 
 impl LocalSigners {
@@ -52,10 +73,13 @@ impl LocalSigners {
                 ),
             }))
         };
-        let key = match secret::read(&self.cluster, &place, PRIVATE_KEY).await? {
-            Entry::NoSecret => return Ok(secret_missing(reason::MISSING_SECRET, &place)),
-            Entry::Absent => return unreadable(&format!("no entry {PRIVATE_KEY:?}")),
-            Entry::Found { bytes, version: _ } => bytes,
+        let key = match input.key {
+            Some(key) => Key::AtHand(Arc::clone(key)),
+            None => match secret::read(&self.cluster, &place, PRIVATE_KEY).await? {
+                Entry::NoSecret => return Ok(secret_missing(reason::MISSING_SECRET, &place)),
+                Entry::Absent => return unreadable(&format!("no entry {PRIVATE_KEY:?}")),
+                Entry::Found { bytes, version: _ } => Key::Stored(bytes),
+            },
         };
         let urls = OwnedUrls {
             crl: issuer.crl_distribution_points.clone().unwrap_or_default(),
@@ -68,7 +92,7 @@ impl LocalSigners {
         };
         let is_nameless = input.csr.is_ok_and(CsrFacts::has_empty_subject);
         let signed = job.run(move |template| {
-            let key = PrivateKey::from_pem(&key).map_err(Trouble::Key)?;
+            let key = key.parse().map_err(Trouble::Key)?;
             if key.public_key_hash().map_err(Trouble::Key)? != template.facts.public_key {
                 return Err(Trouble::OtherKey);
             }

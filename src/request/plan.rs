@@ -213,6 +213,22 @@ pub fn plan(situation: Situation<'_>) -> Plan {
     }
 }
 
+/// Whether a request to `issuer` that is made now is approved and signed here without waiting for
+/// anybody.
+pub fn answers_at_once(
+    approver: bool,
+    served: Served,
+    issuer: Result<&IssuerView, &Missing>,
+) -> bool {
+    let signer = issuer.ok().and_then(|issuer| issuer.usable().ok());
+    approver
+        && match signer {
+            Some(Signer::Ca(_)) => served.ca,
+            Some(Signer::SelfSigned(_)) => served.self_signed,
+            Some(Signer::Acme(_)) | None => false,
+        }
+}
+
 /// The status of a request that was issued.
 pub fn issued(
     request: &RequestFacts,

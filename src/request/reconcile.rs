@@ -21,20 +21,23 @@ use crate::{
     issuer::{
         IssuerView, Issuers, LocalSigners,
         kind::Signer,
-        local::{SigningError, SigningInput},
+        local::{Outcome, SigningError, SigningInput},
         order_request::{self, Draft, Said},
     },
     order::{
         facts::{OrderFacts, OrderIndex},
         placing::{self, Placed},
     },
+    pki::key::PrivateKey,
     request::{
         facts::RequestFacts,
+        in_hand::InHand,
         plan::{self, Event, Plan, Served, Situation, plan},
     },
 };
 
-/// Works on CertificateRequests.
+/// Works on CertificateRequests. Cheap to clone.
+#[derive(Clone)]
 pub struct RequestReconciler {
     /// For the API server.
     pub client: Client,
@@ -56,6 +59,8 @@ pub struct RequestReconciler {
     pub local: Arc<LocalSigners>,
     /// Which certificates are replaced.
     pub replaced: Replaced,
+    /// Requests that are answered while their Certificate is worked on.
+    pub in_hand: InHand,
 }
 
 /// The certificate that the one a request asks for takes the place of, as renewal information
@@ -98,6 +103,9 @@ impl Reconciler for RequestReconciler {
         let Some(request) = self.requests.get(key) else {
             return Ok(Next::Change);
         };
+        if self.in_hand.holds(&request) {
+            return Ok(Next::Change);
+        }
         let issuer = self.issuers.lookup(&request.issuer_ref, &key.namespace);
         let orders = self
             .orders
@@ -168,6 +176,21 @@ impl RequestReconciler {
         issuer: &IssuerView,
         begun: Option<CertificateRequestStatus>,
     ) -> Result<(), Error> {
+        // Otherwise it is not planned to be signed here.
+        if let Some(outcome) = self.outcome(request, issuer, None).await? {
+            let plan = plan::answered(request, begun, outcome, self.clock.now());
+            self.finish(request, plan).await?;
+        }
+        Ok(())
+    }
+
+    /// What becomes of `request` at `issuer`, if that signs here; its `key` may be at hand.
+    pub(super) async fn outcome(
+        &self,
+        request: &RequestFacts,
+        issuer: &IssuerView,
+        key: Option<&Arc<PrivateKey>>,
+    ) -> Result<Option<Outcome>, SigningError> {
         let input = SigningInput {
             namespace: &request.meta.key.namespace,
             annotations: &request.annotations,
@@ -178,15 +201,15 @@ impl RequestReconciler {
             ca_may_sign: true,
             csr: request.csr.as_ref().map_err(String::as_str),
             request: &request.request.0,
+            key,
         };
-        let outcome = match issuer.signer() {
-            Ok(Signer::Ca(ca)) => self.local.sign_by_ca(issuer, ca, &input).await?,
-            Ok(Signer::SelfSigned(itself)) => self.local.sign_itself(itself, &input).await?,
-            // Not planned to be signed here.
-            Ok(Signer::Acme(_)) | Err(_) => return Ok(()),
-        };
-        let plan = plan::answered(request, begun, outcome, self.clock.now());
-        self.finish(request, plan).await
+        match issuer.signer() {
+            Ok(Signer::Ca(ca)) => self.local.sign_by_ca(issuer, ca, &input).await.map(Some),
+            Ok(Signer::SelfSigned(itself)) => {
+                self.local.sign_itself(itself, &input).await.map(Some)
+            }
+            Ok(Signer::Acme(_)) | Err(_) => Ok(None),
+        }
     }
 
     async fn create_order(&self, request: &RequestFacts, draft: Draft) -> Result<(), Error> {
@@ -230,7 +253,7 @@ impl RequestReconciler {
         Ok(())
     }
 
-    async fn finish(&self, request: &RequestFacts, plan: Plan) -> Result<(), Error> {
+    pub(super) async fn finish(&self, request: &RequestFacts, plan: Plan) -> Result<(), Error> {
         let Plan {
             status,
             create: _,

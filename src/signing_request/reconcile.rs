@@ -174,6 +174,7 @@ impl SigningRequestReconciler {
             ca_may_sign: false,
             csr: asked.csr.as_ref().map_err(String::as_str),
             request: &asked.request.0,
+            key: None,
         };
         let (outcome, message) = match issuer.signer() {
             Ok(Signer::Ca(ca)) => {

@@ -15,6 +15,7 @@ mod certificate;
 mod chart;
 mod control_plane;
 mod crash;
+mod crash_at_once;
 mod dns01;
 mod events;
 mod fairness;
@@ -146,6 +147,7 @@ fn tell(book: &mut Book) {
     book.alone("chart::the_operator_is_refused_nothing", chart::the_operator_is_refused_nothing);
     book.alone("control_plane::a_missing_kind_is_waited_for", control_plane::a_missing_kind_is_waited_for);
     book.alone("control_plane::work_survives_a_restart", control_plane::work_survives_a_restart);
+    book.alone("crash::at_once", crash_at_once::at_every_write);
     book.alone("crash::dns01", crash::at_every_request_of_dns01);
     book.alone("crash::http01", crash::at_every_request_of_http01);
     book.alone("fairness::broken_names_hold_nobody_up", fairness::broken_names_hold_nobody_up);

@@ -185,6 +185,7 @@ impl Asked {
             ca_may_sign: true,
             csr: self.csr.as_ref().map_err(String::as_str),
             request: self.pem.as_bytes(),
+            key: None,
         };
         match issuer.signer().unwrap() {
             Signer::Ca(ca) => world.signers.sign_by_ca(issuer, ca, &input).await,
