@@ -40,13 +40,13 @@ struct HeadMeta {
 
 impl<K: DeserializeOwned + Resource> Unread<K> {
     /// The object, or why it is none.
-    pub fn read(&self) -> Result<K, InvalidObject> {
+    pub fn read(&self) -> Result<K, Box<InvalidObject>> {
         serde_json::from_str(&self.text).map_err(|error| {
             let metadata = serde_json::from_str::<PartialObjectMeta<K>>(&self.text);
-            InvalidObject {
+            Box::new(InvalidObject {
                 error: error.to_string(),
                 metadata: metadata.map_or_else(|_| self.meta.clone(), |partial| partial.metadata),
-            }
+            })
         })
     }
 }

@@ -98,7 +98,7 @@ fn config(select: Select) -> watcher::Config {
 async fn fill<O, F: Facts>(
     events: impl Stream<Item = watcher::Result<Event<O>>> + Send,
     cache: Arc<Cache<F>>,
-    read: impl Fn(O) -> Result<Option<F::Object>, InvalidObject> + Send,
+    read: impl Fn(O) -> Result<Option<F::Object>, Box<InvalidObject>> + Send,
     on_invalid: OnInvalid,
 ) where
     O: Resource<DynamicType = ()> + Send,
@@ -116,7 +116,8 @@ async fn fill<O, F: Facts>(
                 match read(object) {
                     Ok(Some(object)) => cache.observe(object),
                     Ok(None) => {}
-                    Err(InvalidObject { error, metadata }) => {
+                    Err(invalid) => {
+                        let InvalidObject { error, metadata } = *invalid;
                         let object = ObjectKey::of(&metadata);
                         warn!(kind, %object, error, "object does not decode and is passed over");
                         // What was known of it is no longer what stands in the cluster.
