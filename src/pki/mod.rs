@@ -11,6 +11,7 @@ mod extension;
 pub mod issue;
 pub mod key;
 pub mod names;
+mod oid;
 #[cfg(test)]
 mod openssl;
 mod parameters;
