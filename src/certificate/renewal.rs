@@ -8,6 +8,9 @@ use jiff::{SignedDuration, Timestamp, Zoned, tz::TimeZone};
 
 use crate::api::certificate::{CertificateSpec, RenewalPolicy, RenewalWindow};
 
+/// Times are stored in whole seconds.
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
+
 /// When a certificate is renewed, and what was wrong with the way to say it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RenewalTime {
@@ -31,6 +34,9 @@ pub fn renewal_time(
         .unwrap_or(not_after);
     // What is stored has no fraction: waking up by it must not come before the time itself.
     let at = Timestamp::from_second(at.as_second()).unwrap_or(at);
+    // A certificate that is due as soon as it is valid would be issued again and again.
+    let at = at.max(not_before.saturating_add(SECOND).unwrap_or(at));
+    let at = at.min(not_after.saturating_sub(SECOND).unwrap_or(at));
 
     let Some(renewal) = &spec.renewal else {
         return RenewalTime {
@@ -142,20 +148,23 @@ impl Window {
             && opened.duration_until(not_before) <= self.duration
     }
 
-    /// The first opening from `at` on, unless it is long after expiry.
+    /// The first opening from `at` on, if the certificate is still valid then.
     fn next_opening(&self, at: Timestamp, not_after: Timestamp) -> Option<Timestamp> {
         let opens = self
             .cron
             .find_next_occurrence(&self.local(at), true)
             .ok()?
             .timestamp();
-        (not_after.duration_until(opens) <= self.duration).then_some(opens)
+        (opens < not_after).then_some(opens)
     }
 
     fn local(&self, at: Timestamp) -> Zoned {
         at.to_zoned(self.zone.clone())
     }
 }
+
+#[cfg(test)]
+mod properties;
 
 #[cfg(test)]
 mod tests {
@@ -206,6 +215,14 @@ mod tests {
                 "2026-01-01T00:00:00Z",
                 "2026-01-01T00:00:10Z",
                 "2026-01-01T00:00:06Z",
+            ),
+            // Never at once, whatever is asked for.
+            (
+                Some("9.5s"),
+                None,
+                "2026-01-01T00:00:00Z",
+                "2026-01-01T00:00:10Z",
+                "2026-01-01T00:00:01Z",
             ),
             // Six days, as short-lived certificates have.
             (
@@ -279,6 +296,8 @@ mod tests {
             ),
             // Opens only after expiry: renewed when due, and told.
             (before, vec![window("0 0 1 12 *", None, "1h")], due, true),
+            // The last moment is too late.
+            (before, vec![window("0 0 1 apr *", None, "48h")], due, true),
             // Cannot be read: renewed when due, and told.
             (before, vec![window("every day", None, "1h")], due, true),
             (before, vec![window("0 0 * * * *", None, "1h")], due, true),
