@@ -4,12 +4,15 @@ use croner::{
     Cron,
     parser::{CronParser, Seconds, Year},
 };
-use jiff::{SignedDuration, Timestamp, Zoned, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 use crate::api::certificate::{CertificateSpec, RenewalPolicy, RenewalWindow};
 
 /// Times are stored in whole seconds.
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
+
+/// More windows than this are not looked at.
+const MOST_WINDOWS: usize = 100;
 
 /// When a certificate is renewed, and what was wrong with the way to say it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,16 +94,22 @@ fn in_windows(
     if windows.is_empty() {
         return Ok(at);
     }
+    if windows.len() > MOST_WINDOWS {
+        return Err(format!(
+            "{} renewal windows are more than {MOST_WINDOWS}",
+            windows.len()
+        ));
+    }
     let windows = windows
         .iter()
-        .map(Window::parse)
+        .map(|window| Window::parse(window, at))
         .collect::<Result<Vec<_>, _>>()?;
     if windows.iter().any(|window| window.holds(at, not_before)) {
         return Ok(at);
     }
-    windows
-        .iter()
-        .filter_map(|window| window.next_opening(at, not_after))
+    let openings = windows.iter().map(|window| window.opens);
+    openings
+        .filter(|opens| *opens < not_after)
         .min()
         .ok_or_else(|| {
             "no renewal window opens between the time of renewal and the expiry of the certificate"
@@ -112,10 +121,12 @@ struct Window {
     cron: Cron,
     zone: TimeZone,
     duration: SignedDuration,
+    /// The first opening from the time that is asked about on.
+    opens: Timestamp,
 }
 
 impl Window {
-    fn parse(window: &RenewalWindow) -> Result<Self, String> {
+    fn parse(window: &RenewalWindow, at: Timestamp) -> Result<Self, String> {
         let cron = CronParser::builder()
             .seconds(Seconds::Disallowed)
             .year(Year::Disallowed)
@@ -131,35 +142,28 @@ impl Window {
             .window_duration
             .parse()
             .map_err(|error| format!("renewal window {:?}: {error}", window.cron))?;
+        // To find that one never opens takes long, so nobody looks for a second of the kind.
+        let opens = cron
+            .find_next_occurrence(&at.to_zoned(zone.clone()), true)
+            .map_err(|_| format!("renewal window {:?} never opens", window.cron))?
+            .timestamp();
         Ok(Self {
             cron,
             zone,
             duration,
+            opens,
         })
     }
 
     /// Whether `at` lies in a window that opened since the certificate is valid, or shortly before.
     fn holds(&self, at: Timestamp, not_before: Timestamp) -> bool {
-        let Ok(opened) = self.cron.find_previous_occurrence(&self.local(at), true) else {
+        let local = at.to_zoned(self.zone.clone());
+        let Ok(opened) = self.cron.find_previous_occurrence(&local, true) else {
             return false;
         };
         let opened = opened.timestamp();
         opened.duration_until(at) < self.duration
             && opened.duration_until(not_before) <= self.duration
-    }
-
-    /// The first opening from `at` on, if the certificate is still valid then.
-    fn next_opening(&self, at: Timestamp, not_after: Timestamp) -> Option<Timestamp> {
-        let opens = self
-            .cron
-            .find_next_occurrence(&self.local(at), true)
-            .ok()?
-            .timestamp();
-        (opens < not_after).then_some(opens)
-    }
-
-    fn local(&self, at: Timestamp) -> Zoned {
-        at.to_zoned(self.zone.clone())
     }
 }
 
@@ -308,6 +312,8 @@ mod tests {
                 true,
             ),
             (before, vec![window("@daily", None, "1d")], due, true),
+            (before, vec![window("0 0 31 feb *", None, "1h")], due, true),
+            (before, vec![window("@daily", None, "1h"); 101], due, true),
         ];
         for (policy, windows, want, problem) in table {
             let mut spec = spec(None, None);
