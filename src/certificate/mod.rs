@@ -9,6 +9,8 @@ pub mod details;
 pub mod error;
 pub mod facts;
 pub mod fit;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod gather;
 mod issue;
 pub mod issued;

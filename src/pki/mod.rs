@@ -8,6 +8,8 @@ pub mod certificate;
 pub mod chain;
 pub mod csr;
 mod extension;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod issue;
 pub mod key;
 pub mod names;
