@@ -93,6 +93,10 @@ fn spec(
     }
 }
 
+fn renewal(spec: &CertificateSpec, from: Timestamp, until: Timestamp) -> RenewalTime {
+    renewal_time(spec, from, until)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..Default::default() })]
 
@@ -105,7 +109,7 @@ proptest! {
     ) {
         let windows = windows.iter().map(Plain::window).collect();
         let spec = spec(before.as_deref(), percentage, windows);
-        let at = renewal_time(&spec, from, until).at.unwrap();
+        let at = renewal(&spec, from, until).at.unwrap();
         prop_assert!(from < at && at < until, "{at}");
         prop_assert_eq!(at.subsec_nanosecond(), 0);
     }
@@ -118,7 +122,7 @@ proptest! {
     ) {
         let at = |before: Option<i64>, percentage| {
             let before = before.map(|seconds| format!("{seconds}s"));
-            renewal_time(&spec(before.as_deref(), percentage, vec![]), from, until).at
+            renewal(&spec(before.as_deref(), percentage, vec![]), from, until).at
         };
         let lifetime = from.duration_until(until).as_secs();
         let (less, more) = (before.0.min(before.1), before.0.max(before.1));
@@ -138,8 +142,8 @@ proptest! {
     ) {
         let spec = spec(before.as_deref(), None, vec![]);
         let later = SignedDuration::from_secs(later);
-        let at = renewal_time(&spec, from, until).at.unwrap();
-        let then = renewal_time(&spec, from + later, until + later).at.unwrap();
+        let at = renewal(&spec, from, until).at.unwrap();
+        let then = renewal(&spec, from + later, until + later).at.unwrap();
         prop_assert_eq!(at + later, then);
     }
 
@@ -148,9 +152,9 @@ proptest! {
         (from, until) in dates(),
         windows in prop::collection::vec(plain(), 1..4),
     ) {
-        let due = renewal_time(&spec(None, None, vec![]), from, until).at.unwrap();
+        let due = renewal(&spec(None, None, vec![]), from, until).at.unwrap();
         let all = windows.iter().map(Plain::window).collect();
-        let RenewalTime { at, problem } = renewal_time(&spec(None, None, all), from, until);
+        let RenewalTime { at, problem } = renewal(&spec(None, None, all), from, until);
         let opens = windows.iter().map(|window| window.opens(due)).min().unwrap();
         let want = if windows.iter().any(|window| window.holds(due)) {
             (due, false)
@@ -175,7 +179,7 @@ proptest! {
             timezone: Some(zone.to_owned()),
             window_duration: "1m".into(),
         };
-        let RenewalTime { at, problem } = renewal_time(&spec(None, None, vec![window]), from, until);
+        let RenewalTime { at, problem } = renewal(&spec(None, None, vec![window]), from, until);
         let local = at.unwrap().to_zoned(TimeZone::get(zone).unwrap());
         if problem.is_none() {
             // One night of the year has no such hour: then it is the next.
