@@ -26,6 +26,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("request", pki::fuzzing::request),
     ("request_object", certificate::fuzzing::request),
     ("retry_after", acme::fuzzing::header),
+    ("revocation_list", pki::fuzzing::revocation_list),
     ("secret_object", certificate::fuzzing::secret),
     ("subject", pki::fuzzing::subject),
     ("tsig", solver::dns01::tsig::fuzzing::message),

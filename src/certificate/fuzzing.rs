@@ -114,7 +114,7 @@ pub fn window(data: &[u8]) {
 fn is_renewed_in_time(spec: &CertificateSpec) {
     let from = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(500_000);
     let until = from + SignedDuration::from_hours(90 * 24);
-    let time = renewal_time(spec, from, until);
+    let time = renewal_time(spec, None, from, until);
     assert!(time.at.is_none_or(|at| from < at && at < until), "{time:?}");
 }
 

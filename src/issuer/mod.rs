@@ -12,6 +12,7 @@ pub mod facts;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod kind;
+pub mod limits;
 pub mod local;
 pub mod order_name;
 pub mod order_request;

@@ -14,7 +14,7 @@ const UNITS: [(&str, i128); 6] = [
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn what_is_written_is_read(nanos in any::<i64>()) {

@@ -22,7 +22,7 @@ fn wait(settings: &Settings, attempts: i64, left: Option<i64>) -> SignedDuration
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn the_wait_is_bounded(

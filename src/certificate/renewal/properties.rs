@@ -94,11 +94,11 @@ fn spec(
 }
 
 fn renewal(spec: &CertificateSpec, from: Timestamp, until: Timestamp) -> RenewalTime {
-    renewal_time(spec, from, until)
+    renewal_time(spec, None, from, until)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn renewal_is_within_the_lifetime(
@@ -164,6 +164,26 @@ proptest! {
             (due, true)
         };
         prop_assert_eq!((at.unwrap(), problem.is_some()), want);
+    }
+
+    /// The CA may hurry, and may not put it off until there is no time left for a second try.
+    #[test]
+    fn what_the_ca_suggests_is_never_too_late(
+        (from, until) in dates(),
+        windows in prop::collection::vec(plain(), 0..3),
+        suggested in -100 * DAY..5000 * DAY,
+        is_urgent in any::<bool>(),
+    ) {
+        let at = from + SignedDuration::from_secs(suggested);
+        let windows: Vec<_> = windows.iter().map(Plain::window).collect();
+        let is_free = windows.is_empty();
+        let spec = spec(None, None, windows);
+        let ordinary = renewal(&spec, from, until).at.unwrap();
+        let found = renewal_time(&spec, Some(Suggestion { at, is_urgent }), from, until);
+        let latest = until - from.duration_until(until) / 9;
+        prop_assert!(found.at.unwrap() <= latest.max(ordinary));
+        prop_assert!(is_free || is_urgent || found.at.unwrap() <= ordinary);
+        prop_assert!(!is_free || found.at.unwrap() == at.min(latest));
     }
 
     #[test]
