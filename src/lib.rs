@@ -10,6 +10,8 @@ pub mod certificate;
 pub mod challenge;
 pub mod cli;
 pub mod cluster;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod issuer;
 pub mod net;
 pub mod order;

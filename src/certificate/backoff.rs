@@ -96,6 +96,9 @@ pub fn message(failure: &str, at: Timestamp) -> String {
 }
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -12,6 +12,8 @@ pub mod error;
 pub mod facts;
 mod finish;
 pub mod fit;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod gather;
 mod issue;
 pub mod issued;

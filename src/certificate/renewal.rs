@@ -4,12 +4,18 @@ use croner::{
     Cron,
     parser::{CronParser, Seconds, Year},
 };
-use jiff::{SignedDuration, Timestamp, Zoned, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 use crate::{
     api::certificate::{CertificateSpec, RenewalPolicy, RenewalWindow},
     certificate::suggestion::Suggestion,
 };
+
+/// Times are stored in whole seconds.
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
+
+/// More windows than this are not looked at.
+const MOST_WINDOWS: usize = 100;
 
 /// When a certificate is renewed, and what was wrong with the way to say it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,6 +68,9 @@ fn scheduled(spec: &CertificateSpec, not_before: Timestamp, not_after: Timestamp
         .unwrap_or(not_after);
     // What is stored has no fraction: waking up by it must not come before the time itself.
     let at = Timestamp::from_second(at.as_second()).unwrap_or(at);
+    // A certificate that is due as soon as it is valid would be issued again and again.
+    let at = at.max(not_before.saturating_add(SECOND).unwrap_or(at));
+    let at = at.min(not_after.saturating_sub(SECOND).unwrap_or(at));
 
     let Some(renewal) = &spec.renewal else {
         return RenewalTime {
@@ -116,16 +125,22 @@ fn in_windows(
     if windows.is_empty() {
         return Ok(at);
     }
+    if windows.len() > MOST_WINDOWS {
+        return Err(format!(
+            "{} renewal windows are more than {MOST_WINDOWS}",
+            windows.len()
+        ));
+    }
     let windows = windows
         .iter()
-        .map(Window::parse)
+        .map(|window| Window::parse(window, at))
         .collect::<Result<Vec<_>, _>>()?;
     if windows.iter().any(|window| window.holds(at, not_before)) {
         return Ok(at);
     }
-    windows
-        .iter()
-        .filter_map(|window| window.next_opening(at, not_after))
+    let openings = windows.iter().map(|window| window.opens);
+    openings
+        .filter(|opens| *opens < not_after)
         .min()
         .ok_or_else(|| {
             "no renewal window opens between the time of renewal and the expiry of the certificate"
@@ -137,10 +152,12 @@ struct Window {
     cron: Cron,
     zone: TimeZone,
     duration: SignedDuration,
+    /// The first opening from the time that is asked about on.
+    opens: Timestamp,
 }
 
 impl Window {
-    fn parse(window: &RenewalWindow) -> Result<Self, String> {
+    fn parse(window: &RenewalWindow, at: Timestamp) -> Result<Self, String> {
         let cron = CronParser::builder()
             .seconds(Seconds::Disallowed)
             .year(Year::Disallowed)
@@ -156,37 +173,33 @@ impl Window {
             .window_duration
             .parse()
             .map_err(|error| format!("renewal window {:?}: {error}", window.cron))?;
+        // To find that one never opens takes long, so nobody looks for a second of the kind.
+        let opens = cron
+            .find_next_occurrence(&at.to_zoned(zone.clone()), true)
+            .map_err(|_| format!("renewal window {:?} never opens", window.cron))?
+            .timestamp();
         Ok(Self {
             cron,
             zone,
             duration,
+            opens,
         })
     }
 
     /// Whether `at` lies in a window that opened since the certificate is valid, or shortly before.
     fn holds(&self, at: Timestamp, not_before: Timestamp) -> bool {
-        let Ok(opened) = self.cron.find_previous_occurrence(&self.local(at), true) else {
+        let local = at.to_zoned(self.zone.clone());
+        let Ok(opened) = self.cron.find_previous_occurrence(&local, true) else {
             return false;
         };
         let opened = opened.timestamp();
         opened.duration_until(at) < self.duration
             && opened.duration_until(not_before) <= self.duration
     }
-
-    /// The first opening from `at` on, unless it is long after expiry.
-    fn next_opening(&self, at: Timestamp, not_after: Timestamp) -> Option<Timestamp> {
-        let opens = self
-            .cron
-            .find_next_occurrence(&self.local(at), true)
-            .ok()?
-            .timestamp();
-        (not_after.duration_until(opens) <= self.duration).then_some(opens)
-    }
-
-    fn local(&self, at: Timestamp) -> Zoned {
-        at.to_zoned(self.zone.clone())
-    }
 }
+
+#[cfg(test)]
+mod properties;
 
 #[cfg(test)]
 mod tests {
@@ -237,6 +250,14 @@ mod tests {
                 "2026-01-01T00:00:00Z",
                 "2026-01-01T00:00:10Z",
                 "2026-01-01T00:00:06Z",
+            ),
+            // Never at once, whatever is asked for.
+            (
+                Some("9.5s"),
+                None,
+                "2026-01-01T00:00:00Z",
+                "2026-01-01T00:00:10Z",
+                "2026-01-01T00:00:01Z",
             ),
             // Six days, as short-lived certificates have.
             (
@@ -310,6 +331,8 @@ mod tests {
             ),
             // Opens only after expiry: renewed when due, and told.
             (before, vec![window("0 0 1 12 *", None, "1h")], due, true),
+            // The last moment is too late.
+            (before, vec![window("0 0 1 apr *", None, "48h")], due, true),
             // Cannot be read: renewed when due, and told.
             (before, vec![window("every day", None, "1h")], due, true),
             (before, vec![window("0 0 * * * *", None, "1h")], due, true),
@@ -320,6 +343,8 @@ mod tests {
                 true,
             ),
             (before, vec![window("@daily", None, "1d")], due, true),
+            (before, vec![window("0 0 31 feb *", None, "1h")], due, true),
+            (before, vec![window("@daily", None, "1h"); 101], due, true),
         ];
         for (policy, windows, want, problem) in table {
             let mut spec = spec(None, None);

@@ -87,6 +87,7 @@ pub async fn run(settings: Settings) -> Result<(), ControllerError> {
     for note in &settings.notes {
         warn!("{note}");
     }
+    settings.pem_limits.set();
     let system = |what| move |source| ControllerError::System { what, source };
     let shutdown = Shutdown::on_signal().map_err(system("signals"))?;
     let hostname = hostname::get().map_err(system("the host name"))?;

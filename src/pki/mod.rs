@@ -9,10 +9,13 @@ pub mod chain;
 pub mod crl;
 pub mod csr;
 mod extension;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod issue;
 pub mod key;
 pub mod keystore;
 pub mod names;
+mod oid;
 #[cfg(test)]
 mod openssl;
 mod parameters;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use x509_parser::extensions::GeneralName;
 use yasna::{Tag, models::ObjectIdentifier};
 
-use super::Error;
+use super::{Error, oid::dotted};
 
 /// Subject alternative names (RFC 5280, 4.2.1.6), each kind in the order of the extension.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -125,7 +125,7 @@ impl Names {
                         .push(format!("IP address of {} bytes", bytes.len())),
                 },
                 GeneralName::OtherName(oid, value) => {
-                    let oid = oid.to_id_string();
+                    let oid = dotted(oid);
                     match utf8_value(value) {
                         Some(utf8_value) => all.others.push(OtherName { oid, utf8_value }),
                         None => all.unrecognized.push(format!("otherName {oid}")),
@@ -138,7 +138,7 @@ impl Names {
                 GeneralName::EDIPartyName(_) => all.unrecognized.push("ediPartyName".to_owned()),
                 GeneralName::RegisteredID(oid) => {
                     all.unrecognized
-                        .push(format!("registeredID {}", oid.to_id_string()));
+                        .push(format!("registeredID {}", dotted(oid)));
                 }
                 GeneralName::Invalid(tag, _) => {
                     all.unrecognized

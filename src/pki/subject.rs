@@ -1,7 +1,7 @@
 //! Who is a certificate about: the subject's fields, a literal distinguished name, and their DER?
 
 use x509_parser::x509::X509Name;
-use yasna::{DERWriterSeq, models::ObjectIdentifier};
+use yasna::{DERWriterSeq, models::ObjectIdentifier, tags::TAG_PRINTABLESTRING};
 
 use super::Error;
 
@@ -325,7 +325,12 @@ fn write_set<'a>(
             writer.next().write_sequence(|writer| {
                 writer.next().write_oid(&ObjectIdentifier::from_slice(oid));
                 match value.bytes().all(is_printable) {
-                    true => writer.next().write_printable_string(value),
+                    // The library's own function panics on a question mark.
+                    true => writer
+                        .next()
+                        .write_tagged_implicit(TAG_PRINTABLESTRING, |writer| {
+                            writer.write_bytes(value.as_bytes());
+                        }),
                     false => writer.next().write_utf8_string(value),
                 }
             });
@@ -337,6 +342,9 @@ fn write_set<'a>(
 fn is_printable(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b" '()+,-./:=?".contains(&byte)
 }
+
+#[cfg(test)]
+mod properties;
 
 #[cfg(test)]
 mod tests {
@@ -384,7 +392,9 @@ mod tests {
             };
             subject.to_der()[11]
         };
-        assert_eq!(tag("example.com"), 0x13);
+        for name in ["example.com", "a b", "Who?", "'()+,-./:="] {
+            assert_eq!(tag(name), 0x13, "{name}");
+        }
         for name in ["a*b", "a@b", "a_b", "ä", "a&b"] {
             assert_eq!(tag(name), 0x0c, "{name}");
         }

@@ -239,31 +239,24 @@ impl UsageSet {
                 Place::Bit(_) | Place::Extended(_) => {}
             }
         }
-        for oid in &self.extended {
-            known.extend(Usage::ALL.into_iter().find(
-                |usage| matches!(usage.place(), Place::Extended(place) if dotted(place) == *oid),
-            ));
+        for usage in self.extended.iter().filter_map(|oid| named(oid)) {
+            if !known.contains(&usage) {
+                known.push(usage);
+            }
         }
         known
     }
 
     /// The extended identifiers in the set that have a name here.
     pub(super) fn known_extended(&self) -> Vec<String> {
-        let unknown: Vec<&str> = self.unknown().collect();
-        let known = self.extended.iter();
-        known
-            .filter(|oid| !unknown.contains(&oid.as_str()))
-            .cloned()
-            .collect()
+        let known = self.extended.iter().filter(|oid| named(oid).is_some());
+        known.cloned().collect()
     }
 
     /// The extended identifiers in the set that have no name here.
     pub fn unknown(&self) -> impl Iterator<Item = &str> {
-        self.extended.iter().map(String::as_str).filter(|oid| {
-            !Usage::ALL.iter().any(
-                |usage| matches!(usage.place(), Place::Extended(place) if dotted(place) == **oid),
-            )
-        })
+        let all = self.extended.iter().map(String::as_str);
+        all.filter(|oid| named(oid).is_none())
     }
 
     fn add(&mut self, oid: String) {
@@ -271,6 +264,17 @@ impl UsageSet {
             self.extended.push(oid);
         }
     }
+}
+
+/// The usage with this identifier, under the name that is shown.
+fn named(oid: &str) -> Option<Usage> {
+    let is = |place: &[u64]| {
+        let arcs = oid.split('.').map(|arc| arc.parse().ok());
+        arcs.eq(place.iter().copied().map(Some))
+    };
+    Usage::ALL
+        .into_iter()
+        .find(|usage| matches!(usage.place(), Place::Extended(place) if is(place)))
 }
 
 fn dotted(oid: &[u64]) -> String {
@@ -327,5 +331,12 @@ mod tests {
         let set = UsageSet::from_parts(0, vec!["1.2.3".to_owned(), "2.5.29.37.0".to_owned()]);
         assert_eq!(set.unknown().collect::<Vec<_>>(), ["1.2.3"]);
         assert_eq!(set.known(), [Usage::Any]);
+    }
+
+    #[test]
+    fn what_is_there_twice_is_named_once() {
+        let set = UsageSet::from_parts(1, vec!["2.5.29.37.0".to_owned(); 3]);
+        assert_eq!(set.known(), [Usage::DigitalSignature, Usage::Any]);
+        assert_eq!(set.known_extended().len(), 3);
     }
 }

@@ -126,7 +126,7 @@ impl CsrFacts {
 /// # Errors
 /// [`Error::TooLarge`], or [`Error::Request`] if there is none.
 pub fn request_der(text: &[u8]) -> Result<Vec<u8>, Error> {
-    let limit = Limits::default().certificate;
+    let limit = Limits::current().certificate;
     let blocks = pem::blocks(text, "the certificate request", limit)?;
     blocks
         .into_iter()
