@@ -19,7 +19,7 @@ use crate::{
     api::{
         challenge::{Challenge, ChallengeStatus, ChallengeType},
         condition,
-        names::finalizer,
+        names::{field_manager, finalizer},
         order::State,
         reason::acme as reason,
     },
@@ -483,7 +483,8 @@ impl ChallengeReconciler {
                 &known.meta.resource_version
             });
         let patch = json!({"metadata": {"resourceVersion": version, "finalizers": finalizers}});
-        let written = write::merge(&api_of::<Challenge>(&self.client, key), key, &patch).await?;
+        let api = api_of::<Challenge>(&self.client, key);
+        let written = write::merge_as(&api, field_manager::CHALLENGES, key, &patch).await?;
         if guarded || !challenge.meta.deleting {
             self.challenges.observe(written);
         }
