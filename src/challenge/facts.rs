@@ -9,7 +9,7 @@ use crate::{
         order::State,
         reference::IssuerAddress,
     },
-    cluster::{Facts, Meta},
+    cluster::{Facts, Meta, name::number_of},
 };
 
 /// A Challenge without its managed fields.
@@ -115,6 +115,15 @@ impl ChallengeFacts {
         }
     }
 
+    /// Whether cert-manager made it, and so perhaps a pod, a Service and an Ingress for it whose
+    /// names are random: they go when it goes.
+    pub fn has_foreign_route(&self) -> bool {
+        let order = self.meta.controller.as_deref().unwrap_or_default();
+        let number = number(order, &self.spec.authorization_url, &self.spec.url);
+        self.spec.type_ == ChallengeType::Http01
+            && !self.meta.key.name.ends_with(&format!("-{number}"))
+    }
+
     /// The existing Ingress that the path is added to, if the solver names one.
     pub fn edited_ingress(&self) -> Option<&str> {
         edited_ingress(&self.spec)
@@ -140,6 +149,12 @@ impl ChallengeFacts {
             .unwrap_or("no reason was given");
         format!("{}: {reason}", self.title())
     }
+}
+
+/// What the name of a challenge that we make ends with: the same each time for the same order, by its
+/// uid, authorization and challenge, by their URLs.
+pub fn number(order: &str, authorization: &str, challenge: &str) -> u32 {
+    number_of(&[order, authorization, challenge])
 }
 
 /// Whether a finalizer is the one of challenges, by either of its names.

@@ -286,6 +286,14 @@ impl ChallengeReconciler {
         let wait = self.checks.wait(key).min(self.check_retry);
         debug!(seen, ?wait, "proof not seen yet");
         if plan::tells(challenge, self.clock.now()) {
+            if challenge.has_foreign_route() {
+                // An Ingress of ours would stand behind the one whose pod does not answer: the
+                // Order makes the challenge anew, and what cert-manager made goes with this one.
+                info!(seen, "cert-manager's solver does not answer, made anew");
+                let api = api_of::<Challenge>(&self.client, key);
+                write::delete(&api, key, &challenge.meta.uid).await?;
+                return Ok(Some(Next::Change));
+            }
             if challenge.spec.type_ == ChallengeType::Http01 {
                 // Routes may have been taken away, or lead to replicas that are gone. That they
                 // cannot be renewed is no reason not to look again: they may be good.
