@@ -5,6 +5,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod acceptance;
 mod acme;
 mod admission;
 mod bed;
@@ -26,12 +27,16 @@ mod leader;
 mod names;
 #[path = "../objects/mod.rs"]
 mod objects;
+mod parts;
+mod predecessor;
 mod private_ca;
 mod replicas;
 mod roundtrip;
 mod site;
+mod switch;
 mod told;
 mod work;
+mod x509;
 
 use std::process::ExitCode;
 
@@ -73,6 +78,10 @@ fn tell(book: &mut Book) {
     book.without_operator("chart::the_plain_manifest_applies", chart::the_plain_manifest_applies);
     book.without_operator("chart::rights_are_what_they_should_be", chart::rights_are_what_they_should_be);
     book.without_operator("events::users_are_told", events::users_are_told);
+
+    book.without_operator("switch::what_was_issued_stays", switch::what_was_issued_stays);
+    book.without_operator("switch::flags_and_failures_stay", switch::flags_and_failures_stay);
+    book.without_operator("switch::left_over_webhooks_are_named", switch::left_over_webhooks_are_named);
 
     book.beside("told::an_annotated_ingress", told::an_annotated_ingress);
     book.beside("certificate::kept", certificate::the_secret_is_kept);
