@@ -104,14 +104,9 @@ impl ChallengeFacts {
 
     /// Whether its proof stands in a system that garbage collection does not reach.
     pub fn is_external(&self) -> bool {
-        Self::would_be_external(&self.spec)
-    }
-
-    /// As [`ChallengeFacts::is_external`], of a challenge to be made.
-    pub fn would_be_external(spec: &ChallengeSpec) -> bool {
-        match spec.type_ {
+        match self.spec.type_ {
             ChallengeType::Dns01 => true,
-            ChallengeType::Http01 => edited_ingress(spec).is_some(),
+            ChallengeType::Http01 => self.edited_ingress().is_some(),
         }
     }
 
@@ -126,7 +121,8 @@ impl ChallengeFacts {
 
     /// The existing Ingress that the path is added to, if the solver names one.
     pub fn edited_ingress(&self) -> Option<&str> {
-        edited_ingress(&self.spec)
+        let ingress = self.spec.solver.http01.as_ref()?.ingress.as_ref()?;
+        ingress.name.as_deref().filter(|name| !name.is_empty())
     }
 
     /// `HTTP-01 of www.example.com`, as messages name a challenge.
@@ -163,9 +159,4 @@ pub fn is_ours(finalizer_name: &str) -> bool {
         finalizer_name,
         finalizer::CHALLENGE | finalizer::CHALLENGE_LEGACY
     )
-}
-
-fn edited_ingress(spec: &ChallengeSpec) -> Option<&str> {
-    let ingress = spec.solver.http01.as_ref()?.ingress.as_ref()?;
-    ingress.name.as_deref().filter(|name| !name.is_empty())
 }
