@@ -9,6 +9,7 @@ mod acceptance;
 mod acme;
 mod admission;
 mod bed;
+mod begun;
 mod book;
 mod ca;
 mod certificate;
@@ -35,6 +36,7 @@ mod roundtrip;
 mod site;
 mod switch;
 mod told;
+mod underway;
 mod work;
 mod x509;
 
@@ -81,6 +83,8 @@ fn tell(book: &mut Book) {
 
     book.without_operator("switch::what_was_issued_stays", switch::what_was_issued_stays);
     book.without_operator("switch::flags_and_failures_stay", switch::flags_and_failures_stay);
+    book.without_operator("underway::what_was_begun_is_finished", underway::what_was_begun_is_finished);
+    book.without_operator("underway::a_challenge_can_be_handed_back", underway::a_challenge_can_be_handed_back);
     book.without_operator("switch::left_over_webhooks_are_named", switch::left_over_webhooks_are_named);
 
     book.beside("told::an_annotated_ingress", told::an_annotated_ingress);

@@ -190,7 +190,7 @@ pub(crate) async fn left_over_webhooks_are_named(bed: &Bed) -> Result<()> {
 }
 
 /// A cluster with the kinds of cert-manager, and nothing of certwright's yet.
-async fn before_the_switch(bed: &Bed) -> Result<Bed> {
+pub(crate) async fn before_the_switch(bed: &Bed) -> Result<Bed> {
     let own = Bed::start(BedOptions {
         home: bed.home().clone(),
         progress: Progress::quiet(),
