@@ -181,8 +181,6 @@ pub fn remarks(acme: &AcmeIssuer) -> Option<String> {
     // A new field of the issuer must be thought of here.
     let AcmeIssuer {
         solvers,
-        // Not acted on, but the API server writes it into every issuer: no news to anybody.
-        renewal_information_source: _,
         ca_bundle: _,
         disable_account_key_generation: _,
         email: _,
@@ -191,6 +189,7 @@ pub fn remarks(acme: &AcmeIssuer) -> Option<String> {
         preferred_chain: _,
         private_key_secret_ref: _,
         profile: _,
+        renewal_information_source: _,
         server: _,
         skip_tls_verify: _,
     } = acme;

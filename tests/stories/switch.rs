@@ -295,6 +295,8 @@ async fn acme_issuer(place: &Predecessor) -> Result<()> {
         "metadata": {"name": "acme"},
         "spec": {"acme": {
             "server": "https://acme.invalid/directory", "email": "A@example.com",
+            // Else the CA is asked when to renew, which cert-manager does not do by itself.
+            "renewalInformationSource": "None",
             "privateKeySecretRef": {"name": "acme-account"},
             "solvers": [{"http01": {"ingress": {"ingressClassName": "nginx"}}}],
         }},
