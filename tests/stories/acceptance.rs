@@ -12,7 +12,7 @@ use rcgen::{KeyPair, PublicKeyData};
 use serde_json::{Map, Value};
 use x509_parser::{
     certification_request::X509CertificationRequest,
-    prelude::{FromDer, X509Certificate},
+    prelude::{FromDer, X509Certificate, X509Extension},
     public_key::PublicKey,
 };
 
@@ -181,7 +181,11 @@ impl Exhibit {
 
     /// As far as can be told where the request is gone.
     fn names_fit(&self, leaf: &X509Certificate<'_>) -> Result<bool> {
-        let stored = Names::of(leaf.extensions().iter().map(|e| e.parsed_extension()))?;
+        let stored = Names::of(
+            leaf.extensions()
+                .iter()
+                .map(X509Extension::parsed_extension),
+        )?;
         Ok(stored == Names::wanted(&self.certificate["spec"]))
     }
 

@@ -26,6 +26,7 @@ mod identity;
 mod issue;
 mod issuer;
 mod leader;
+mod left;
 mod limits;
 mod names;
 #[path = "../objects/mod.rs"]
@@ -36,6 +37,7 @@ mod private_ca;
 mod replicas;
 mod roundtrip;
 mod site;
+mod solver_pod;
 mod switch;
 mod told;
 mod underway;

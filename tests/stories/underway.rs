@@ -46,6 +46,7 @@ use crate::{
     begun::{Begun, FINALIZER, LEGACY_FINALIZER, Proof, Way},
     parts::owner,
     predecessor::Predecessor,
+    solver_pod::solver_pod,
     switch::before_the_switch,
     work,
 };
@@ -75,7 +76,11 @@ pub(crate) async fn what_was_begun_is_finished(bed: &Bed) -> Result<()> {
             Box::pin(is_finished(&place, one)).await?;
             let secret: Secret = place.namespace.api().get(&one.name).await?;
             let data = secret.data.context("an empty Secret")?;
-            verify::secret(&data, &pebble.roots().await?, &[one.host.clone()])?;
+            verify::secret(
+                &data,
+                &pebble.roots().await?,
+                std::slice::from_ref(&one.host),
+            )?;
         }
         for one in [&keyed, &requested] {
             Box::pin(is_finished(&place, one)).await?;
@@ -107,13 +112,13 @@ impl Routed {
             orders.push(Box::pin(begun.order(name)).await?);
         }
         let answering = Box::pin(begun.http01(&orders[0], None, LEGACY_FINALIZER)).await?;
-        let service = Box::pin(begun.solver(&answering)).await?;
+        let service = Box::pin(solver_pod(place, &answering)).await?;
         let asked = Box::pin(answers(bed, place, &service, &answering.key)).await?;
         let dead = Box::pin(begun.http01(&orders[1], None, FINALIZER)).await?;
-        Box::pin(begun.solver(&dead)).await?;
+        Box::pin(solver_pod(place, &dead)).await?;
         let edited = Box::pin(begun.http01(&orders[2], Some("web"), FINALIZER)).await?;
         let ingress = Box::pin(users_ingress(place, &orders[2].host)).await?;
-        Box::pin(begun.solver(&edited)).await?;
+        Box::pin(solver_pod(place, &edited)).await?;
         Ok(Self {
             orders,
             answering,

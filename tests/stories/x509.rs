@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use x509_parser::{
     extensions::{GeneralName, ParsedExtension},
-    prelude::{X509Certificate, X509Name},
+    prelude::{X509Certificate, X509Extension, X509Name},
 };
 
 const SAN_FIELDS: [&str; 3] = ["dnsNames", "emailAddresses", "uris"];
@@ -159,7 +159,11 @@ fn attributes(name: &X509Name<'_>) -> Result<Vec<(String, String)>> {
 
 /// What cert-manager writes on the Secret about the certificate in it.
 pub(crate) fn details(leaf: &X509Certificate<'_>) -> Result<BTreeMap<String, String>> {
-    let names = Names::of(leaf.extensions().iter().map(|e| e.parsed_extension()))?;
+    let names = Names::of(
+        leaf.extensions()
+            .iter()
+            .map(X509Extension::parsed_extension),
+    )?;
     let subject = attributes(leaf.subject())?;
     let of = |oid: &str| -> Vec<String> {
         let values = subject.iter().filter(|(known, _)| known == oid);
