@@ -81,9 +81,11 @@ impl CertificateReconciler {
             .filter(|request| is_pending(request) && is_told(request, now))
             .map(|request| self.cause(request));
         let taken = self.taken(&certificate, known);
+        let keystores = self.keystores(&certificate, secret.as_deref()).await?;
         let source = source(&self.caches.issuers, &certificate);
         Ok(Situation {
             secret,
+            keystores,
             keys,
             sharing,
             taken,

@@ -21,6 +21,7 @@ use crate::{
         facts::{CertificateFacts, Settings, Situation, Write},
         gather::Known,
         keyring::KeyRing,
+        passwords::Checks,
         plan::{blocked, plan, until},
         suggestion::{self, Ask, Question},
     },
@@ -46,6 +47,7 @@ pub struct CertificateReconciler {
     pub(super) settings: Arc<Settings>,
     pub(super) keys: KeyRing,
     pub(super) written: Written,
+    pub(super) checks: Checks,
     pub(super) requester: Requester,
     /// Of Certificates whose CA is to be asked when to renew them.
     pub(super) renewal_infos: Queue,
@@ -73,6 +75,7 @@ impl CertificateReconciler {
             settings: Arc::new(settings),
             keys: KeyRing::new(cores),
             written: Written::default(),
+            checks: Checks::default(),
             requester,
             renewal_infos,
         }
@@ -109,6 +112,7 @@ impl Reconciler for CertificateReconciler {
         for _ in 0..MOST_ROUNDS {
             let Some(certificate) = self.caches.certificates.get(key) else {
                 self.written.forget(key);
+                self.checks.forget(key);
                 return Ok(Next::Change);
             };
             let situation = self.gather(certificate, &mut known).await?;

@@ -1,6 +1,6 @@
 //! How a cache is filled: a watch that no single bad object can stop.
 
-use std::{fmt::Debug, sync::Arc};
+use std::{fmt::Debug, future::ready, sync::Arc};
 
 use futures::{Stream, StreamExt, TryStreamExt};
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::ObjectMeta};
@@ -49,12 +49,36 @@ pub async fn objects<K, F>(
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
     F: Facts<Object = K>,
 {
+    some_objects(api, select, |_| true, cache, on_invalid).await;
+}
+
+/// The same, for those objects that `keep` wants: of the others, which no selector tells apart,
+/// nothing is kept. What `keep` says of an object must never change.
+pub async fn some_objects<K, F>(
+    api: Api<DeserializeGuard<K>>,
+    select: Select,
+    keep: fn(&K) -> bool,
+    cache: Arc<Cache<F>>,
+    on_invalid: OnInvalid,
+) where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    F: Facts<Object = K>,
+{
     let events = watcher(api, config(select)).map_ok(|event| match event {
         Event::Apply(DeserializeGuard(object)) => Event::Apply(object),
         Event::Delete(DeserializeGuard(object)) => Event::Delete(object),
         Event::Init => Event::Init,
         Event::InitApply(DeserializeGuard(object)) => Event::InitApply(object),
         Event::InitDone => Event::InitDone,
+    });
+    let events = events.try_filter(move |event| {
+        ready(match event {
+            Event::Apply(Ok(object)) | Event::Delete(Ok(object)) | Event::InitApply(Ok(object)) => {
+                keep(object)
+            }
+            Event::Apply(Err(_)) | Event::Delete(Err(_)) | Event::InitApply(Err(_)) => true,
+            Event::Init | Event::InitDone => true,
+        })
     });
     fill(events, cache, on_invalid).await;
 }
@@ -126,4 +150,102 @@ fn forget<F: Facts>(cache: &Cache<F>, meta: &ObjectMeta) {
         meta.uid.as_deref().unwrap_or_default(),
         meta.resource_version.as_deref().unwrap_or_default(),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, time::Duration};
+
+    use http::{Request, Response};
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::{Client, client::Body};
+    use serde_json::json;
+    use tokio::time::timeout;
+    use tower::service_fn;
+
+    use super::*;
+
+    struct Known(Meta);
+
+    impl Facts for Known {
+        type Object = ConfigMap;
+        type Index = ();
+
+        fn reduce(object: ConfigMap) -> Self {
+            Self(Meta::of(&object.metadata))
+        }
+
+        fn meta(&self) -> &Meta {
+            &self.0
+        }
+
+        fn indexes(&self) -> Vec<()> {
+            Vec::new()
+        }
+    }
+
+    /// An API server with two objects to list, then one that changes and one that goes.
+    async fn answer(request: Request<Body>) -> Result<Response<Body>, Infallible> {
+        let object = |name: &str, version: &str| {
+            json!({
+                "apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": {"name": name, "uid": name, "resourceVersion": version},
+            })
+        };
+        let query = request.uri().query().unwrap_or_default();
+        let body = if query.contains("watch=true") {
+            if query.contains("resourceVersion=3") {
+                // Nothing happens any more.
+                std::future::pending::<()>().await;
+            }
+            let change = |kind: &str, object| json!({"type": kind, "object": object});
+            let changes = [
+                change("ADDED", object("theirs-3", "3")),
+                change("DELETED", object("theirs-1", "3")),
+                change("ADDED", object("ours-2", "3")),
+            ];
+            changes.map(|change| format!("{change}\n")).concat()
+        } else {
+            json!({
+                "apiVersion": "v1", "kind": "ConfigMapList", "metadata": {"resourceVersion": "2"},
+                "items": [object("ours-1", "1"), object("theirs-1", "2")],
+            })
+            .to_string()
+        };
+        Ok(Response::new(Body::from(body.into_bytes())))
+    }
+
+    #[tokio::test]
+    async fn what_is_not_wanted_is_not_kept() {
+        let client = Client::new(service_fn(answer), "default");
+        let cache = Arc::new(Cache::<Known>::default());
+        let told = Arc::<std::sync::Mutex<Vec<String>>>::default();
+        let (heard, done) = (Arc::clone(&told), Arc::new(tokio::sync::Notify::new()));
+        let notify = Arc::clone(&done);
+        cache.listen(vec![Box::new(move |old, new| {
+            let name = old.or(new).map(|known| known.0.key.name.to_string());
+            heard.lock().unwrap().extend(name.clone());
+            if name.as_deref() == Some("ours-2") {
+                notify.notify_one();
+            }
+        })]);
+        let ours = |object: &ConfigMap| {
+            let name = object.metadata.name.as_deref();
+            name.is_some_and(|name| name.starts_with("ours"))
+        };
+        let watching = tokio::spawn(some_objects(
+            Api::all(client),
+            Select::All,
+            ours,
+            Arc::clone(&cache),
+            Arc::new(|_, _| ()),
+        ));
+        timeout(Duration::from_secs(60), done.notified())
+            .await
+            .unwrap();
+        watching.abort();
+        assert_eq!(*told.lock().unwrap(), ["ours-1", "ours-2"]);
+        assert_eq!(cache.len(), 2);
+        assert!(cache.is_synced());
+    }
 }

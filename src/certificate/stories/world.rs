@@ -33,6 +33,7 @@ use crate::{
         facts::{CertificateFacts, Settings, Situation, Taken, Write},
         issued::Issued,
         key::{self, Source},
+        keystores::Standing,
         plan::plan,
         request,
         secret::SecretFacts,
@@ -59,6 +60,7 @@ pub(in crate::certificate) struct World {
     pub(in crate::certificate) cause: Option<String>,
     pub(in crate::certificate) source: suggestion::Source,
     pub(in crate::certificate) written: Option<Write>,
+    pub(in crate::certificate) keystores: Standing,
     version: u64,
 }
 
@@ -125,6 +127,7 @@ impl World {
             source: suggestion::Source::NotAsked,
             cause: None,
             written: None,
+            keystores: Standing::Fine,
             version: 1,
         }
     }
@@ -238,6 +241,7 @@ impl World {
             cause,
             source: self.source,
             written: self.written.clone(),
+            keystores: self.keystores.clone(),
             now: self.now,
             settings: Arc::new(self.settings.clone()),
             certificate,
