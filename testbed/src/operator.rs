@@ -140,6 +140,12 @@ impl Operator {
         self.solver
     }
 
+    /// The text of its `/readyz`, ready or not.
+    pub async fn readiness(&self) -> Result<String> {
+        let url = format!("http://{}/readyz", self.health);
+        Ok(self.http.get(url).send().await?.text().await?)
+    }
+
     /// The text of its `/metrics`.
     pub async fn metrics(&self) -> Result<String> {
         let url = format!("http://{}/metrics", self.metrics);

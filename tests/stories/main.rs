@@ -5,10 +5,12 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod acceptance;
 mod acme;
 mod admission;
 mod ari;
 mod bed;
+mod begun;
 mod book;
 mod ca;
 mod certificate;
@@ -26,18 +28,25 @@ mod issue;
 mod issuer;
 mod keystores;
 mod leader;
+mod left;
 mod limits;
 mod names;
 #[path = "../objects/mod.rs"]
 mod objects;
+mod parts;
+mod predecessor;
 mod private_ca;
 mod replicas;
 mod roundtrip;
 mod signing_place;
 mod signing_request;
 mod site;
+mod solver_pod;
+mod switch;
 mod told;
+mod underway;
 mod work;
+mod x509;
 
 use std::process::ExitCode;
 
@@ -79,6 +88,12 @@ fn tell(book: &mut Book) {
     book.without_operator("chart::the_plain_manifest_applies", chart::the_plain_manifest_applies);
     book.without_operator("chart::rights_are_what_they_should_be", chart::rights_are_what_they_should_be);
     book.without_operator("events::users_are_told", events::users_are_told);
+
+    book.without_operator("switch::what_was_issued_stays", switch::what_was_issued_stays);
+    book.without_operator("switch::flags_and_failures_stay", switch::flags_and_failures_stay);
+    book.without_operator("underway::what_was_begun_is_finished", underway::what_was_begun_is_finished);
+    book.without_operator("underway::a_challenge_can_be_handed_back", underway::a_challenge_can_be_handed_back);
+    book.without_operator("switch::left_over_webhooks_are_named", switch::left_over_webhooks_are_named);
 
     book.beside("told::an_annotated_ingress", told::an_annotated_ingress);
     book.beside("ari::the_ca_wants_it_renewed", ari::the_ca_wants_it_renewed);

@@ -77,7 +77,7 @@ orders:
 challenges:
   - apiGroups: [acme.cert-manager.io]
     resources: [challenges]
-    verbs: [get, list, watch, patch]
+    verbs: [get, list, watch, patch, delete]
   - apiGroups: [acme.cert-manager.io]
     resources: [challenges/status]
     verbs: [patch]
