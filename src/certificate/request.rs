@@ -238,6 +238,9 @@ fn signature_algorithm(algorithm: certificate::SignatureAlgorithm) -> SignatureA
 }
 
 #[cfg(test)]
+mod golden;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
