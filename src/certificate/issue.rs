@@ -17,7 +17,9 @@ use crate::{
         fit,
         issued::{Issued, Readable},
         key::{self, Choice},
-        plan::{RECHECK, Requests, delete_keys, delete_request, duplicates, not_ready, until},
+        plan::{
+            RECHECK, Requests, delete_keys, delete_request, duplicates, no_window, not_ready, until,
+        },
         policy::{self, View, Violation},
         request,
         secret::{KeyFacts, SecretFacts},
@@ -276,18 +278,24 @@ impl Issuance<'_> {
         let leaf = match &issued.certificate {
             Ok(Readable { leaf, details: _ }) => leaf,
             Err(error) => {
-                let message = format!("the issued certificate cannot be read: {error}");
+                let message =
+                    format!("Issuer returned an invalid certificate: failed to decode: {error}");
                 return self.fail(reason::INVALID_CERTIFICATE, &message);
             }
         };
         if leaf.public_key != self.key.public_key {
             return self.fail(
                 reason::INVALID_CERTIFICATE,
-                "the issued certificate has another public key than the request",
+                "Issuer returned a certificate with a public key that does not match the CSR. This \
+                 usually indicates a misconfigured issuer.",
             );
         }
         if self.situation.now > leaf.not_after {
-            let message = format!("the issued certificate expired at {}", leaf.not_after);
+            let message = format!(
+                "Issuer returned an already expired certificate (notAfter: {}). This usually \
+                 indicates an expired CA certificate in the issuer.",
+                leaf.not_after
+            );
             return self.fail(reason::INVALID_CERTIFICATE, &message);
         }
 
@@ -340,11 +348,13 @@ impl Issuance<'_> {
                 )
             })
         });
+        let event = problem.as_ref().and_then(no_window);
         match problem {
             None => draft.ready(),
             Some(violation) => draft.not_ready(violation),
         }
         let mut actions: Vec<Action> = draft.into_action().into_iter().collect();
+        actions.extend(event);
         actions.push(Action::Publish(Event::normal(
             reason::ISSUING,
             "The certificate has been successfully issued",

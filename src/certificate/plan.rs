@@ -11,7 +11,7 @@ use crate::{
         reason::certificate as reason,
     },
     certificate::{
-        action::{Action, Content, Plan},
+        action::{Action, Content, Event, Plan},
         backoff,
         facts::{CertificateFacts, Situation},
         issue,
@@ -238,6 +238,7 @@ fn settle(situation: &Situation, requests: &Requests<'_>) -> Plan {
         })
     });
     let ready = problem.is_none();
+    let event = problem.as_ref().and_then(no_window);
     match problem {
         None => draft.ready(),
         Some(violation) => draft.not_ready(violation),
@@ -245,6 +246,9 @@ fn settle(situation: &Situation, requests: &Requests<'_>) -> Plan {
     draft.forget_key();
 
     let mut actions: Vec<Action> = draft.into_action().into_iter().collect();
+    if !actions.is_empty() {
+        actions.extend(event);
+    }
     actions.extend(delete_keys(situation, None));
     if ready {
         actions.extend(delete_history(certificate, requests));
@@ -266,6 +270,12 @@ fn settle(situation: &Situation, requests: &Requests<'_>) -> Plan {
         }
     }
     Plan { actions, next }
+}
+
+/// Tell that no window for renewal could be found, if that is the problem.
+pub(super) fn no_window(problem: &Violation) -> Option<Action> {
+    (problem.reason == reason::WINDOW_ERROR)
+        .then(|| Action::Publish(Event::warning(problem.reason, problem.message.clone())))
 }
 
 /// When the certificate in the Secret makes a difference by itself: renewal or expiry.

@@ -285,12 +285,17 @@ fn leaf_violations(leaf: &Leaf, certificate: &CertificateFacts) -> Vec<&'static 
 }
 
 fn nearing_expiry(view: View<'_>, leaf: &Leaf) -> Option<Violation> {
-    let due = renewal_time(&view.certificate.spec, leaf.not_before, leaf.not_after).at?;
+    let renewal = renewal_time(&view.certificate.spec, leaf.not_before, leaf.not_after);
+    let due = renewal.at?;
+    let why = match renewal.problem {
+        None => "as renewal was scheduled at",
+        Some(_) => "without satisfying renewal windows at:",
+    };
     (view.now >= due).then(|| {
         Violation::new(
             reason::RENEWING,
             format!(
-                "Renewing certificate as renewal was scheduled at {}",
+                "Renewing certificate {why} {}",
                 due.strftime("%Y-%m-%d %H:%M:%S +0000 UTC")
             ),
         )

@@ -8,6 +8,8 @@ use jiff::{SignedDuration, Timestamp, Zoned, tz::TimeZone};
 
 use crate::api::certificate::{CertificateSpec, RenewalPolicy, RenewalWindow};
 
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
+
 /// When a certificate is renewed, and what was wrong with the way to say it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RenewalTime {
@@ -114,7 +116,7 @@ impl Window {
             .seconds(Seconds::Disallowed)
             .year(Year::Disallowed)
             .build()
-            .parse(&window.cron)
+            .parse(&spelled_out(&window.cron))
             .map_err(|error| format!("renewal window {:?}: {error}", window.cron))?;
         let zone = match window.timezone.as_deref() {
             None | Some("") => TimeZone::UTC,
@@ -125,6 +127,12 @@ impl Window {
             .window_duration
             .parse()
             .map_err(|error| format!("renewal window {:?}: {error}", window.cron))?;
+        if !duration.is_positive() {
+            return Err(format!(
+                "renewal window {:?}: windowDuration must be positive",
+                window.cron
+            ));
+        }
         Ok(Self {
             cron,
             zone,
@@ -134,28 +142,92 @@ impl Window {
 
     /// Whether `at` lies in a window that opened since the certificate is valid, or shortly before.
     fn holds(&self, at: Timestamp, not_before: Timestamp) -> bool {
-        let Ok(opened) = self.cron.find_previous_occurrence(&self.local(at), true) else {
+        let Some(opened) = self.last_opening(at, not_before) else {
             return false;
         };
-        let opened = opened.timestamp();
-        opened.duration_until(at) < self.duration
+        opened.duration_until(at) <= self.duration
             && opened.duration_until(not_before) <= self.duration
     }
 
-    /// The first opening from `at` on, unless it is long after expiry.
-    fn next_opening(&self, at: Timestamp, not_after: Timestamp) -> Option<Timestamp> {
-        let opens = self
-            .cron
-            .find_next_occurrence(&self.local(at), true)
-            .ok()?
-            .timestamp();
-        (not_after.duration_until(opens) <= self.duration).then_some(opens)
+    /// The last opening up to `at`; none where it is long before `not_before`.
+    fn last_opening(&self, at: Timestamp, not_before: Timestamp) -> Option<Timestamp> {
+        let mut until = at;
+        loop {
+            let clock = Clock::of(&self.zone, until);
+            let found = self
+                .cron
+                .find_previous_occurrence(&clock.shows(until), true);
+            let found = clock.instant(&found.ok()?)?;
+            let since = self.zone.preceding(until).next();
+            match since.map(|change| change.timestamp()) {
+                Some(change) if found < change && until > not_before => {
+                    until = change.checked_sub(SECOND).ok()?;
+                }
+                Some(change) if found < change => return None,
+                Some(_) | None => return Some(found),
+            }
+        }
     }
 
-    fn local(&self, at: Timestamp) -> Zoned {
-        at.to_zoned(self.zone.clone())
+    /// The first opening from `at` on, unless the certificate has expired by then.
+    fn next_opening(&self, at: Timestamp, not_after: Timestamp) -> Option<Timestamp> {
+        let mut from = at;
+        while from < not_after {
+            let clock = Clock::of(&self.zone, from);
+            let found = self.cron.find_next_occurrence(&clock.shows(from), true);
+            let found = clock.instant(&found.ok()?)?;
+            let until = self.zone.following(from).next();
+            match until.map(|change| change.timestamp()) {
+                Some(change) if found >= change => from = change,
+                Some(_) | None => return Some(found).filter(|found| *found < not_after),
+            }
+        }
+        None
     }
 }
+
+/// A clock on a wall between two changes of it: what it shows is taken as UTC, so that it has no
+/// changes. An hour that is left out has no openings so, and one that comes twice has them twice.
+struct Clock(SignedDuration);
+
+impl Clock {
+    fn of(zone: &TimeZone, at: Timestamp) -> Self {
+        let offset = zone.to_offset(at).seconds();
+        Self(SignedDuration::from_secs(offset.into()))
+    }
+
+    fn shows(&self, at: Timestamp) -> Zoned {
+        at.saturating_add(self.0)
+            .unwrap_or(at)
+            .to_zoned(TimeZone::UTC)
+    }
+
+    fn instant(&self, shown: &Zoned) -> Option<Timestamp> {
+        shown.timestamp().checked_sub(self.0).ok()
+    }
+}
+
+/// `cron` in words that the parser knows: what it calls daily, and `FROM/STEP` as a range.
+fn spelled_out(cron: &str) -> String {
+    /// The last of each field.
+    const LAST: [&str; 5] = ["59", "23", "31", "12", "6"];
+    if cron.trim().eq_ignore_ascii_case("@midnight") {
+        return "@daily".to_owned();
+    }
+    let range = |part: &str, last: &str| match part.split_once('/') {
+        Some((from, step)) if !from.contains(['-', '*', '?']) => format!("{from}-{last}/{step}"),
+        _ => part.to_owned(),
+    };
+    let fields = cron.split_whitespace().enumerate().map(|(at, field)| {
+        let last = LAST.get(at).copied().unwrap_or_default();
+        let parts: Vec<String> = field.split(',').map(|part| range(part, last)).collect();
+        parts.join(",")
+    });
+    fields.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod windows;
 
 #[cfg(test)]
 mod tests {
@@ -242,10 +314,11 @@ mod tests {
             // Open at that time.
             (before, vec![window("0 22 * * *", None, "3h")], due, false),
             (before, vec![window("0 0 * * 1", None, "1m")], due, false),
-            // Closes just then.
+            // Closes just then; has closed just before.
+            (before, vec![window("0 22 * * *", None, "2h")], due, false),
             (
                 before,
-                vec![window("0 22 * * *", None, "2h")],
+                vec![window("0 22 * * *", None, "119m")],
                 Some("2026-03-02T22:00:00Z"),
                 false,
             ),

@@ -2,6 +2,7 @@
 
 mod issuing;
 mod keeping;
+mod renewing;
 mod server;
 mod world;
 
