@@ -1,11 +1,10 @@
 //! When is a certificate renewed?
 
-use croner::{
-    Cron,
-    parser::{CronParser, Seconds, Year},
-};
-use jiff::{SignedDuration, Timestamp, Zoned, tz::TimeZone};
+mod cron;
 
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+
+use self::cron::Schedule;
 use crate::api::certificate::{CertificateSpec, RenewalPolicy, RenewalWindow};
 
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
@@ -105,18 +104,14 @@ fn in_windows(
 }
 
 struct Window {
-    cron: Cron,
+    schedule: Schedule,
     zone: TimeZone,
     duration: SignedDuration,
 }
 
 impl Window {
     fn parse(window: &RenewalWindow) -> Result<Self, String> {
-        let cron = CronParser::builder()
-            .seconds(Seconds::Disallowed)
-            .year(Year::Disallowed)
-            .build()
-            .parse(&spelled_out(&window.cron))
+        let schedule = Schedule::parse(&window.cron)
             .map_err(|error| format!("renewal window {:?}: {error}", window.cron))?;
         let zone = match window.timezone.as_deref() {
             None | Some("") => TimeZone::UTC,
@@ -134,7 +129,7 @@ impl Window {
             ));
         }
         Ok(Self {
-            cron,
+            schedule,
             zone,
             duration,
         })
@@ -142,30 +137,30 @@ impl Window {
 
     /// Whether `at` lies in a window that opened since the certificate is valid, or shortly before.
     fn holds(&self, at: Timestamp, not_before: Timestamp) -> bool {
-        let Some(opened) = self.last_opening(at, not_before) else {
-            return false;
-        };
-        opened.duration_until(at) <= self.duration
-            && opened.duration_until(not_before) <= self.duration
+        let opened = not_before
+            .checked_sub(self.duration)
+            .ok()
+            .and_then(|since| self.last_opening(since, at));
+        opened.is_some_and(|opened| opened.duration_until(at) <= self.duration)
     }
 
-    /// The last opening up to `at`; none where it is long before `not_before`.
-    fn last_opening(&self, at: Timestamp, not_before: Timestamp) -> Option<Timestamp> {
+    /// The last opening from `since` up to `at`. A clock on a wall is looked at from one of its
+    /// changes to the next: an hour that is left out has no openings, one that comes twice has two.
+    fn last_opening(&self, since: Timestamp, at: Timestamp) -> Option<Timestamp> {
         let mut until = at;
         loop {
-            let clock = Clock::of(&self.zone, until);
-            let found = self
-                .cron
-                .find_previous_occurrence(&clock.shows(until), true);
-            let found = clock.instant(&found.ok()?)?;
-            let since = self.zone.preceding(until).next();
-            match since.map(|change| change.timestamp()) {
-                Some(change) if found < change && until > not_before => {
-                    until = change.checked_sub(SECOND).ok()?;
-                }
-                Some(change) if found < change => return None,
-                Some(_) | None => return Some(found),
+            let offset = self.zone.to_offset(until);
+            let after = until.checked_add(SECOND).ok()?;
+            let change = self.zone.preceding(after).next();
+            let from = change.map_or(since, |change| change.timestamp().max(since));
+            let shown = |at| offset.to_datetime(at);
+            if let Some(opened) = self.schedule.last(shown(from), shown(until)) {
+                return offset.to_timestamp(opened).ok();
             }
+            if from <= since {
+                return None;
+            }
+            until = from.checked_sub(SECOND).ok()?;
         }
     }
 
@@ -173,57 +168,17 @@ impl Window {
     fn next_opening(&self, at: Timestamp, not_after: Timestamp) -> Option<Timestamp> {
         let mut from = at;
         while from < not_after {
-            let clock = Clock::of(&self.zone, from);
-            let found = self.cron.find_next_occurrence(&clock.shows(from), true);
-            let found = clock.instant(&found.ok()?)?;
-            let until = self.zone.following(from).next();
-            match until.map(|change| change.timestamp()) {
-                Some(change) if found >= change => from = change,
-                Some(_) | None => return Some(found).filter(|found| *found < not_after),
+            let offset = self.zone.to_offset(from);
+            let change = self.zone.following(from).next();
+            let until = change.map_or(not_after, |change| change.timestamp().min(not_after));
+            let shown = |at| offset.to_datetime(at);
+            if let Some(opens) = self.schedule.next(shown(from), shown(until)) {
+                return offset.to_timestamp(opens).ok();
             }
+            from = until;
         }
         None
     }
-}
-
-/// A clock on a wall between two changes of it: what it shows is taken as UTC, so that it has no
-/// changes. An hour that is left out has no openings so, and one that comes twice has them twice.
-struct Clock(SignedDuration);
-
-impl Clock {
-    fn of(zone: &TimeZone, at: Timestamp) -> Self {
-        let offset = zone.to_offset(at).seconds();
-        Self(SignedDuration::from_secs(offset.into()))
-    }
-
-    fn shows(&self, at: Timestamp) -> Zoned {
-        at.saturating_add(self.0)
-            .unwrap_or(at)
-            .to_zoned(TimeZone::UTC)
-    }
-
-    fn instant(&self, shown: &Zoned) -> Option<Timestamp> {
-        shown.timestamp().checked_sub(self.0).ok()
-    }
-}
-
-/// `cron` in words that the parser knows: what it calls daily, and `FROM/STEP` as a range.
-fn spelled_out(cron: &str) -> String {
-    /// The last of each field.
-    const LAST: [&str; 5] = ["59", "23", "31", "12", "6"];
-    if cron.trim().eq_ignore_ascii_case("@midnight") {
-        return "@daily".to_owned();
-    }
-    let range = |part: &str, last: &str| match part.split_once('/') {
-        Some((from, step)) if !from.contains(['-', '*', '?']) => format!("{from}-{last}/{step}"),
-        _ => part.to_owned(),
-    };
-    let fields = cron.split_whitespace().enumerate().map(|(at, field)| {
-        let last = LAST.get(at).copied().unwrap_or_default();
-        let parts: Vec<String> = field.split(',').map(|part| range(part, last)).collect();
-        parts.join(",")
-    });
-    fields.collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -251,7 +251,22 @@ fn a_window_that_does_not_open_is_told_and_the_certificate_renewed_when_due() {
         ("0 0 * * *", "utc+1", "1h", "utc+1"),
         ("0 0 * * *", "", "0s", "windowDuration must be positive"),
         ("0 0 * * *", "", "-1h", "windowDuration must be positive"),
-        ("0 0 * *", "", "1h", "renewal window \"0 0 * *\": "),
+        (
+            "0 0 * *",
+            "",
+            "1h",
+            "renewal window \"0 0 * *\": it does not have five fields",
+        ),
+        ("@every 1h", "", "1h", "it does not have five fields"),
+        ("0 0 L * *", "", "1h", "\"L\" is not within 1 to 31"),
+        (
+            "0 0 * * fri-mon",
+            "",
+            "1h",
+            "\"fri-mon\" is not within 0 to 6",
+        ),
+        ("0 0 * * 7", "", "1h", "\"7\" is not within 0 to 6"),
+        ("0 0 1, * *", "", "1h", "\"\" is not within 1 to 31"),
         (
             "0-70 1 * * *",
             "",
