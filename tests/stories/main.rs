@@ -15,8 +15,10 @@ mod chart;
 mod control_plane;
 mod crash;
 mod dns01;
+mod drift;
 mod events;
 mod fairness;
+mod fields;
 mod healing;
 mod http01;
 mod identity;
@@ -115,6 +117,9 @@ fn tell(book: &mut Book) {
     book.beside("private_ca::cluster_issuer", private_ca::a_cluster_issuer_signs_for_every_namespace);
     book.beside("private_ca::leaf_ends", private_ca::a_leaf_ends_with_its_ca);
     book.beside("private_ca::by_hand", private_ca::a_request_needs_no_certificate);
+
+    book.beside("fields::odd_certificates", fields::odd_certificates_are_what_was_asked_for);
+    book.beside("drift::repaired", drift::whatever_is_done_to_the_secret_is_repaired);
 
     book.alone("issue::another_operator_goes_on", issue::another_operator_goes_on);
     book.alone("admission::certificates", admission::certificates);
