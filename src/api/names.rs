@@ -146,6 +146,8 @@ pub mod annotation {
 
     /// On a Certificate: revoke the certificate, for this reason.
     pub const REVOKE: &str = "certwright.io/revoke";
+    /// On an issuer: how many orders its CA takes, where that is not known or not so.
+    pub const RATE_LIMITS: &str = "certwright.io/rate-limits";
 }
 
 /// Annotations of an Ingress, Gateway or ListenerSet that ask for a Certificate.

@@ -52,6 +52,8 @@ pub mod certificate {
     pub const WINDOW_ERROR: &str = "WindowError";
     /// Event: the ACME server gave no renewal information.
     pub const ARI_ERROR: &str = "ARIError";
+    /// Event: the ACME server wants the certificate renewed at another time than it said before.
+    pub const RENEWAL_SUGGESTED: &str = "RenewalSuggested";
 }
 
 /// Why the Secret of a Certificate is written again.

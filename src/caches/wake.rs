@@ -21,6 +21,8 @@ use crate::{
 pub struct Queues {
     /// Of Certificates.
     pub certificates: Queue,
+    /// Of Certificates whose CA is asked when to renew them.
+    pub renewal_infos: Queue,
     /// Of CertificateRequests.
     pub requests: Queue,
     /// Of Orders.

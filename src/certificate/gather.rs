@@ -16,13 +16,14 @@ use crate::{
         request,
         secret::{SecretFacts, SecretIndex},
         standing::{is_issued, is_pending, is_told},
+        suggestion::Source,
     },
     challenge::facts::ChallengeIndex,
     cluster::{
         Facts, ObjectKey,
         write::{self, api_of},
     },
-    issuer::Missing,
+    issuer::{Issuers, Missing},
     order::facts::OrderIndex,
     request::facts::{RequestFacts, RequestIndex},
 };
@@ -80,6 +81,7 @@ impl CertificateReconciler {
             .filter(|request| is_pending(request) && is_told(request, now))
             .map(|request| self.cause(request));
         let taken = self.taken(&certificate, known);
+        let source = source(&self.caches.issuers, &certificate);
         Ok(Situation {
             secret,
             keys,
@@ -87,6 +89,7 @@ impl CertificateReconciler {
             taken,
             issued,
             cause,
+            source,
             written: self.written.get(&meta.key),
             unrequestable: known.unrequestable.clone(),
             now,
@@ -195,6 +198,16 @@ impl CertificateReconciler {
             }),
             challenges: &challenges,
         })
+    }
+}
+
+/// Whether the issuer of `certificate` is asked when to renew.
+pub(super) fn source(issuers: &Issuers, certificate: &CertificateFacts) -> Source {
+    let namespace = &certificate.meta.key.namespace;
+    match issuers.lookup(&certificate.spec.issuer_ref, namespace) {
+        Ok(issuer) if issuer.asks_renewal_info() => Source::Asked,
+        Ok(_) | Err(Missing::Foreign { .. }) => Source::NotAsked,
+        Err(_) => Source::Unknown,
     }
 }
 

@@ -19,11 +19,14 @@ pub mod plan;
 pub mod policy;
 pub mod reconcile;
 pub mod renewal;
+pub mod renewal_info;
+pub mod replaced;
 pub mod request;
 pub mod secret;
 pub mod spec;
 mod standing;
 mod status;
+pub mod suggestion;
 pub mod temporary;
 pub mod upkeep;
 

@@ -16,9 +16,10 @@ use crate::{
         facts::{CertificateFacts, Situation},
         issue,
         policy::{self, View, Violation},
+        renewal::renewal_time,
         spec,
         status::Draft,
-        upkeep,
+        suggestion, upkeep,
     },
     cluster::Next,
     request::facts::RequestFacts,
@@ -287,8 +288,9 @@ fn wake_up(situation: &Situation) -> Next {
     let Some(leaf) = leaf else {
         return Next::After(LONGEST_SLEEP);
     };
-    let spec = &situation.certificate.spec;
-    let renewal = crate::certificate::renewal::renewal_time(spec, leaf.not_before, leaf.not_after);
+    let CertificateFacts { spec, status, .. } = &*situation.certificate;
+    let suggestion = suggestion::suggestion(status, leaf);
+    let renewal = renewal_time(spec, suggestion, leaf.not_before, leaf.not_after);
     // Expired is what is past its last second.
     let expiry = leaf.not_after.saturating_add(SignedDuration::from_secs(1));
     [renewal.at, expiry.ok()]

@@ -21,10 +21,11 @@ use crate::{
         facts::{CertificateFacts, Settings, Situation, Write},
         gather::Known,
         keyring::KeyRing,
-        plan::{blocked, plan},
+        plan::{blocked, plan, until},
+        suggestion::{self, Ask, Question},
     },
     cluster::{
-        Class, Clock, Next, ObjectKey, ReconcileError, Reconciler,
+        Class, Clock, Next, ObjectKey, Queue, ReconcileError, Reconciler,
         events::Events,
         write::{self, api_of},
     },
@@ -46,11 +47,14 @@ pub struct CertificateReconciler {
     pub(super) keys: KeyRing,
     pub(super) written: Written,
     pub(super) requester: Requester,
+    /// Of Certificates whose CA is to be asked when to renew them.
+    pub(super) renewal_infos: Queue,
 }
 
 impl CertificateReconciler {
     /// Works on the Certificates in `caches` through `client`, and keeps them by `settings`. Makes
-    /// as many private keys at once as there are cores; requests are made as `requester` says.
+    /// as many private keys at once as there are cores; requests are made as `requester` says, and
+    /// Certificates whose CA is to be asked for renewal information go to `renewal_infos`.
     pub fn new(
         client: Client,
         clock: Clock,
@@ -58,6 +62,7 @@ impl CertificateReconciler {
         events: Events,
         settings: Settings,
         requester: Requester,
+        renewal_infos: Queue,
     ) -> Self {
         let cores = available_parallelism().map_or(1, NonZeroUsize::get);
         Self {
@@ -69,6 +74,7 @@ impl CertificateReconciler {
             keys: KeyRing::new(cores),
             written: Written::default(),
             requester,
+            renewal_infos,
         }
     }
 }
@@ -108,7 +114,7 @@ impl Reconciler for CertificateReconciler {
             let situation = self.gather(certificate, &mut known).await?;
             let plan = plan(&situation);
             if plan.actions.is_empty() {
-                return Ok(plan.next);
+                return Ok(plan.next.sooner(self.ask(&situation)));
             }
             for action in plan.actions {
                 debug!(?action, "planned");
@@ -135,6 +141,25 @@ impl Reconciler for CertificateReconciler {
 }
 
 impl CertificateReconciler {
+    /// Have the CA asked when to renew, if it is time; answers when it will be.
+    fn ask(&self, situation: &Situation) -> Next {
+        let question = Question {
+            certificate: &situation.certificate,
+            secret: situation.secret.as_deref(),
+            source: situation.source,
+            now: situation.now,
+        };
+        match suggestion::ask(question) {
+            Ask::Now => {
+                self.renewal_infos
+                    .add(situation.certificate.meta.key.clone());
+                Next::Change
+            }
+            Ask::At(at) => Next::After(until(situation.now, at)),
+            Ask::Never => Next::Change,
+        }
+    }
+
     /// Say on the Certificate what somebody must change; as well as can be.
     async fn tell(&self, situation: &Situation, error: &Error) {
         if !matches!(error.class(), Class::Misconfigured | Class::Refused) {

@@ -5,7 +5,10 @@ mod cron;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 use self::cron::Schedule;
-use crate::api::certificate::{CertificateSpec, RenewalPolicy, RenewalWindow};
+use crate::{
+    api::certificate::{CertificateSpec, RenewalPolicy, RenewalWindow},
+    certificate::suggestion::Suggestion,
+};
 
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
@@ -18,14 +21,42 @@ pub struct RenewalTime {
     pub problem: Option<String>,
 }
 
-/// When a certificate with these dates is renewed.
+/// When a certificate with these dates is renewed, if the CA suggests what `suggestion` says.
 ///
-/// The dates are those of the certificate that was issued, whatever lifetime was asked for.
+/// The dates are those of the certificate that was issued, whatever lifetime was asked for. The CA
+/// may have it renewed sooner or later than that, but not later than when a third is left of what
+/// is left by then; where there are windows, it can only be sooner than by them.
 pub fn renewal_time(
     spec: &CertificateSpec,
+    suggestion: Option<Suggestion>,
     not_before: Timestamp,
     not_after: Timestamp,
 ) -> RenewalTime {
+    let scheduled = scheduled(spec, not_before, not_after);
+    let (Some(suggestion), Some(at)) = (suggestion, scheduled.at) else {
+        return scheduled;
+    };
+    let left = renew_before(spec, not_before.duration_until(not_after)) / 3;
+    let latest = not_after.checked_sub(left).unwrap_or(not_after);
+    let suggested = suggestion.at.min(latest);
+    let windows = spec
+        .renewal
+        .as_ref()
+        .and_then(|renewal| renewal.windows.as_deref())
+        .unwrap_or_default();
+    let suggested = match in_windows(windows, suggested, not_before, not_after) {
+        _ if suggestion.is_urgent || windows.is_empty() => suggested,
+        Ok(opening) if opening <= latest => opening.min(at),
+        Ok(_) | Err(_) => suggested.min(at),
+    };
+    RenewalTime {
+        at: Some(suggested),
+        problem: scheduled.problem,
+    }
+}
+
+/// When a certificate with these dates is renewed, if the CA suggests nothing.
+fn scheduled(spec: &CertificateSpec, not_before: Timestamp, not_after: Timestamp) -> RenewalTime {
     let lifetime = not_before.duration_until(not_after);
     let at = not_after
         .checked_sub(renew_before(spec, lifetime))
@@ -244,7 +275,7 @@ mod tests {
             ),
         ];
         for (before, percentage, from, to, want) in table {
-            let found = renewal_time(&spec(before, percentage), at(from), at(to));
+            let found = renewal_time(&spec(before, percentage), None, at(from), at(to));
             assert_eq!(
                 found,
                 RenewalTime {
@@ -326,11 +357,94 @@ mod tests {
             });
             let found = renewal_time(
                 &spec,
+                None,
                 at("2026-01-01T00:00:00Z"),
                 at("2026-04-01T00:00:00Z"),
             );
             assert_eq!(found.at, want.map(at), "{policy:?} {windows:?}");
             assert_eq!(found.problem.is_some(), problem, "{windows:?} {found:?}");
+        }
+    }
+
+    #[test]
+    fn the_ca_suggests() {
+        // 90 days; due on 2 March, and 10 days before the end at the latest.
+        let (from, to) = (at("2026-01-01T00:00:00Z"), at("2026-04-01T00:00:00Z"));
+        let saturdays = || Some(vec![window("0 2 * * sat", None, "2h")]);
+        let closed = || Some(vec![window("0 0 1 12 *", None, "1h")]);
+        let mut disabled = spec(None, None);
+        disabled.renewal = Some(Renewal {
+            policy: Some(RenewalPolicy::Disabled),
+            windows: None,
+        });
+        assert_eq!(
+            renewal_time(&disabled, Some(calm("2026-01-01T00:00:00Z")), from, to).at,
+            None
+        );
+        // (windows, suggested, urgent, renewed)
+        let table = [
+            (None, "2026-02-01T00:00:07Z", false, "2026-02-01T00:00:07Z"),
+            (None, "2026-03-10T00:00:00Z", false, "2026-03-10T00:00:00Z"),
+            (None, "2026-03-30T00:00:00Z", false, "2026-03-22T00:00:00Z"),
+            (None, "2020-01-01T00:00:00Z", true, "2020-01-01T00:00:00Z"),
+            // The next opening after what the CA wants, or after what is ordinary.
+            (
+                saturdays(),
+                "2026-02-01T00:00:00Z",
+                false,
+                "2026-02-07T02:00:00Z",
+            ),
+            (
+                saturdays(),
+                "2026-02-07T03:00:00Z",
+                false,
+                "2026-02-07T03:00:00Z",
+            ),
+            (
+                saturdays(),
+                "2026-03-10T00:00:00Z",
+                false,
+                "2026-03-07T02:00:00Z",
+            ),
+            (
+                saturdays(),
+                "2026-01-10T00:00:00Z",
+                true,
+                "2026-01-10T00:00:00Z",
+            ),
+            // No window opens in time.
+            (
+                closed(),
+                "2026-02-01T00:00:00Z",
+                false,
+                "2026-02-01T00:00:00Z",
+            ),
+            (
+                closed(),
+                "2026-03-10T00:00:00Z",
+                false,
+                "2026-03-02T00:00:00Z",
+            ),
+        ];
+        for (windows, suggested, is_urgent, want) in table {
+            let mut spec = spec(None, None);
+            spec.renewal = windows.clone().map(|windows| Renewal {
+                policy: None,
+                windows: Some(windows),
+            });
+            let suggestion = Suggestion {
+                is_urgent,
+                ..calm(suggested)
+            };
+            let found = renewal_time(&spec, Some(suggestion), from, to).at;
+            assert_eq!(found, Some(at(want)), "{windows:?} {suggested} {is_urgent}");
+        }
+    }
+
+    fn calm(suggested: &str) -> Suggestion {
+        Suggestion {
+            at: at(suggested),
+            is_urgent: false,
         }
     }
 }

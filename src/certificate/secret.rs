@@ -15,7 +15,7 @@ use crate::{
     cluster::{Facts, Meta},
     pki::{
         PublicKeyHash,
-        certificate::CertificateFacts,
+        certificate::{CertificateFacts, renewal_id},
         key::{KeyParameters, PrivateKey},
         names::Names,
     },
@@ -123,6 +123,8 @@ pub struct Leaf {
     pub names: Names,
     /// The hash of its public key.
     pub public_key: PublicKeyHash,
+    /// How the CA knows it when it is asked for renewal information (RFC 9773, 4.1).
+    pub renewal_id: Option<Box<str>>,
     /// Whether it only stands in until the real one is there.
     pub is_temporary: bool,
 }
@@ -136,6 +138,7 @@ impl From<&CertificateFacts> for Leaf {
             common_name: certificate.subject.common_name.clone(),
             names: certificate.names.clone(),
             public_key: certificate.public_key,
+            renewal_id: renewal_id(certificate).map(String::into_boxed_str),
             is_temporary: certificate.issuer_common_name.as_deref() == Some(temporary::ISSUER),
         }
     }

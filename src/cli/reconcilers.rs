@@ -15,7 +15,10 @@ use tracing::info;
 use crate::{
     acme,
     caches::{Caches, Queues, Scope},
-    certificate::{facts as certificate, reconcile::CertificateReconciler},
+    certificate::{
+        facts as certificate, reconcile::CertificateReconciler,
+        renewal_info::RenewalInfoReconciler, replaced::replaced,
+    },
     challenge::{reconcile::ChallengeReconciler, slots::Slots, solve::Solvers},
     cli::flags::{Controller, Settings, SolverBackend},
     cluster::{
@@ -34,7 +37,7 @@ use crate::{
         sessions::SecretVersions,
     },
     net::{self, dns},
-    order::reconcile::OrderReconciler,
+    order::{ledger::Ledger, reconcile::OrderReconciler},
     request::{
         identity::Requester, plan::Served, reconcile::RequestReconciler, signers::SignersReconciler,
     },
@@ -49,6 +52,9 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 const CHALLENGE_WORKERS: usize = 256;
 /// Issuers wait for CAs, and there are few.
 const ISSUER_WORKERS: usize = 32;
+
+/// Asking for renewal information waits for CAs most of the time.
+const RENEWAL_INFO_WORKERS: usize = 8;
 
 /// What reconcilers are made of.
 pub(super) struct Parts<'a> {
@@ -108,7 +114,7 @@ pub(super) fn start(
         })
     };
     let ca = Arc::new(CaObserver {
-        metrics,
+        metrics: metrics.clone(),
         fault_point,
     });
     let local = LocalSigners::new(client.clone(), Arc::clone(&versions), clock.clone());
@@ -176,11 +182,26 @@ pub(super) fn start(
             events.clone(),
             certificate_settings(settings),
             requester,
+            queues.renewal_infos.clone(),
         );
         starter.start(
             reconciler,
             &queues.certificates,
             work(settings.concurrent_workers),
+        );
+        let reconciler = RenewalInfoReconciler {
+            client: client.clone(),
+            clock: clock.clone(),
+            certificates: Arc::clone(&caches.certificates),
+            secrets: Arc::clone(&caches.secrets),
+            issuers: caches.issuers.clone(),
+            sessions: Arc::clone(&sessions),
+            events: events.clone(),
+        };
+        starter.start(
+            reconciler,
+            &queues.renewal_infos,
+            work(RENEWAL_INFO_WORKERS),
         );
     }
     let served = Served {
@@ -199,6 +220,10 @@ pub(super) fn start(
             approver: wants(Controller::RequestApprover),
             served,
             local,
+            replaced: {
+                let (certificates, secrets) = (caches.certificates.clone(), caches.secrets.clone());
+                Arc::new(move |request: &_| replaced(&certificates, &secrets, request))
+            },
         };
         starter.start(
             reconciler,
@@ -228,6 +253,13 @@ pub(super) fn start(
         starter.start(reconciler, &queues.routes, work(1));
     }
     if wants(Controller::Orders) {
+        let ledger = Arc::new(Ledger::new(
+            client.clone(),
+            settings.cluster_resource_namespace.as_str().into(),
+            metrics.clone(),
+        ));
+        let (keeper, kept) = (Arc::clone(&ledger), stop.clone());
+        tasks.spawn(async move { keeper.keep(kept).await });
         let reconciler = OrderReconciler {
             client: client.clone(),
             clock: clock.clone(),
@@ -237,6 +269,7 @@ pub(super) fn start(
             sessions: Arc::clone(&sessions),
             events: events.clone(),
             pace: Pace::new(Duration::from_millis(100), Duration::from_secs(10)),
+            ledger,
         };
         starter.start(
             reconciler,

@@ -10,6 +10,7 @@ pub mod ca;
 pub mod error;
 pub mod facts;
 pub mod kind;
+pub mod limits;
 pub mod local;
 pub mod order_name;
 pub mod order_request;

@@ -358,7 +358,7 @@ fn octets(oid: &'static [u64], value: impl FnOnce(DERWriter<'_>)) -> Extension {
 }
 
 /// A UTCTime up to 2049, then a GeneralizedTime.
-fn time(at: Timestamp) -> Result<Vec<u8>, Error> {
+pub(super) fn time(at: Timestamp) -> Result<Vec<u8>, Error> {
     let year = at.to_zoned(tz::TimeZone::UTC).year();
     if !(1950..=9999).contains(&year) {
         return Err(Error::RequestParameters(format!(

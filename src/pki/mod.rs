@@ -6,6 +6,7 @@
 pub mod authority;
 pub mod certificate;
 pub mod chain;
+pub mod crl;
 pub mod csr;
 mod extension;
 pub mod issue;
@@ -62,6 +63,9 @@ pub enum Error {
     /// The certificate request cannot be built from these parameters.
     #[error("cannot build the certificate request: {0}")]
     RequestParameters(String),
+    /// The revocation list does not parse.
+    #[error("cannot parse the revocation list: {0}")]
+    RevocationList(String),
     /// Signing failed inside the cryptographic library.
     #[error("cannot sign with {0}")]
     Sign(signature::SignatureAlgorithm),

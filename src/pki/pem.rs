@@ -12,6 +12,8 @@ const LINE: usize = 64;
 pub const CERTIFICATE: &str = "CERTIFICATE";
 /// The label of a certificate request block.
 pub const CERTIFICATE_REQUEST: &str = "CERTIFICATE REQUEST";
+/// The label of a revocation list block.
+pub const REVOCATION_LIST: &str = "X509 CRL";
 
 /// The largest PEM inputs that are parsed, in bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -222,6 +222,11 @@ impl UsageSet {
         self.bits & (1 << 5) != 0
     }
 
+    /// Whether revocation lists may be signed with the key.
+    pub fn can_sign_lists(&self) -> bool {
+        self.bits & (1 << 6) != 0
+    }
+
     /// The known usages in the set: key usages first, each under one name.
     pub fn known(&self) -> Vec<Usage> {
         let mut seen = Self::default();

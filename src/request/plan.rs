@@ -34,6 +34,8 @@ pub struct Situation<'a> {
     pub issuer: Result<&'a IssuerView, &'a Missing>,
     /// The Order it owns.
     pub order: Option<&'a Arc<OrderFacts>>,
+    /// The certificate that it takes the place of, as the CA is told of it.
+    pub replaces: Option<&'a str>,
     /// Now.
     pub now: Timestamp,
 }
@@ -99,6 +101,7 @@ pub fn plan(situation: Situation<'_>) -> Plan {
         served,
         issuer,
         order,
+        replaces,
         now,
     } = situation;
     if request.meta.deleting || request.is_over() {
@@ -180,7 +183,7 @@ pub fn plan(situation: Situation<'_>) -> Plan {
         issuer_ref: &request.issuer_ref,
         duration: request.duration.as_ref(),
         csr: request.csr.as_ref().map_err(String::as_str),
-        replaces: None,
+        replaces: replaces.filter(|_| issuer.asks_renewal_info()),
     };
     let order = order.map(|order| OrderInput {
         key: &order.meta.key,

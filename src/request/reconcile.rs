@@ -50,7 +50,13 @@ pub struct RequestReconciler {
     pub served: Served,
     /// Those whose keys are in the cluster.
     pub local: Arc<LocalSigners>,
+    /// Which certificates are replaced.
+    pub replaced: Replaced,
 }
+
+/// The certificate that the one a request asks for takes the place of, as renewal information
+/// identifies it (RFC 9773, 4.1).
+pub type Replaced = Arc<dyn Fn(&RequestFacts) -> Option<String> + Send + Sync>;
 
 /// Why a step of a CertificateRequest failed.
 #[derive(Debug, thiserror::Error)]
@@ -92,12 +98,18 @@ impl Reconciler for RequestReconciler {
         let orders = self
             .orders
             .find(&OrderIndex::Owner(request.meta.uid.clone()));
+        // An order that stands says it itself.
+        let replaces = match orders.is_empty() {
+            true => (self.replaced)(&request),
+            false => None,
+        };
         let plan = plan(Situation {
             request: &request,
             approver: self.approver,
             served: self.served,
             issuer: issuer.as_ref(),
             order: orders.first(),
+            replaces: replaces.as_deref(),
             now: self.clock.now(),
         });
         if plan.sign

@@ -7,6 +7,7 @@
 
 mod acme;
 mod admission;
+mod ari;
 mod bed;
 mod book;
 mod ca;
@@ -25,6 +26,7 @@ mod identity;
 mod issue;
 mod issuer;
 mod leader;
+mod limits;
 mod names;
 #[path = "../objects/mod.rs"]
 mod objects;
@@ -77,6 +79,8 @@ fn tell(book: &mut Book) {
     book.without_operator("events::users_are_told", events::users_are_told);
 
     book.beside("told::an_annotated_ingress", told::an_annotated_ingress);
+    book.beside("ari::the_ca_wants_it_renewed", ari::the_ca_wants_it_renewed);
+    book.beside("ari::the_ca_says_nothing", ari::the_ca_says_nothing);
     book.beside("certificate::kept", certificate::the_secret_is_kept);
     book.beside("certificate::failures", certificate::failures_and_foreign_objects);
     book.beside("ca::nonces", ca::nonces_and_authorizations);
@@ -109,6 +113,7 @@ fn tell(book: &mut Book) {
     book.beside("issuer::keys", issuer::account_keys_are_taken_over);
     book.beside("issuer::missing", issuer::what_is_missing_is_told);
     book.beside("issuer::server", issuer::the_server_is_followed);
+    book.beside("limits::orders_wait_their_turn", limits::orders_wait_their_turn);
     book.beside("names::solvers", names::each_name_has_its_solver);
     book.beside("names::no_solver", names::a_name_without_a_solver_waits_for_one);
 

@@ -162,6 +162,14 @@ signers:
       resources: [configmaps]
       resourceNames: [{{ include "certwright.signersName" . }}]
       verbs: [get, list, watch, patch]
+
+# What was ordered from each ACME account: a ConfigMap an account, named by its hash.
+ratelimits:
+  namespace: {{ .Values.clusterResourceNamespace | default (include "certwright.namespace" .) }}
+  rules:
+    - apiGroups: [""]
+      resources: [configmaps]
+      verbs: [create, get, patch]
 {{- end -}}
 
 {{/* What people may do: added to the built-in roles under `to`. */}}

@@ -22,7 +22,7 @@ fn renewed(cron: &str, zone: &str, duration: &str, due: &str) -> RenewalTime {
         }),
         ..CertificateSpec::default()
     };
-    renewal_time(&spec, due - 60 * DAY, due + 30 * DAY)
+    renewal_time(&spec, None, due - 60 * DAY, due + 30 * DAY)
 }
 
 #[test]

@@ -8,7 +8,7 @@ mod world;
 
 use crate::api::condition::{ConditionStatus, kind};
 
-pub(in crate::certificate) use world::{World, spec};
+pub(in crate::certificate) use world::{World, at, spec};
 
 /// One request of the current revision, one Secret, and nothing left of the issuance.
 pub(super) fn assert_done(world: &World, revision: i64) {

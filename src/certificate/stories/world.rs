@@ -37,6 +37,7 @@ use crate::{
         request,
         secret::SecretFacts,
         standing::{is_issued, is_pending},
+        suggestion,
     },
     cluster::Facts,
     pki::{csr::CertificateSigningRequest, key::PrivateKey},
@@ -56,6 +57,7 @@ pub(in crate::certificate) struct World {
     pub(in crate::certificate) writes: Vec<&'static str>,
     pub(in crate::certificate) settings: Settings,
     pub(in crate::certificate) cause: Option<String>,
+    pub(in crate::certificate) source: suggestion::Source,
     pub(in crate::certificate) written: Option<Write>,
     version: u64,
 }
@@ -120,6 +122,7 @@ impl World {
             events: Vec::new(),
             writes: Vec::new(),
             settings: Settings::default(),
+            source: suggestion::Source::NotAsked,
             cause: None,
             written: None,
             version: 1,
@@ -233,6 +236,7 @@ impl World {
             unrequestable: None,
             issued,
             cause,
+            source: self.source,
             written: self.written.clone(),
             now: self.now,
             settings: Arc::new(self.settings.clone()),
@@ -406,6 +410,7 @@ impl World {
         let mut signing = CertificateSigningRequestParams::from_pem(pem).unwrap();
         signing.params.not_before = date(self.now);
         signing.params.not_after = date(until);
+        signing.params.use_authority_key_identifier_extension = true;
         let chain = signing.signed_by(&CA).unwrap().pem();
         self.answer(request, chain);
     }

@@ -42,7 +42,8 @@ pub(super) enum Answer {
 
 fn stand(name: &str) -> Option<Stand> {
     Some(match name {
-        "AdditionalCertificateOutputFormats"
+        "ACMEUseARI"
+        | "AdditionalCertificateOutputFormats"
         | "AllBeta"
         | "DefaultPrivateKeyRotationPolicyAlways"
         | "DisallowInsecureCSRUsageDefinition"
@@ -51,10 +52,9 @@ fn stand(name: &str) -> Option<Stand> {
         | "OtherNames"
         | "StableCertificateRequestName"
         | "UseDomainQualifiedFinalizer" => Stand::Always,
-        "ACMEUseARI"
-        | "AllAlpha"
-        | "ExperimentalCertificateSigningRequestControllers"
-        | "ListenerSets" => Stand::Never,
+        "AllAlpha" | "ExperimentalCertificateSigningRequestControllers" | "ListenerSets" => {
+            Stand::Never
+        }
         "ContextualLogging" | "LoggingAlphaOptions" | "LoggingBetaOptions" => {
             Stand::Same("logs are always structured")
         }

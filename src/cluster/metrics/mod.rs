@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
     core::Collector,
@@ -57,6 +58,7 @@ struct Inner {
     invalid_objects: IntCounterVec,
     api_requests: IntCounterVec,
     events: IntCounterVec,
+    next_orders: IntGaugeVec,
 }
 
 /// A request to an ACME server that ended.
@@ -177,6 +179,16 @@ impl Metrics {
                 "Events for users, by what became of them.",
                 &["outcome"],
             )?,
+            next_orders: registered(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "certwright_acme_next_order_timestamp_seconds",
+                        "When the next ACME order is allowed, of accounts whose limit is reached.",
+                    ),
+                    &["account"],
+                )?,
+            )?,
             registry,
         };
         Ok(Self {
@@ -233,6 +245,16 @@ impl Metrics {
     /// An object of `kind` did not decode.
     pub fn invalid_object(&self, kind: &str) {
         self.inner.invalid_objects.with_label_values(&[kind]).inc();
+    }
+
+    /// The next order of the ACME account is allowed then, or there is none that waits.
+    pub fn next_order(&self, account: &str, at: Option<Timestamp>) {
+        let gauges = &self.inner.next_orders;
+        match at {
+            Some(at) => gauges.with_label_values(&[account]).set(at.as_second()),
+            // It is an error that there was none, and none that matters.
+            None => drop(gauges.remove_label_values(&[account])),
+        }
     }
 
     /// The count of events with that outcome.

@@ -131,6 +131,7 @@ fn decide(
         served: ALL,
         issuer,
         order,
+        replaces: None,
         now: now(),
     })
 }
@@ -315,6 +316,7 @@ fn what_is_switched_off_is_approved_and_left_alone() {
             served,
             issuer: Ok(issuer),
             order: None,
+            replaces: None,
             now: now(),
         });
         assert_eq!(shown(&plan), ["Approved=True/cert-manager.io"]);
