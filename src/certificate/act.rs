@@ -17,6 +17,7 @@ use crate::{
         facts::{CertificateFacts, Situation, Write},
         gather::{Known, is_next_key_of},
         key::Source,
+        managed,
         reconcile::{CertificateReconciler, reference},
         request,
         secret::{ChainHash, SecretFacts},
@@ -259,24 +260,46 @@ impl CertificateReconciler {
             annotated(annotation::ISSUER_GROUP),
         );
         let is_named = [name, kind, group].iter().any(Option::is_some);
-        let content = Content {
-            key_pem: entry(secret_key::PRIVATE_KEY),
-            chain_pem: entry(secret_key::CERTIFICATE),
-            ca_pem: Some(entry(secret_key::CA)),
-            certificate_name: annotated(annotation::CERTIFICATE_NAME),
-            issuer: is_named.then(|| Issuer {
+        // Where the Secret does not say it any more, the request that its key pair came from does.
+        let certificate = &situation.certificate;
+        let mut requests = situation.requests.iter();
+        let request = requests.find(|request| {
+            request.revision().is_some() && request.revision() == certificate.revision()
+        });
+        let certificate_name = annotated(annotation::CERTIFICATE_NAME)
+            .or_else(|| request.map(|_| &*certificate.meta.key.name));
+        let issuer = match is_named {
+            true => Some(Issuer {
                 name: name.unwrap_or_default(),
                 kind: kind.unwrap_or_default(),
                 group: group.unwrap_or_default(),
             }),
+            false => request.map(|request| Issuer::from(&request.issuer_ref)),
+        };
+        let content = Content {
+            key_pem: entry(secret_key::PRIVATE_KEY),
+            chain_pem: entry(secret_key::CERTIFICATE),
+            ca_pem: Some(entry(secret_key::CA)),
+            certificate_name,
+            issuer,
         };
         let mut object = build(situation, content)?;
+        let held = standing.0.metadata.managed_fields.as_ref();
+        let claimed = match held.is_none_or(Vec::is_empty) {
+            true => {
+                let patch = managed::claim(&object.0, &standing.0);
+                let api = api_of::<Secret>(&self.client, &key);
+                Some(Sensitive(write::merge(&api, &key, &patch).await?))
+            }
+            false => None,
+        };
         // Only what was read is written again.
+        let read = claimed.as_ref().unwrap_or(&standing);
         object
             .0
             .metadata
             .resource_version
-            .clone_from(&standing.0.metadata.resource_version);
+            .clone_from(&read.0.metadata.resource_version);
         Ok(object)
     }
 

@@ -5,7 +5,7 @@ use crate::{
     certificate::{
         action::{Action, Event, Plan},
         facts::Situation,
-        plan::Requests,
+        plan::{Requests, no_window},
         policy::{self, View, Violation},
         status::Draft,
     },
@@ -48,11 +48,13 @@ fn succeed(situation: &Situation, requests: &Requests<'_>, request: &RequestFact
             )
         })
     });
+    let event = problem.as_ref().and_then(no_window);
     match problem {
         None => draft.ready(),
         Some(violation) => draft.not_ready(violation),
     }
     let mut actions: Vec<Action> = draft.into_action().into_iter().collect();
+    actions.extend(event);
     actions.push(Action::Publish(Event::normal(
         reason::ISSUING,
         "The certificate has been successfully issued",

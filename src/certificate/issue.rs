@@ -317,18 +317,24 @@ impl Issuance<'_> {
         let leaf = match &issued.certificate {
             Ok(Readable { leaf, details: _ }) => leaf,
             Err(error) => {
-                let message = format!("the issued certificate cannot be read: {error}");
+                let message =
+                    format!("Issuer returned an invalid certificate: failed to decode: {error}");
                 return self.fail(reason::INVALID_CERTIFICATE, &message);
             }
         };
         if leaf.public_key != self.public_key {
             return self.fail(
                 reason::INVALID_CERTIFICATE,
-                "the issued certificate has another public key than the request",
+                "Issuer returned a certificate with a public key that does not match the CSR. This \
+                 usually indicates a misconfigured issuer.",
             );
         }
         if self.situation.now > leaf.not_after {
-            let message = format!("the issued certificate expired at {}", leaf.not_after);
+            let message = format!(
+                "Issuer returned an already expired certificate (notAfter: {}). This usually \
+                 indicates an expired CA certificate in the issuer.",
+                leaf.not_after
+            );
             return self.fail(reason::INVALID_CERTIFICATE, &message);
         }
 

@@ -212,7 +212,16 @@ fn source(situation: &Situation, wanted: KeyParameters) -> Result<(Source, Optio
             Ok((Source::Generate(wanted), Some(event)))
         }
         Some(Entry::Read(key)) => match violations(key.parameters, wanted).as_slice() {
-            [] => Ok((Source::Reuse, None)),
+            [] => {
+                let event = Event::normal(
+                    reason::REUSED,
+                    format!(
+                        "Reusing private key stored in existing Secret resource {:?}",
+                        spec.secret_name
+                    ),
+                );
+                Ok((Source::Reuse, Some(event)))
+            }
             fields => Err(Event::warning(
                 reason::CANNOT_REGENERATE_KEY,
                 format!(

@@ -255,6 +255,7 @@ fn settle(situation: &Situation, requests: &Requests<'_>) -> Plan {
     });
     let blocked = blocked_keystores(situation);
     let ready = problem.is_none();
+    let event = problem.as_ref().and_then(no_window);
     match (problem, blocked) {
         (Some(violation), _) => draft.not_ready(violation),
         (None, None) => draft.ready(),
@@ -264,11 +265,12 @@ fn settle(situation: &Situation, requests: &Requests<'_>) -> Plan {
     draft.forget_key();
 
     let mut actions: Vec<Action> = draft.into_action().into_iter().collect();
-    if let Some((violation, _)) = blocked
-        && !actions.is_empty()
-    {
-        let event = Event::warning(violation.reason, violation.message.clone());
-        actions.push(Action::Publish(event));
+    if !actions.is_empty() {
+        actions.extend(event);
+        if let Some((violation, _)) = blocked {
+            let event = Event::warning(violation.reason, violation.message.clone());
+            actions.push(Action::Publish(event));
+        }
     }
     actions.extend(delete_keys(situation, None));
     if ready {
@@ -296,6 +298,12 @@ fn settle(situation: &Situation, requests: &Requests<'_>) -> Plan {
         }
     }
     Plan { actions, next }
+}
+
+/// Tell that no window for renewal could be found, if that is the problem.
+pub(super) fn no_window(problem: &Violation) -> Option<Action> {
+    (problem.reason == reason::WINDOW_ERROR)
+        .then(|| Action::Publish(Event::warning(problem.reason, problem.message.clone())))
 }
 
 /// When the certificate in the Secret makes a difference by itself: renewal or expiry.

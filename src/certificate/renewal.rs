@@ -1,11 +1,10 @@
 //! When is a certificate renewed?
 
-use croner::{
-    Cron,
-    parser::{CronParser, Seconds, Year},
-};
+mod cron;
+
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
+use self::cron::Schedule;
 use crate::{
     api::certificate::{CertificateSpec, RenewalPolicy, RenewalWindow},
     certificate::suggestion::Suggestion,
@@ -133,14 +132,14 @@ fn in_windows(
     }
     let windows = windows
         .iter()
-        .map(|window| Window::parse(window, at))
+        .map(Window::parse)
         .collect::<Result<Vec<_>, _>>()?;
     if windows.iter().any(|window| window.holds(at, not_before)) {
         return Ok(at);
     }
-    let openings = windows.iter().map(|window| window.opens);
-    openings
-        .filter(|opens| *opens < not_after)
+    windows
+        .iter()
+        .filter_map(|window| window.next_opening(at, not_after))
         .min()
         .ok_or_else(|| {
             "no renewal window opens between the time of renewal and the expiry of the certificate"
@@ -149,20 +148,14 @@ fn in_windows(
 }
 
 struct Window {
-    cron: Cron,
+    schedule: Schedule,
     zone: TimeZone,
     duration: SignedDuration,
-    /// The first opening from the time that is asked about on.
-    opens: Timestamp,
 }
 
 impl Window {
-    fn parse(window: &RenewalWindow, at: Timestamp) -> Result<Self, String> {
-        let cron = CronParser::builder()
-            .seconds(Seconds::Disallowed)
-            .year(Year::Disallowed)
-            .build()
-            .parse(&window.cron)
+    fn parse(window: &RenewalWindow) -> Result<Self, String> {
+        let schedule = Schedule::parse(&window.cron)
             .map_err(|error| format!("renewal window {:?}: {error}", window.cron))?;
         let zone = match window.timezone.as_deref() {
             None | Some("") => TimeZone::UTC,
@@ -173,33 +166,69 @@ impl Window {
             .window_duration
             .parse()
             .map_err(|error| format!("renewal window {:?}: {error}", window.cron))?;
-        // To find that one never opens takes long, so nobody looks for a second of the kind.
-        let opens = cron
-            .find_next_occurrence(&at.to_zoned(zone.clone()), true)
-            .map_err(|_| format!("renewal window {:?} never opens", window.cron))?
-            .timestamp();
+        if !duration.is_positive() {
+            return Err(format!(
+                "renewal window {:?}: windowDuration must be positive",
+                window.cron
+            ));
+        }
         Ok(Self {
-            cron,
+            schedule,
             zone,
             duration,
-            opens,
         })
     }
 
     /// Whether `at` lies in a window that opened since the certificate is valid, or shortly before.
     fn holds(&self, at: Timestamp, not_before: Timestamp) -> bool {
-        let local = at.to_zoned(self.zone.clone());
-        let Ok(opened) = self.cron.find_previous_occurrence(&local, true) else {
-            return false;
-        };
-        let opened = opened.timestamp();
-        opened.duration_until(at) < self.duration
-            && opened.duration_until(not_before) <= self.duration
+        let opened = not_before
+            .checked_sub(self.duration)
+            .ok()
+            .and_then(|since| self.last_opening(since, at));
+        opened.is_some_and(|opened| opened.duration_until(at) <= self.duration)
+    }
+
+    /// The last opening from `since` up to `at`. A clock on a wall is looked at from one of its
+    /// changes to the next: an hour that is left out has no openings, one that comes twice has two.
+    fn last_opening(&self, since: Timestamp, at: Timestamp) -> Option<Timestamp> {
+        let mut until = at;
+        loop {
+            let offset = self.zone.to_offset(until);
+            let after = until.checked_add(SECOND).ok()?;
+            let change = self.zone.preceding(after).next();
+            let from = change.map_or(since, |change| change.timestamp().max(since));
+            let shown = |at| offset.to_datetime(at);
+            if let Some(opened) = self.schedule.last(shown(from), shown(until)) {
+                return offset.to_timestamp(opened).ok();
+            }
+            if from <= since {
+                return None;
+            }
+            until = from.checked_sub(SECOND).ok()?;
+        }
+    }
+
+    /// The first opening from `at` on, unless the certificate has expired by then.
+    fn next_opening(&self, at: Timestamp, not_after: Timestamp) -> Option<Timestamp> {
+        let mut from = at;
+        while from < not_after {
+            let offset = self.zone.to_offset(from);
+            let change = self.zone.following(from).next();
+            let until = change.map_or(not_after, |change| change.timestamp().min(not_after));
+            let shown = |at| offset.to_datetime(at);
+            if let Some(opens) = self.schedule.next(shown(from), shown(until)) {
+                return offset.to_timestamp(opens).ok();
+            }
+            from = until;
+        }
+        None
     }
 }
 
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod windows;
 
 #[cfg(test)]
 mod tests {
@@ -294,10 +323,11 @@ mod tests {
             // Open at that time.
             (before, vec![window("0 22 * * *", None, "3h")], due, false),
             (before, vec![window("0 0 * * 1", None, "1m")], due, false),
-            // Closes just then.
+            // Closes just then; has closed just before.
+            (before, vec![window("0 22 * * *", None, "2h")], due, false),
             (
                 before,
-                vec![window("0 22 * * *", None, "2h")],
+                vec![window("0 22 * * *", None, "119m")],
                 Some("2026-03-02T22:00:00Z"),
                 false,
             ),

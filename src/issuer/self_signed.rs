@@ -59,8 +59,8 @@ impl LocalSigners {
             return failed(
                 reason::MISSING_ANNOTATION,
                 format!(
-                    "Annotation {annotation:?} missing or reference empty: make the \
-                     request again with the name of the Secret that holds its private key"
+                    "Annotation {annotation:?} missing or reference empty: secret name missing: make \
+                     the request again with the name of the Secret that holds its private key"
                 ),
             );
         };
@@ -108,8 +108,8 @@ impl LocalSigners {
             Err(Trouble::OtherKey) => failed(
                 reason::ERROR_KEY_MATCH,
                 format!(
-                    "Error generating certificate template: the request is for another key than \
-                     the one in Secret {place}"
+                    "Error generating certificate template: CSR not signed by referenced private \
+                     key: the request is for another key than the one in Secret {place}"
                 ),
             ),
             Err(Trouble::Sign(error)) => failed(
@@ -129,8 +129,8 @@ impl LocalSigners {
 fn nameless() -> Said {
     Said {
         reason: reason::BAD_CONFIG,
-        message: "The certificate has an empty issuer name, which RFC 5280 forbids and some \
-                  clients refuse: set commonName or subject"
+        message: "Certificate will be issued with an empty Issuer DN, which contravenes RFC 5280 \
+                  and could break some strict clients: set commonName or subject"
             .to_owned(),
     }
 }

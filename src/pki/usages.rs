@@ -177,8 +177,9 @@ pub struct UsageSet {
 }
 
 impl UsageSet {
-    /// What a request for these usages holds: none means [`Usage::DEFAULT`], a CA can sign
-    /// certificates, and an identifier stands once, where it is named first.
+    /// What a request for these usages holds: none means [`Usage::DEFAULT`], and a CA can sign
+    /// certificates. An identifier that is named twice stands there twice: other issuers compare the
+    /// request with the list that it was made from.
     pub fn of(usages: &[Usage], is_ca: bool) -> Self {
         let usages = match usages {
             [] => Usage::DEFAULT.as_slice(),
@@ -188,7 +189,7 @@ impl UsageSet {
         for usage in usages {
             match usage.place() {
                 Place::Bit(bit) => set.bits |= 1 << bit,
-                Place::Extended(oid) => set.add(dotted(oid)),
+                Place::Extended(oid) => set.extended.push(dotted(oid)),
             }
         }
         if is_ca {
@@ -258,12 +259,6 @@ impl UsageSet {
         let all = self.extended.iter().map(String::as_str);
         all.filter(|oid| named(oid).is_none())
     }
-
-    fn add(&mut self, oid: String) {
-        if !self.extended.contains(&oid) {
-            self.extended.push(oid);
-        }
-    }
 }
 
 /// The usage with this identifier, under the name that is shown.
@@ -310,12 +305,12 @@ mod tests {
             (
                 &[Usage::ClientAuth, Usage::ServerAuth, Usage::ClientAuth],
                 false,
-                &["client auth", "server auth"],
+                &["client auth", "server auth", "client auth"],
             ),
             (
                 &[Usage::SMime, Usage::EmailProtection],
                 true,
-                &["cert sign", "email protection"],
+                &["cert sign", "email protection", "email protection"],
             ),
             (&[Usage::DecipherOnly], false, &["decipher only"]),
         ];

@@ -112,14 +112,18 @@ pub fn plan(situation: Situation<'_>) -> Plan {
         status: request.status.clone(),
         now,
     };
+    let is_foreign = matches!(issuer, Err(Missing::Foreign { .. }));
     if request.is_true(kind::DENIED) {
-        if matches!(issuer, Err(Missing::Foreign { .. })) {
+        if is_foreign {
             return Plan::default();
         }
         draft.fail(reason::DENIED, DENIED_MESSAGE.to_owned());
         return draft.plan(request, None);
     }
     if !request.is_true(kind::APPROVED) {
+        if !approver && is_foreign {
+            return Plan::default();
+        }
         if !approver {
             let message = "Not signing CertificateRequest until it is Approved".to_owned();
             let event = Event {

@@ -19,8 +19,10 @@ mod control_plane;
 mod crash;
 mod crash_at_once;
 mod dns01;
+mod drift;
 mod events;
 mod fairness;
+mod fields;
 mod healing;
 mod http01;
 mod identity;
@@ -149,6 +151,8 @@ fn tell(book: &mut Book) {
     book.beside("signing_request::itself", signing_request::a_request_signs_itself);
     book.beside("signing_request::http01", signing_request::by_http01);
     book.beside("signing_request::dns01", signing_request::by_dns01_of_a_cluster_issuer);
+    book.beside("fields::odd_certificates", fields::odd_certificates_are_what_was_asked_for);
+    book.beside("drift::repaired", drift::whatever_is_done_to_the_secret_is_repaired);
 
     book.alone("issue::another_operator_goes_on", issue::another_operator_goes_on);
     book.alone("admission::certificates", admission::certificates);

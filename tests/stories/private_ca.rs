@@ -252,7 +252,7 @@ pub(crate) async fn a_request_needs_no_certificate(bed: &Bed) -> Result<()> {
     namespace.apply_all(&[secret(&pem)]).await?;
     let early = is(&requests, "early", "Issued", "").await?;
     assert_eq!(early.certificate, early.ca);
-    warned(&namespace, "BadConfig", "an empty issuer name").await?;
+    warned(&namespace, "BadConfig", "an empty Issuer DN").await?;
     is(
         &requests,
         "other",

@@ -29,7 +29,7 @@ impl Plain {
 
     fn holds(&self, at: Timestamp) -> bool {
         let (first, period) = self.openings();
-        (at.as_second() - first).rem_euclid(period) < self.minutes * 60
+        (at.as_second() - first).rem_euclid(period) <= self.minutes * 60
     }
 
     /// The first opening from `at` on.

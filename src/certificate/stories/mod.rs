@@ -4,6 +4,7 @@ mod at_once;
 mod issuing;
 mod keeping;
 mod others;
+mod renewing;
 mod server;
 mod world;
 

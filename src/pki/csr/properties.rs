@@ -100,6 +100,7 @@ proptest! {
 
         let at = |second| Timestamp::from_second(second).unwrap();
         let template = Template {
+            ca_may_sign: true,
             request: request.der(),
             facts: &facts,
             is_ca: parameters.is_ca,

@@ -68,7 +68,7 @@ proptest! {
         let text = sets.collect::<Vec<_>>().join(separator);
         let read = DistinguishedName::parse(&text);
         let want = name.iter().map(|set| {
-            set.iter().map(|(kind, value, _)| (LITERAL[*kind].oid, value.clone())).collect()
+            set.iter().map(|(kind, value, _)| (LITERAL[*kind].oid.into(), value.clone())).collect()
         });
         let want = DistinguishedName { sets: want.collect() };
         prop_assert_eq!(read, Ok(want), "{}", text);
@@ -78,7 +78,7 @@ proptest! {
     #[test]
     fn others_read_the_same_name(name in name()) {
         let sets = name.iter().map(|set| {
-            set.iter().map(|(kind, value, _)| (LITERAL[*kind].oid, value.clone())).collect()
+            set.iter().map(|(kind, value, _)| (LITERAL[*kind].oid.into(), value.clone())).collect()
         });
         let der = DistinguishedName { sets: sets.collect() }.to_der();
         let (rest, read) = X509Name::from_der(&der).unwrap();

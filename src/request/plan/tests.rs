@@ -219,6 +219,9 @@ fn other_groups_are_approved_and_left_to_their_controllers() {
     );
     let denied = request("example.com", json!([condition("Denied", "True", "x")]));
     assert_eq!(decide(&denied, true, Err(&foreign), None), Plan::default());
+    // Whoever approves them instead, we do not tell that we wait for it.
+    let new = request("example.com", json!([]));
+    assert_eq!(decide(&new, false, Err(&foreign), None), Plan::default());
 }
 
 #[test]
