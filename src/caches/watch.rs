@@ -8,7 +8,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client, Resource,
-    core::{ClusterResourceScope, DeserializeGuard, NamespaceResourceScope},
+    core::{ClusterResourceScope, NamespaceResourceScope},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -26,6 +26,7 @@ use crate::{
     cluster::{
         Cache, Facts, ObjectKey,
         health::Readiness,
+        unread::Unread,
         watch::{self, OnInvalid, Select},
         write::Kind,
     },
@@ -89,7 +90,7 @@ impl Watcher<'_> {
         K: Kind + Resource<Scope = NamespaceResourceScope>,
         F: Facts<Object = K>,
     {
-        let api: Api<DeserializeGuard<K>> = match &self.scope.namespace {
+        let api: Api<Unread<K>> = match &self.scope.namespace {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
             None => Api::all(self.client.clone()),
         };
@@ -102,13 +103,13 @@ impl Watcher<'_> {
         F: Facts<Object = K>,
     {
         self.start(
-            Api::<DeserializeGuard<K>>::all(self.client.clone()),
+            Api::<Unread<K>>::all(self.client.clone()),
             Select::All,
             cache,
         );
     }
 
-    fn start<K, F>(&self, api: Api<DeserializeGuard<K>>, select: Select, cache: &Arc<Cache<F>>)
+    fn start<K, F>(&self, api: Api<Unread<K>>, select: Select, cache: &Arc<Cache<F>>)
     where
         K: Kind,
         F: Facts<Object = K>,

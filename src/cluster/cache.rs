@@ -184,6 +184,12 @@ impl<F: Facts> Cache<F> {
         self.insert(&Arc::new(F::reduce(object)));
     }
 
+    /// Whether the watch brings an object in a version that is known, or was overtaken: most often
+    /// it is what we have written ourselves. Then it need not be read.
+    pub fn knows(&self, meta: &ObjectMeta) -> bool {
+        self.write().knows(meta)
+    }
+
     /// The object is gone: the answer to our own delete.
     pub fn forget(&self, key: &ObjectKey, uid: &str) {
         self.remove(key, uid, None);
@@ -300,6 +306,22 @@ impl<F: Facts> State<F> {
             }
         }
         Some(old)
+    }
+
+    /// Whether an object is known in this version or a later one.
+    fn knows(&mut self, meta: &ObjectMeta) -> bool {
+        let key = ObjectKey::of(meta);
+        let known = self.objects.get(&key).map(|known| known.meta());
+        let (Some(known), Some(version)) = (known, &meta.resource_version) else {
+            return false;
+        };
+        if Some(&known.uid) != meta.uid.as_ref() || is_newer(version, &known.resource_version) {
+            return false;
+        }
+        if let Some(listed) = &mut self.listed {
+            listed.insert(key);
+        }
+        true
     }
 
     fn bury(&mut self, uid: &str, version: Option<&str>) {

@@ -19,6 +19,7 @@ pub mod queue;
 pub mod report;
 pub mod serve;
 pub mod signal;
+pub mod unread;
 pub mod watch;
 pub mod write;
 

@@ -2,11 +2,11 @@
 
 use std::{fmt::Debug, sync::Arc};
 
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt};
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Api, Resource,
-    core::{DeserializeGuard, PartialObjectMeta, error_boundary::InvalidObject},
+    core::{PartialObjectMeta, error_boundary::InvalidObject},
     runtime::{
         WatchStreamExt,
         watcher::{self, Event, watcher},
@@ -18,10 +18,11 @@ use tracing::{debug, warn};
 use crate::cluster::{
     cache::{Cache, Facts, Meta},
     key::ObjectKey,
+    unread::Unread,
 };
 
 /// Objects per page of a list: bounds the memory of a start, at the price of more requests.
-const PAGE: u32 = 200;
+const PAGE: u32 = 100;
 
 /// Which objects of an API are watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ pub type OnInvalid = Arc<dyn Fn(ObjectReference, &str) + Send + Sync>;
 ///
 /// An object that does not decode is reported to `on_invalid` and passed over.
 pub async fn objects<K, F>(
-    api: Api<DeserializeGuard<K>>,
+    api: Api<Unread<K>>,
     select: Select,
     cache: Arc<Cache<F>>,
     on_invalid: OnInvalid,
@@ -49,14 +50,13 @@ pub async fn objects<K, F>(
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
     F: Facts<Object = K>,
 {
-    let events = watcher(api, config(select)).map_ok(|event| match event {
-        Event::Apply(DeserializeGuard(object)) => Event::Apply(object),
-        Event::Delete(DeserializeGuard(object)) => Event::Delete(object),
-        Event::Init => Event::Init,
-        Event::InitApply(DeserializeGuard(object)) => Event::InitApply(object),
-        Event::InitDone => Event::InitDone,
-    });
-    fill(events, cache, on_invalid).await;
+    fill(
+        watcher(api, config(select)),
+        cache,
+        |unread: Unread<K>| unread.read(),
+        on_invalid,
+    )
+    .await;
 }
 
 /// Watch only the metadata of the objects of `api` into `cache`, for ever.
@@ -65,15 +65,8 @@ where
     K: Resource<DynamicType = ()> + Clone + Debug + Send + 'static,
     F: Facts<Object = PartialObjectMeta<K>>,
 {
-    let events = watcher(api, config(select)).map_ok(|event| match event {
-        Event::Apply(object) => Event::Apply(Ok(object)),
-        Event::Delete(object) => Event::Delete(Ok(object)),
-        Event::Init => Event::Init,
-        Event::InitApply(object) => Event::InitApply(Ok(object)),
-        Event::InitDone => Event::InitDone,
-    });
     // Metadata that does not decode fails the whole list: nothing to report one by one.
-    fill(events, cache, Arc::new(|_, _| ())).await;
+    fill(watcher(api, config(select)), cache, Ok, Arc::new(|_, _| ())).await;
 }
 
 fn config(select: Select) -> watcher::Config {
@@ -85,32 +78,39 @@ fn config(select: Select) -> watcher::Config {
     }
 }
 
-async fn fill<F: Facts>(
-    events: impl Stream<Item = watcher::Result<Event<Result<F::Object, InvalidObject>>>> + Send,
+async fn fill<O, F: Facts>(
+    events: impl Stream<Item = watcher::Result<Event<O>>> + Send,
     cache: Arc<Cache<F>>,
+    read: impl Fn(O) -> Result<F::Object, Box<InvalidObject>> + Send,
     on_invalid: OnInvalid,
 ) where
-    F::Object: Resource<DynamicType = ()>,
+    O: Resource<DynamicType = ()> + Send,
 {
-    let kind = F::Object::kind(&());
+    let kind = O::kind(&());
     let kind = kind.as_ref();
     let mut events = std::pin::pin!(events.default_backoff());
     while let Some(event) = events.next().await {
         match event {
             Ok(Event::Init) => cache.begin_list(),
-            Ok(Event::InitApply(Ok(object)) | Event::Apply(Ok(object))) => cache.observe(object),
-            Ok(Event::InitApply(Err(invalid)) | Event::Apply(Err(invalid))) => {
-                let InvalidObject { error, metadata } = invalid;
-                let object = ObjectKey::of(&metadata);
-                warn!(kind, %object, error, "object does not decode and is passed over");
-                // What was known of it is no longer what stands in the cluster.
-                cache.forget_version(&object);
-                let version = F::Object::api_version(&());
-                let reference = Meta::of(&metadata).reference(&version, kind);
-                on_invalid(reference, &error);
+            Ok(Event::InitApply(object) | Event::Apply(object)) => {
+                if cache.knows(object.meta()) {
+                    continue;
+                }
+                match read(object) {
+                    Ok(object) => cache.observe(object),
+                    Err(invalid) => {
+                        let InvalidObject { error, metadata } = *invalid;
+                        let object = ObjectKey::of(&metadata);
+                        warn!(kind, %object, error, "object does not decode and is passed over");
+                        // What was known of it is no longer what stands in the cluster.
+                        cache.forget_version(&object);
+                        let version = O::api_version(&());
+                        let reference = Meta::of(&metadata).reference(&version, kind);
+                        on_invalid(reference, &error);
+                    }
+                }
             }
-            Ok(Event::Delete(Ok(object))) => forget(&cache, object.meta()),
-            Ok(Event::Delete(Err(invalid))) => forget(&cache, &invalid.metadata),
+            Ok(Event::Delete(object)) => forget(&cache, object.meta()),
             Ok(Event::InitDone) => {
                 debug!(kind, objects = cache.len(), "list complete");
                 cache.end_list();
