@@ -3,6 +3,7 @@
 use std::{borrow::Cow, collections::BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::api::names::{annotation, field_manager, label, secret_key};
@@ -11,7 +12,7 @@ use crate::api::names::{annotation, field_manager, label, secret_key};
 pub type Keys = BTreeSet<Cow<'static, str>>;
 
 /// The fields of a Secret that `cert-manager-certificates-issuing` holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManagedFields {
     /// Keys of labels.
     pub labels: Keys,

@@ -1,5 +1,6 @@
 //! Who is a certificate about: the subject's fields, a literal distinguished name, and their DER?
 
+use serde::{Deserialize, Serialize};
 use x509_parser::x509::X509Name;
 use yasna::{DERWriterSeq, models::ObjectIdentifier};
 
@@ -105,7 +106,7 @@ impl Default for SubjectName {
 }
 
 /// A subject by fields. Empty strings and lists are absent.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Subject {
     /// CN
     pub common_name: String,

@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 use super::Error;
 
 /// A key usage or extended key usage, by the name that users write.
@@ -168,7 +170,7 @@ impl FromStr for Usage {
 }
 
 /// Usages as a certificate or request holds them: equal when the encoded extensions are.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 pub struct UsageSet {
     /// Bit `n` of RFC 5280's KeyUsage is `1 << n`.
     bits: u16,
