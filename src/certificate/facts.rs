@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     api::{
@@ -22,7 +23,7 @@ use crate::{
 };
 
 /// What is kept of a Certificate.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CertificateFacts {
     /// Name and versions.
     pub meta: Meta,
@@ -89,6 +90,14 @@ impl Facts for CertificateFacts {
             }
         }
         indexes
+    }
+
+    fn pack(&self) -> Option<Vec<u8>> {
+        serde_json::to_vec(self).ok()
+    }
+
+    fn unpack(text: &[u8]) -> Option<Self> {
+        serde_json::from_slice(text).ok()
     }
 }
 

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     api::{
@@ -59,7 +60,7 @@ pub enum Standing {
 }
 
 /// Which stores a Secret holds; empty ones do not count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
     jks: bool,
     jks_trust: bool,

@@ -6,6 +6,7 @@ use std::{
 };
 
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::api::names::{annotation, field_manager, label, secret_key};
@@ -14,7 +15,7 @@ use crate::api::names::{annotation, field_manager, label, secret_key};
 pub type Keys = BTreeSet<Cow<'static, str>>;
 
 /// The fields of a Secret that `cert-manager-certificates-issuing` holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManagedFields {
     /// Keys of labels.
     pub labels: Keys,

@@ -22,7 +22,7 @@ use crate::cluster::{
 };
 
 /// Objects per page of a list: bounds the memory of a start, at the price of more requests.
-const PAGE: u32 = 200;
+const PAGE: u32 = 100;
 
 /// Which objects of an API are watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -192,13 +192,15 @@ mod tests {
                 // Nothing happens any more.
                 std::future::pending::<()>().await;
             }
-            let change = |kind: &str, object| json!({"type": kind, "object": object});
+            // In this order, as the API server has it.
+            let change =
+                |kind: &str, object| format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n");
             let changes = [
                 change("ADDED", object("theirs-3", "3")),
                 change("DELETED", object("theirs-1", "3")),
                 change("ADDED", object("ours-2", "3")),
             ];
-            changes.map(|change| format!("{change}\n")).concat()
+            changes.concat()
         } else {
             json!({
                 "apiVersion": "v1", "kind": "ConfigMapList", "metadata": {"resourceVersion": "2"},

@@ -11,6 +11,7 @@ pub mod csr;
 mod extension;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub(crate) mod hash_text;
 pub mod issue;
 pub mod key;
 pub mod keystore;
@@ -27,6 +28,7 @@ pub mod usages;
 use std::fmt;
 
 use aws_lc_rs::digest;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Why a key, request, certificate or chain was refused. No variant carries key material.
@@ -85,8 +87,8 @@ pub enum Error {
 }
 
 /// SHA-256 over a SubjectPublicKeyInfo in DER: says whether two objects are about the same key.
-#[derive(Clone, Copy, Eq, Hash, PartialEq)]
-pub struct PublicKeyHash([u8; 32]);
+#[derive(Clone, Copy, Eq, Hash, PartialEq, Serialize, Deserialize)]
+pub struct PublicKeyHash(#[serde(with = "hash_text")] [u8; 32]);
 
 impl PublicKeyHash {
     /// Hashes a SubjectPublicKeyInfo in DER.

@@ -2,13 +2,14 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
 use x509_parser::extensions::GeneralName;
 use yasna::{Tag, models::ObjectIdentifier};
 
 use super::{Error, oid::dotted};
 
 /// Subject alternative names (RFC 5280, 4.2.1.6), each kind in the order of the extension.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Names {
     /// dNSName
     pub dns: Vec<String>,
@@ -25,7 +26,7 @@ pub struct Names {
 }
 
 /// An otherName with a UTF8String as value, e.g. a user principal name.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 pub struct OtherName {
     /// The type, in dotted form.
     pub oid: String,

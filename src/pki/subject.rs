@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
 use x509_parser::{
     asn1_rs::{Any, FromDer},
     x509::X509Name,
@@ -110,7 +111,7 @@ impl Default for SubjectName {
 }
 
 /// A subject by fields. Empty strings and lists are absent.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Subject {
     /// CN
     pub common_name: String,

@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 use super::Error;
 
 /// A key usage or extended key usage, by the name that users write.
@@ -168,7 +170,7 @@ impl FromStr for Usage {
 }
 
 /// Usages as a certificate or request holds them: equal when the encoded extensions are.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 pub struct UsageSet {
     /// Bit `n` of RFC 5280's KeyUsage is `1 << n`.
     bits: u16,
@@ -305,12 +307,12 @@ mod tests {
             (
                 &[Usage::ClientAuth, Usage::ServerAuth, Usage::ClientAuth],
                 false,
-                &["client auth", "server auth", "client auth"],
+                &["client auth", "server auth"],
             ),
             (
                 &[Usage::SMime, Usage::EmailProtection],
                 true,
-                &["cert sign", "email protection", "email protection"],
+                &["cert sign", "email protection"],
             ),
             (&[Usage::DecipherOnly], false, &["decipher only"]),
         ];
@@ -319,6 +321,14 @@ mod tests {
             let known = known.into_iter().map(Usage::as_str).collect::<Vec<_>>();
             assert_eq!(known, *want, "{usages:?} {is_ca}");
         }
+    }
+
+    #[test]
+    fn an_identifier_that_is_named_twice_stands_there_twice() {
+        let usages = [Usage::ClientAuth, Usage::ServerAuth, Usage::ClientAuth];
+        assert_eq!(UsageSet::of(&usages, false).extended().len(), 3);
+        let usages = [Usage::SMime, Usage::EmailProtection];
+        assert_eq!(UsageSet::of(&usages, false).extended().len(), 2);
     }
 
     #[test]
