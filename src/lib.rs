@@ -10,10 +10,13 @@ pub mod certificate;
 pub mod challenge;
 pub mod cli;
 pub mod cluster;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod issuer;
 pub mod net;
 pub mod order;
 pub mod pki;
 pub mod request;
 pub mod route;
+pub mod signing_request;
 pub mod solver;

@@ -8,6 +8,8 @@ pub mod condition;
 pub mod crd;
 pub mod dns01;
 pub mod duration;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod http01;
 pub mod issuer;
 pub mod keystore;

@@ -212,6 +212,8 @@ pub mod finalizer {
 pub mod field_manager {
     /// Of the Secret of a Certificate. The name is cert-manager's: what it owns is ours on a switch.
     pub const ISSUING: &str = "cert-manager-certificates-issuing";
+    /// Of the finalizer of a Challenge. The name is cert-manager's: it takes away only what it owns.
+    pub const CHALLENGES: &str = "cert-manager-challenges";
     /// Of everything else we write.
     pub const CERTWRIGHT: &str = "certwright";
 }

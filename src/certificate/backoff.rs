@@ -32,6 +32,11 @@ pub fn next_try(situation: &Situation, next: &[&Arc<RequestFacts>]) -> Option<Ti
     after_failure(situation).filter(|at| *at > situation.now)
 }
 
+/// Whether the wait after the last failure is not over, whatever has changed since.
+pub fn is_in_force(situation: &Situation) -> bool {
+    after_failure(situation).is_some_and(|at| at > situation.now)
+}
+
 /// When to try again after the last failure, if there was one.
 fn after_failure(situation: &Situation) -> Option<Timestamp> {
     let status = &situation.certificate.status;
@@ -89,6 +94,9 @@ pub fn message(failure: &str, at: Timestamp) -> String {
     };
     format!("{failure}{NEXT}{at}")
 }
+
+#[cfg(test)]
+mod properties;
 
 #[cfg(test)]
 mod tests {

@@ -289,19 +289,23 @@ fn leaf_violations(leaf: &Leaf, certificate: &CertificateFacts) -> Vec<&'static 
 fn nearing_expiry(view: View<'_>, leaf: &Leaf) -> Option<Violation> {
     let CertificateFacts { spec, status, .. } = view.certificate;
     let suggestion = suggestion(status, leaf);
-    let due = renewal_time(spec, suggestion, leaf.not_before, leaf.not_after).at?;
+    let renewal = renewal_time(spec, suggestion, leaf.not_before, leaf.not_after);
+    let due = renewal.at?;
     if view.now < due {
         return None;
     }
     let due = due.strftime("%Y-%m-%d %H:%M:%S +0000 UTC");
     let ari = status.acme.as_ref().and_then(|acme| acme.ari.as_ref());
-    let message = match (
-        suggestion,
-        ari.and_then(|ari| ari.explanation_url.as_deref()),
-    ) {
-        (None, _) => format!("Renewing certificate as renewal was scheduled at {due}"),
-        (Some(_), None) => format!("Renewing certificate as the CA suggested renewal at {due}"),
-        (Some(_), Some(url)) => {
+    let url = ari.and_then(|ari| ari.explanation_url.as_deref());
+    let message = match (renewal.problem, suggestion, url) {
+        (Some(_), ..) => {
+            format!("Renewing certificate without satisfying renewal windows at: {due}")
+        }
+        (None, None, _) => format!("Renewing certificate as renewal was scheduled at {due}"),
+        (None, Some(_), None) => {
+            format!("Renewing certificate as the CA suggested renewal at {due}")
+        }
+        (None, Some(_), Some(url)) => {
             format!("Renewing certificate as the CA suggested renewal at {due}: see {url}")
         }
     };

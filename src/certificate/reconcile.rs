@@ -21,6 +21,7 @@ use crate::{
         facts::{CertificateFacts, Settings, Situation, Write},
         gather::Known,
         keyring::KeyRing,
+        passwords::Checks,
         plan::{blocked, plan, until},
         suggestion::{self, Ask, Question},
     },
@@ -29,13 +30,21 @@ use crate::{
         events::Events,
         write::{self, api_of},
     },
-    request::identity::Requester,
+    request::{identity::Requester, reconcile::RequestReconciler},
 };
 
 /// More rounds than any Certificate takes without waiting for somebody else.
 const MOST_ROUNDS: usize = 16;
 /// When to look again at one that takes more.
 const BREATHER: Duration = Duration::from_secs(5);
+
+/// How requests are made, and answered where that takes no time.
+pub struct Desk {
+    /// Puts an identity on them.
+    pub requester: Requester,
+    /// Approves and signs them.
+    pub requests: RequestReconciler,
+}
 
 /// Works on Certificates.
 pub struct CertificateReconciler {
@@ -46,22 +55,22 @@ pub struct CertificateReconciler {
     pub(super) settings: Arc<Settings>,
     pub(super) keys: KeyRing,
     pub(super) written: Written,
-    pub(super) requester: Requester,
+    pub(super) checks: Checks,
+    pub(super) desk: Desk,
     /// Of Certificates whose CA is to be asked when to renew them.
     pub(super) renewal_infos: Queue,
 }
 
 impl CertificateReconciler {
     /// Works on the Certificates in `caches` through `client`, and keeps them by `settings`. Makes
-    /// as many private keys at once as there are cores; requests are made as `requester` says, and
-    /// Certificates whose CA is to be asked for renewal information go to `renewal_infos`.
+    /// as many private keys at once as there are cores; requests pass over `desk`. Certificates whose CA is to be asked for renewal information go to `renewal_infos`.
     pub fn new(
         client: Client,
         clock: Clock,
         caches: Caches,
         events: Events,
         settings: Settings,
-        requester: Requester,
+        desk: Desk,
         renewal_infos: Queue,
     ) -> Self {
         let cores = available_parallelism().map_or(1, NonZeroUsize::get);
@@ -73,7 +82,8 @@ impl CertificateReconciler {
             settings: Arc::new(settings),
             keys: KeyRing::new(cores),
             written: Written::default(),
-            requester,
+            checks: Checks::default(),
+            desk,
             renewal_infos,
         }
     }
@@ -106,14 +116,27 @@ impl Reconciler for CertificateReconciler {
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
         let mut known = Known::default();
+        let mut in_hand = None;
         for _ in 0..MOST_ROUNDS {
             let Some(certificate) = self.caches.certificates.get(key) else {
                 self.written.forget(key);
+                self.checks.forget(key);
+                self.keys.let_go(key);
                 return Ok(Next::Change);
             };
             let situation = self.gather(certificate, &mut known).await?;
+            if situation.held.is_some() && in_hand.is_none() {
+                in_hand = Some(
+                    self.desk
+                        .requests
+                        .in_hand
+                        .take(&situation.certificate.meta.uid),
+                );
+            }
             let plan = plan(&situation);
             if plan.actions.is_empty() {
+                // Whatever goes on now goes by what is stored.
+                self.keys.let_go(key);
                 return Ok(plan.next.sooner(self.ask(&situation)));
             }
             for action in plan.actions {

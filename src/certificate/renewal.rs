@@ -1,15 +1,20 @@
 //! When is a certificate renewed?
 
-use croner::{
-    Cron,
-    parser::{CronParser, Seconds, Year},
-};
-use jiff::{SignedDuration, Timestamp, Zoned, tz::TimeZone};
+mod cron;
 
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+
+use self::cron::Schedule;
 use crate::{
     api::certificate::{CertificateSpec, RenewalPolicy, RenewalWindow},
     certificate::suggestion::Suggestion,
 };
+
+/// Times are stored in whole seconds.
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
+
+/// More windows than this are not looked at.
+const MOST_WINDOWS: usize = 100;
 
 /// When a certificate is renewed, and what was wrong with the way to say it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,6 +67,9 @@ fn scheduled(spec: &CertificateSpec, not_before: Timestamp, not_after: Timestamp
         .unwrap_or(not_after);
     // What is stored has no fraction: waking up by it must not come before the time itself.
     let at = Timestamp::from_second(at.as_second()).unwrap_or(at);
+    // A certificate that is due as soon as it is valid would be issued again and again.
+    let at = at.max(not_before.saturating_add(SECOND).unwrap_or(at));
+    let at = at.min(not_after.saturating_sub(SECOND).unwrap_or(at));
 
     let Some(renewal) = &spec.renewal else {
         return RenewalTime {
@@ -116,6 +124,12 @@ fn in_windows(
     if windows.is_empty() {
         return Ok(at);
     }
+    if windows.len() > MOST_WINDOWS {
+        return Err(format!(
+            "{} renewal windows are more than {MOST_WINDOWS}",
+            windows.len()
+        ));
+    }
     let windows = windows
         .iter()
         .map(Window::parse)
@@ -134,18 +148,14 @@ fn in_windows(
 }
 
 struct Window {
-    cron: Cron,
+    schedule: Schedule,
     zone: TimeZone,
     duration: SignedDuration,
 }
 
 impl Window {
     fn parse(window: &RenewalWindow) -> Result<Self, String> {
-        let cron = CronParser::builder()
-            .seconds(Seconds::Disallowed)
-            .year(Year::Disallowed)
-            .build()
-            .parse(&window.cron)
+        let schedule = Schedule::parse(&window.cron)
             .map_err(|error| format!("renewal window {:?}: {error}", window.cron))?;
         let zone = match window.timezone.as_deref() {
             None | Some("") => TimeZone::UTC,
@@ -156,8 +166,14 @@ impl Window {
             .window_duration
             .parse()
             .map_err(|error| format!("renewal window {:?}: {error}", window.cron))?;
+        if !duration.is_positive() {
+            return Err(format!(
+                "renewal window {:?}: windowDuration must be positive",
+                window.cron
+            ));
+        }
         Ok(Self {
-            cron,
+            schedule,
             zone,
             duration,
         })
@@ -165,28 +181,54 @@ impl Window {
 
     /// Whether `at` lies in a window that opened since the certificate is valid, or shortly before.
     fn holds(&self, at: Timestamp, not_before: Timestamp) -> bool {
-        let Ok(opened) = self.cron.find_previous_occurrence(&self.local(at), true) else {
-            return false;
-        };
-        let opened = opened.timestamp();
-        opened.duration_until(at) < self.duration
-            && opened.duration_until(not_before) <= self.duration
+        let opened = not_before
+            .checked_sub(self.duration)
+            .ok()
+            .and_then(|since| self.last_opening(since, at));
+        opened.is_some_and(|opened| opened.duration_until(at) <= self.duration)
     }
 
-    /// The first opening from `at` on, unless it is long after expiry.
+    /// The last opening from `since` up to `at`. A clock on a wall is looked at from one of its
+    /// changes to the next: an hour that is left out has no openings, one that comes twice has two.
+    fn last_opening(&self, since: Timestamp, at: Timestamp) -> Option<Timestamp> {
+        let mut until = at;
+        loop {
+            let offset = self.zone.to_offset(until);
+            let after = until.checked_add(SECOND).ok()?;
+            let change = self.zone.preceding(after).next();
+            let from = change.map_or(since, |change| change.timestamp().max(since));
+            let shown = |at| offset.to_datetime(at);
+            if let Some(opened) = self.schedule.last(shown(from), shown(until)) {
+                return offset.to_timestamp(opened).ok();
+            }
+            if from <= since {
+                return None;
+            }
+            until = from.checked_sub(SECOND).ok()?;
+        }
+    }
+
+    /// The first opening from `at` on, unless the certificate has expired by then.
     fn next_opening(&self, at: Timestamp, not_after: Timestamp) -> Option<Timestamp> {
-        let opens = self
-            .cron
-            .find_next_occurrence(&self.local(at), true)
-            .ok()?
-            .timestamp();
-        (not_after.duration_until(opens) <= self.duration).then_some(opens)
-    }
-
-    fn local(&self, at: Timestamp) -> Zoned {
-        at.to_zoned(self.zone.clone())
+        let mut from = at;
+        while from < not_after {
+            let offset = self.zone.to_offset(from);
+            let change = self.zone.following(from).next();
+            let until = change.map_or(not_after, |change| change.timestamp().min(not_after));
+            let shown = |at| offset.to_datetime(at);
+            if let Some(opens) = self.schedule.next(shown(from), shown(until)) {
+                return offset.to_timestamp(opens).ok();
+            }
+            from = until;
+        }
+        None
     }
 }
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod windows;
 
 #[cfg(test)]
 mod tests {
@@ -238,6 +280,14 @@ mod tests {
                 "2026-01-01T00:00:10Z",
                 "2026-01-01T00:00:06Z",
             ),
+            // Never at once, whatever is asked for.
+            (
+                Some("9.5s"),
+                None,
+                "2026-01-01T00:00:00Z",
+                "2026-01-01T00:00:10Z",
+                "2026-01-01T00:00:01Z",
+            ),
             // Six days, as short-lived certificates have.
             (
                 None,
@@ -273,10 +323,11 @@ mod tests {
             // Open at that time.
             (before, vec![window("0 22 * * *", None, "3h")], due, false),
             (before, vec![window("0 0 * * 1", None, "1m")], due, false),
-            // Closes just then.
+            // Closes just then; has closed just before.
+            (before, vec![window("0 22 * * *", None, "2h")], due, false),
             (
                 before,
-                vec![window("0 22 * * *", None, "2h")],
+                vec![window("0 22 * * *", None, "119m")],
                 Some("2026-03-02T22:00:00Z"),
                 false,
             ),
@@ -310,6 +361,8 @@ mod tests {
             ),
             // Opens only after expiry: renewed when due, and told.
             (before, vec![window("0 0 1 12 *", None, "1h")], due, true),
+            // The last moment is too late.
+            (before, vec![window("0 0 1 apr *", None, "48h")], due, true),
             // Cannot be read: renewed when due, and told.
             (before, vec![window("every day", None, "1h")], due, true),
             (before, vec![window("0 0 * * * *", None, "1h")], due, true),
@@ -320,6 +373,8 @@ mod tests {
                 true,
             ),
             (before, vec![window("@daily", None, "1d")], due, true),
+            (before, vec![window("0 0 31 feb *", None, "1h")], due, true),
+            (before, vec![window("@daily", None, "1h"); 101], due, true),
         ];
         for (policy, windows, want, problem) in table {
             let mut spec = spec(None, None);

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    future::{Future, ready},
     path::Path,
     sync::{Arc, Mutex},
     time::Duration,
@@ -16,8 +17,10 @@ use crate::{
     acme,
     caches::{Caches, Queues, Scope},
     certificate::{
-        facts as certificate, reconcile::CertificateReconciler,
-        renewal_info::RenewalInfoReconciler, replaced::replaced,
+        facts as certificate,
+        reconcile::{CertificateReconciler, Desk},
+        renewal_info::RenewalInfoReconciler,
+        replaced::replaced,
     },
     challenge::{reconcile::ChallengeReconciler, slots::Slots, solve::Solvers},
     cli::flags::{Controller, Settings, SolverBackend},
@@ -39,9 +42,11 @@ use crate::{
     net::{self, dns},
     order::{ledger::Ledger, reconcile::OrderReconciler},
     request::{
-        identity::Requester, plan::Served, reconcile::RequestReconciler, signers::SignersReconciler,
+        identity::Requester, in_hand::InHand, plan::Served, reconcile::RequestReconciler,
+        signers::SignersReconciler,
     },
     route::RouteReconciler,
+    signing_request::reconcile::SigningRequestReconciler,
     solver::http01::{check::Checker, endpoints::Endpoints, route::PathType},
 };
 
@@ -174,6 +179,27 @@ pub(super) fn start(
         );
         starter.start(reconciler, &queues.cluster_issuers, issuer_options());
     }
+    let served = Served {
+        acme: wants(Controller::RequestsAcme),
+        ca: wants(Controller::RequestsCa),
+        self_signed: wants(Controller::RequestsSelfSigned),
+    };
+    let requests = RequestReconciler {
+        client: client.clone(),
+        clock: clock.clone(),
+        requests: Arc::clone(&caches.requests),
+        orders: Arc::clone(&caches.orders),
+        issuers: caches.issuers.clone(),
+        events: events.clone(),
+        approver: wants(Controller::RequestApprover),
+        served,
+        local: Arc::clone(&local),
+        replaced: {
+            let (certificates, secrets) = (caches.certificates.clone(), caches.secrets.clone());
+            Arc::new(move |request: &_| replaced(&certificates, &secrets, request))
+        },
+        in_hand: InHand::new(Arc::clone(&caches.requests), queues.requests.clone()),
+    };
     if wants(Controller::Certificates) {
         let reconciler = CertificateReconciler::new(
             client.clone(),
@@ -181,7 +207,10 @@ pub(super) fn start(
             caches.clone(),
             events.clone(),
             certificate_settings(settings),
-            requester,
+            Desk {
+                requester,
+                requests: requests.clone(),
+            },
             queues.renewal_infos.clone(),
         );
         starter.start(
@@ -204,30 +233,31 @@ pub(super) fn start(
             work(RENEWAL_INFO_WORKERS),
         );
     }
-    let served = Served {
-        acme: wants(Controller::RequestsAcme),
-        ca: wants(Controller::RequestsCa),
-        self_signed: wants(Controller::RequestsSelfSigned),
-    };
-    if served != Served::NONE || wants(Controller::RequestApprover) {
-        let reconciler = RequestReconciler {
+    if served != Served::NONE || requests.approver {
+        starter.start(
+            requests,
+            &queues.requests,
+            work(settings.concurrent_workers),
+        );
+    }
+    let served = signing_requests(settings);
+    if served != Served::NONE {
+        let reconciler = SigningRequestReconciler {
             client: client.clone(),
             clock: clock.clone(),
-            requests: Arc::clone(&caches.requests),
+            requests: Arc::clone(&caches.signing_requests),
             orders: Arc::clone(&caches.orders),
             issuers: caches.issuers.clone(),
             events: events.clone(),
-            approver: wants(Controller::RequestApprover),
             served,
             local,
-            replaced: {
-                let (certificates, secrets) = (caches.certificates.clone(), caches.secrets.clone());
-                Arc::new(move |request: &_| replaced(&certificates, &secrets, request))
-            },
+            copied_annotation_prefixes: settings.copied_annotation_prefixes.clone(),
         };
-        starter.start(
+        let requests = Arc::clone(&caches.signing_requests);
+        starter.start_after(
+            async move { requests.synced().await },
             reconciler,
-            &queues.requests,
+            &queues.signing_requests,
             work(settings.concurrent_workers),
         );
     }
@@ -314,6 +344,16 @@ pub(super) fn start(
     Ok(())
 }
 
+/// Which issuers' CertificateSigningRequests are handed to them.
+pub(super) fn signing_requests(settings: &Settings) -> Served {
+    let wants = |controller| settings.controllers.contains(&controller);
+    Served {
+        acme: wants(Controller::SigningRequestsAcme),
+        ca: wants(Controller::SigningRequestsCa),
+        self_signed: wants(Controller::SigningRequestsSelfSigned),
+    }
+}
+
 fn certificate_settings(settings: &Settings) -> certificate::Settings {
     let duration = |wait| SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
     certificate::Settings {
@@ -347,6 +387,16 @@ struct Starter<'a> {
 
 impl Starter<'_> {
     fn start<R: Reconciler>(&self, reconciler: R, queue: &Queue, options: Options) {
+        self.start_after(ready(()), reconciler, queue, options);
+    }
+
+    fn start_after<R: Reconciler>(
+        &self,
+        first: impl Future<Output = ()> + Send + 'static,
+        reconciler: R,
+        queue: &Queue,
+        options: Options,
+    ) {
         let observer = Arc::clone(&self.observer);
         let driver = Driver::new(Arc::new(reconciler), queue.clone(), observer, options);
         let (caches, scope) = (self.caches.clone(), self.scope.clone());
@@ -356,6 +406,7 @@ impl Starter<'_> {
             let may_begin = async {
                 // A decision on half a picture could undo what is right.
                 caches.synced(&scope).await;
+                first.await;
                 leadership.wait_leading().await
             };
             if stop.run_until_cancelled(may_begin).await == Some(true) {

@@ -229,7 +229,10 @@ pub enum Error {
         entry: &'static str,
     },
     /// The Secret of a CA cannot be used.
-    #[error("{}Secret {name:?} in namespace {namespace:?}: {source}", trouble_of(.source))]
+    #[error(
+        "Error getting keypair for CA issuer: {}; see Secret {name:?} in namespace {namespace:?}",
+        trouble_of(.source)
+    )]
     Authority {
         /// Of the Secret.
         name: String,
@@ -420,10 +423,10 @@ fn is_pair(error: &pki::Error) -> bool {
     matches!(error, pki::Error::Authority(_) | pki::Error::Chain(_))
 }
 
-fn trouble_of(error: &pki::Error) -> &'static str {
-    match is_pair(error) {
-        true => "Invalid signing key pair: ",
-        false => "Error getting keypair for CA issuer: ",
+fn trouble_of(error: &pki::Error) -> String {
+    match error {
+        pki::Error::Authority(why) => why.clone(),
+        other => other.to_string(),
     }
 }
 

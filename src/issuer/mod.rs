@@ -9,6 +9,8 @@ mod acme;
 pub mod ca;
 pub mod error;
 pub mod facts;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod kind;
 pub mod limits;
 pub mod local;

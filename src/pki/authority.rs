@@ -52,7 +52,7 @@ impl Authority {
             chain: most_chain,
             certificate: most_root,
             ..
-        } = Limits::default();
+        } = Limits::current();
         let mut all = chain.to_vec();
         if let Some(root) = root {
             all.push(b'\n');

@@ -121,7 +121,7 @@ pub fn renewal_id(certificate: &CertificateFacts) -> Option<String> {
 /// # Errors
 /// [`Error::TooLarge`], or [`Error::Certificate`] if there is none.
 pub fn leaf_der(text: &[u8]) -> Result<Vec<u8>, Error> {
-    let blocks = pem::blocks(text, "the certificate", Limits::default().chain)?;
+    let blocks = pem::blocks(text, "the certificate", Limits::current().chain)?;
     blocks
         .into_iter()
         .find(|block| block.label == pem::CERTIFICATE)

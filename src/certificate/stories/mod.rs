@@ -1,7 +1,10 @@
 //! Does a Certificate come to its end, whatever happens on the way? Stories in a world in memory.
 
+mod at_once;
 mod issuing;
 mod keeping;
+mod others;
+mod renewing;
 mod server;
 mod world;
 mod years;
