@@ -16,4 +16,5 @@ pub mod order;
 pub mod pki;
 pub mod request;
 pub mod route;
+pub mod signing_request;
 pub mod solver;

@@ -136,6 +136,23 @@ pub mod request {
     pub const INVALID_ORDER: &str = "InvalidOrder";
 }
 
+/// Of the events of Kubernetes' own CertificateSigningRequest, and of its Failed condition, where they
+/// are not those of a CertificateRequest.
+pub mod signing_request {
+    /// Event: nobody has approved it yet.
+    pub const WAITING_APPROVAL: &str = "WaitingApproval";
+    /// The requester may not use the Issuer.
+    pub const DENIED_REFERENCE: &str = "DeniedReference";
+    /// The lifetime asked for is no duration.
+    pub const ERROR_PARSE_DURATION: &str = "ErrorParseDuration";
+    /// The lifetime asked for is too short.
+    pub const INVALID_DURATION: &str = "InvalidDuration";
+    /// Event: the Secret of the request's key does not exist.
+    pub const SECRET_NOT_FOUND: &str = "SecretNotFound";
+    /// The order's certificate is not one for the request.
+    pub const ORDER_BAD_CERTIFICATE: &str = "OrderBadCertificate";
+}
+
 /// Of the Ready condition of an Issuer or ClusterIssuer, and of its events.
 pub mod issuer {
     /// ACME: the account is registered.

@@ -20,6 +20,7 @@ use crate::{
         signers::{ForeignSigners, SignersFacts},
     },
     route::RouteFacts,
+    signing_request::facts::SigningRequestFacts,
     solver::http01::endpoints::SliceFacts,
 };
 
@@ -32,6 +33,8 @@ pub struct Caches {
     pub certificates: Arc<Cache<CertificateFacts>>,
     /// CertificateRequests.
     pub requests: Arc<Cache<RequestFacts>>,
+    /// Kubernetes' own CertificateSigningRequests, those for issuers of ours.
+    pub signing_requests: Arc<Cache<SigningRequestFacts>>,
     /// Orders.
     pub orders: Arc<Cache<OrderFacts>>,
     /// Challenges.
@@ -86,6 +89,8 @@ pub struct Scope {
     pub solver_service: Option<ObjectKey>,
     /// The ConfigMap that parametrizes the approval policy, if it is kept.
     pub signers: Option<ObjectKey>,
+    /// Whether CertificateSigningRequests are.
+    pub signing_requests: bool,
 }
 
 impl Caches {
@@ -94,6 +99,7 @@ impl Caches {
         Self {
             certificates: Arc::default(),
             requests: Arc::default(),
+            signing_requests: Arc::default(),
             orders: Arc::default(),
             challenges: Arc::default(),
             issuers: Issuers {
@@ -110,7 +116,9 @@ impl Caches {
         }
     }
 
-    /// Wait until every cache that is watched holds its first list.
+    /// Wait until every cache that is watched holds its first list. CertificateSigningRequests are
+    /// waited for by their own reconciler alone: they are an experiment, and whoever may not read
+    /// them can do all the rest.
     pub async fn synced(&self, scope: &Scope) {
         self.certificates.synced().await;
         self.requests.synced().await;

@@ -3,6 +3,7 @@
 use std::{future::Future, sync::Arc};
 
 use k8s_openapi::api::{
+    certificates::v1::CertificateSigningRequest,
     core::v1::{ConfigMap, Secret},
     discovery::v1::EndpointSlice,
 };
@@ -31,6 +32,7 @@ use crate::{
         write::Kind,
     },
     route::RouteFacts,
+    signing_request::facts::SigningRequestFacts,
     solver::http01::endpoints::SliceFacts,
 };
 
@@ -65,6 +67,9 @@ impl Caches {
         watcher.routes(&self.routes);
         if let Some(service) = &scope.solver_service {
             watcher.slices(service, &self.slices);
+        }
+        if scope.signing_requests {
+            watcher.signing_requests(&self.signing_requests);
         }
         if let Some(signers) = &scope.signers {
             let api = Api::namespaced(client.clone(), &signers.namespace);
@@ -148,6 +153,16 @@ impl Watcher<'_> {
         self.gate("metadata of ingresses", cache);
         let cache = Arc::clone(cache);
         self.spawn(async move { watch::metadata(api, Select::All, cache).await });
+    }
+
+    /// Without a gate in the readiness: nothing else waits for them.
+    fn signing_requests(&self, cache: &Arc<Cache<SigningRequestFacts>>) {
+        let api: Api<Unread<CertificateSigningRequest>> = Api::all(self.client.clone());
+        let (cache, on_invalid) = (Arc::clone(cache), Arc::clone(self.on_invalid));
+        self.spawn(async move {
+            let ours = SigningRequestFacts::is_ours;
+            watch::some_objects(api, Select::All, ours, cache, on_invalid).await;
+        });
     }
 
     fn slices(&self, service: &ObjectKey, cache: &Arc<Cache<SliceFacts>>) {

@@ -174,7 +174,7 @@ impl CertificateReconciler {
         content: action::Content,
     ) -> Result<(), Error> {
         let certificate = &situation.certificate;
-        let object = match content {
+        let mut object = match content {
             action::Content::Issued { key } => {
                 let Some(issued) = &situation.issued else {
                     return Ok(());
@@ -222,6 +222,7 @@ impl CertificateReconciler {
                 self.rebuild(situation).await?
             }
         };
+        let keystores = self.add_keystores(situation, &mut object).await?;
         let api = api_of::<Secret>(&self.client, &certificate.secret());
         let written = write::apply(&api, field_manager::ISSUING, &object.0).await?;
         self.written.set(
@@ -236,6 +237,7 @@ impl CertificateReconciler {
                 chain: ChainHash::of(entry(&object.0, secret_key::CERTIFICATE)),
             },
         );
+        self.keystores_written(certificate, keystores, &written);
         self.caches.secrets.observe(written);
         Ok(())
     }

@@ -13,6 +13,7 @@ use crate::{
     },
     certificate::{
         issued::Issued,
+        keystores::{self, Source, Standing},
         secret::{ChainHash, KeyFacts, SecretFacts},
         suggestion,
     },
@@ -42,6 +43,8 @@ pub enum CertificateIndex {
     Uid(String),
     /// By the Secret that it keeps its key pair in.
     Secret(ObjectKey),
+    /// By a Secret with the password of a key store.
+    Password(ObjectKey),
     /// By the issuer.
     Issuer(IssuerAddress),
 }
@@ -73,11 +76,19 @@ impl Facts for CertificateFacts {
     }
 
     fn indexes(&self) -> Vec<CertificateIndex> {
-        vec![
+        let mut indexes = vec![
             CertificateIndex::Uid(self.meta.uid.clone()),
             CertificateIndex::Secret(self.secret()),
             CertificateIndex::Issuer(self.spec.issuer_ref.address(&self.meta.key.namespace)),
-        ]
+        ];
+        for wanted in keystores::wanted(&self.spec) {
+            if let Source::Secret(selector) = wanted.password {
+                let password =
+                    ObjectKey::new(Arc::clone(&self.meta.key.namespace), selector.name.as_str());
+                indexes.push(CertificateIndex::Password(password));
+            }
+        }
+        indexes
     }
 }
 
@@ -175,6 +186,8 @@ pub struct Situation {
     pub source: suggestion::Source,
     /// Our own last write of the Secret, since the start of the process.
     pub written: Option<Write>,
+    /// How the key stores in the Secret are.
+    pub keystores: Standing,
     /// Now.
     pub now: Timestamp,
     /// How certificates are kept.

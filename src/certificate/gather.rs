@@ -101,9 +101,11 @@ impl CertificateReconciler {
             .filter(|request| is_pending(request) && is_told(request, now))
             .map(|request| self.cause(request));
         let taken = self.taken(&certificate, next_key, known);
+        let keystores = self.keystores(&certificate, secret.as_deref()).await?;
         let source = source(&self.caches.issuers, &certificate);
         Ok(Situation {
             secret,
+            keystores,
             keys,
             held,
             answers_at_once,

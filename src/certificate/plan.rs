@@ -11,10 +11,11 @@ use crate::{
         reason::certificate as reason,
     },
     certificate::{
-        action::{Action, Content, Plan},
+        action::{Action, Content, Event, Plan},
         backoff,
         facts::{CertificateFacts, Situation},
         finish, issue,
+        keystores::{self, Standing},
         policy::{self, View, Violation},
         renewal::renewal_time,
         spec,
@@ -203,6 +204,15 @@ fn stand_back(situation: &Situation, violation: Violation) -> Plan {
     }
 }
 
+/// Why key stores cannot be written, and whether all are there from before.
+fn blocked_keystores(situation: &Situation) -> Option<(&Violation, bool)> {
+    let (Standing::Blocked(why), Some(secret)) = (&situation.keystores, &situation.secret) else {
+        return None;
+    };
+    let complete = keystores::is_complete(&situation.certificate.spec, secret);
+    Some((why, complete))
+}
+
 /// Wait for the next try after a failure.
 fn back_off(situation: &Situation, requests: &Requests<'_>, at: Timestamp) -> Plan {
     let mut draft = Draft::of(situation);
@@ -243,20 +253,34 @@ fn settle(situation: &Situation, requests: &Requests<'_>) -> Plan {
             )
         })
     });
+    let blocked = blocked_keystores(situation);
     let ready = problem.is_none();
-    match problem {
-        None => draft.ready(),
-        Some(violation) => draft.not_ready(violation),
+    match (problem, blocked) {
+        (Some(violation), _) => draft.not_ready(violation),
+        (None, None) => draft.ready(),
+        (None, Some((violation, true))) => draft.ready_but(&violation.message),
+        (None, Some((violation, false))) => draft.not_ready(violation.clone()),
     }
     draft.forget_key();
 
     let mut actions: Vec<Action> = draft.into_action().into_iter().collect();
+    if let Some((violation, _)) = blocked
+        && !actions.is_empty()
+    {
+        let event = Event::warning(violation.reason, violation.message.clone());
+        actions.push(Action::Publish(event));
+    }
     actions.extend(delete_keys(situation, None));
     if ready {
         actions.extend(delete_history(certificate, requests));
     }
     let mut next = wake_up(situation);
-    if let Some(secret) = &situation.secret
+    if blocked.is_some() {
+        // The Secret cannot be written without them, or they would go.
+        next = next.sooner(Next::After(RECHECK));
+    } else if let Standing::Outdated(violation) = &situation.keystores {
+        actions.push(Action::ApplySecret(Content::Again(violation.clone())));
+    } else if let Some(secret) = &situation.secret
         && let Some(violation) =
             upkeep::violation(certificate, secret, situation.settings.owner_reference)
     {

@@ -21,6 +21,7 @@ use crate::{
         facts::{CertificateFacts, Settings, Situation, Write},
         gather::Known,
         keyring::KeyRing,
+        passwords::Checks,
         plan::{blocked, plan, until},
         suggestion::{self, Ask, Question},
     },
@@ -54,6 +55,7 @@ pub struct CertificateReconciler {
     pub(super) settings: Arc<Settings>,
     pub(super) keys: KeyRing,
     pub(super) written: Written,
+    pub(super) checks: Checks,
     pub(super) desk: Desk,
     /// Of Certificates whose CA is to be asked when to renew them.
     pub(super) renewal_infos: Queue,
@@ -80,6 +82,7 @@ impl CertificateReconciler {
             settings: Arc::new(settings),
             keys: KeyRing::new(cores),
             written: Written::default(),
+            checks: Checks::default(),
             desk,
             renewal_infos,
         }
@@ -117,6 +120,7 @@ impl Reconciler for CertificateReconciler {
         for _ in 0..MOST_ROUNDS {
             let Some(certificate) = self.caches.certificates.get(key) else {
                 self.written.forget(key);
+                self.checks.forget(key);
                 self.keys.let_go(key);
                 return Ok(Next::Change);
             };

@@ -11,7 +11,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::{
     api::names::{TRUE, annotation, label, secret_key},
-    certificate::{details, managed::ManagedFields, temporary},
+    certificate::{details, keystores::Held, managed::ManagedFields, temporary},
     cluster::{Facts, Meta},
     pki::{
         PublicKeyHash,
@@ -49,6 +49,8 @@ pub struct SecretFacts {
     pub der_fits: Option<bool>,
     /// Whether `tls-combined.pem` says what `tls.key` and `tls.crt` say; `None` without one.
     pub combined_fits: Option<bool>,
+    /// The key stores beside the key pair.
+    pub key_stores: Held,
     /// What follows from the certificate.
     pub details: Details,
     /// The fields that our field manager holds, or why they cannot be read.
@@ -233,6 +235,7 @@ impl Facts for SecretFacts {
             combined_fits: data.fits(secret_key::COMBINED_PEM, || {
                 Some(combined(key_pem, chain_pem))
             }),
+            key_stores: Held::of(&data.0),
             details,
             managed: ManagedFields::read(&metadata.managed_fields.unwrap_or_default()),
         }
@@ -258,6 +261,11 @@ impl SecretFacts {
         self.labels
             .get(label::NEXT_PRIVATE_KEY)
             .is_some_and(|value| value == TRUE)
+    }
+
+    /// Whether it holds a key and a certificate that can be read.
+    pub fn has_key_pair(&self) -> bool {
+        self.key.read().is_some() && self.leaf.read().is_some()
     }
 
     /// The value of an annotation that does not follow from the certificate.

@@ -47,6 +47,12 @@ impl<'a> Draft<'a> {
         self.set(kind::READY, true, reason::READY, READY);
     }
 
+    /// All is well until the next issuance, which needs `what`.
+    pub(super) fn ready_but(&mut self, what: &str) {
+        let message = format!("{READY}; the next one cannot be stored: {what}");
+        self.set(kind::READY, true, reason::READY, message);
+    }
+
     /// Something is wrong.
     pub(super) fn not_ready(&mut self, violation: Violation) {
         self.set(kind::READY, false, violation.reason, violation.message);

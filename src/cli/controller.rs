@@ -27,7 +27,7 @@ use crate::cluster::{
     signal::{GRACE, Overdue, Shutdown},
     watch::OnInvalid,
 };
-use crate::request::identity::Requester;
+use crate::request::{identity::Requester, plan::Served};
 use crate::solver::http01::responder::Responder;
 
 /// Reason of the event on an object that cannot be read.
@@ -136,6 +136,7 @@ pub async fn run(settings: Settings) -> Result<(), ControllerError> {
             Some(SolverBackend::Addresses(_)) | None => None,
         },
         signers: settings.signers_config_map.clone(),
+        signing_requests: reconcilers::signing_requests(&settings) != Served::NONE,
     };
     let (events, recorder) = Events::new(
         client.clone(),

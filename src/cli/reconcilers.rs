@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    future::{Future, ready},
     path::Path,
     sync::{Arc, Mutex},
     time::Duration,
@@ -45,6 +46,7 @@ use crate::{
         signers::SignersReconciler,
     },
     route::RouteReconciler,
+    signing_request::reconcile::SigningRequestReconciler,
     solver::http01::{check::Checker, endpoints::Endpoints, route::PathType},
 };
 
@@ -191,7 +193,7 @@ pub(super) fn start(
         events: events.clone(),
         approver: wants(Controller::RequestApprover),
         served,
-        local,
+        local: Arc::clone(&local),
         replaced: {
             let (certificates, secrets) = (caches.certificates.clone(), caches.secrets.clone());
             Arc::new(move |request: &_| replaced(&certificates, &secrets, request))
@@ -235,6 +237,27 @@ pub(super) fn start(
         starter.start(
             requests,
             &queues.requests,
+            work(settings.concurrent_workers),
+        );
+    }
+    let served = signing_requests(settings);
+    if served != Served::NONE {
+        let reconciler = SigningRequestReconciler {
+            client: client.clone(),
+            clock: clock.clone(),
+            requests: Arc::clone(&caches.signing_requests),
+            orders: Arc::clone(&caches.orders),
+            issuers: caches.issuers.clone(),
+            events: events.clone(),
+            served,
+            local,
+            copied_annotation_prefixes: settings.copied_annotation_prefixes.clone(),
+        };
+        let requests = Arc::clone(&caches.signing_requests);
+        starter.start_after(
+            async move { requests.synced().await },
+            reconciler,
+            &queues.signing_requests,
             work(settings.concurrent_workers),
         );
     }
@@ -321,6 +344,16 @@ pub(super) fn start(
     Ok(())
 }
 
+/// Which issuers' CertificateSigningRequests are handed to them.
+pub(super) fn signing_requests(settings: &Settings) -> Served {
+    let wants = |controller| settings.controllers.contains(&controller);
+    Served {
+        acme: wants(Controller::SigningRequestsAcme),
+        ca: wants(Controller::SigningRequestsCa),
+        self_signed: wants(Controller::SigningRequestsSelfSigned),
+    }
+}
+
 fn certificate_settings(settings: &Settings) -> certificate::Settings {
     let duration = |wait| SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
     certificate::Settings {
@@ -354,6 +387,16 @@ struct Starter<'a> {
 
 impl Starter<'_> {
     fn start<R: Reconciler>(&self, reconciler: R, queue: &Queue, options: Options) {
+        self.start_after(ready(()), reconciler, queue, options);
+    }
+
+    fn start_after<R: Reconciler>(
+        &self,
+        first: impl Future<Output = ()> + Send + 'static,
+        reconciler: R,
+        queue: &Queue,
+        options: Options,
+    ) {
         let observer = Arc::clone(&self.observer);
         let driver = Driver::new(Arc::new(reconciler), queue.clone(), observer, options);
         let (caches, scope) = (self.caches.clone(), self.scope.clone());
@@ -363,6 +406,7 @@ impl Starter<'_> {
             let may_begin = async {
                 // A decision on half a picture could undo what is right.
                 caches.synced(&scope).await;
+                first.await;
                 leadership.wait_leading().await
             };
             if stop.run_until_cancelled(may_begin).await == Some(true) {

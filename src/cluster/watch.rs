@@ -50,13 +50,23 @@ pub async fn objects<K, F>(
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
     F: Facts<Object = K>,
 {
-    fill(
-        watcher(api, config(select)),
-        cache,
-        |unread: Unread<K>| unread.read(),
-        on_invalid,
-    )
-    .await;
+    some_objects(api, select, |_| true, cache, on_invalid).await;
+}
+
+/// The same, for those objects that `keep` wants: of the others, which no selector tells apart,
+/// nothing is kept. What `keep` says of an object must never change.
+pub async fn some_objects<K, F>(
+    api: Api<Unread<K>>,
+    select: Select,
+    keep: fn(&K) -> bool,
+    cache: Arc<Cache<F>>,
+    on_invalid: OnInvalid,
+) where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    F: Facts<Object = K>,
+{
+    let read = move |unread: Unread<K>| unread.read().map(|object| keep(&object).then_some(object));
+    fill(watcher(api, config(select)), cache, read, on_invalid).await;
 }
 
 /// Watch only the metadata of the objects of `api` into `cache`, for ever.
@@ -66,7 +76,14 @@ where
     F: Facts<Object = PartialObjectMeta<K>>,
 {
     // Metadata that does not decode fails the whole list: nothing to report one by one.
-    fill(watcher(api, config(select)), cache, Ok, Arc::new(|_, _| ())).await;
+    let read = |object| Ok(Some(object));
+    fill(
+        watcher(api, config(select)),
+        cache,
+        read,
+        Arc::new(|_, _| ()),
+    )
+    .await;
 }
 
 fn config(select: Select) -> watcher::Config {
@@ -81,7 +98,7 @@ fn config(select: Select) -> watcher::Config {
 async fn fill<O, F: Facts>(
     events: impl Stream<Item = watcher::Result<Event<O>>> + Send,
     cache: Arc<Cache<F>>,
-    read: impl Fn(O) -> Result<F::Object, Box<InvalidObject>> + Send,
+    read: impl Fn(O) -> Result<Option<F::Object>, Box<InvalidObject>> + Send,
     on_invalid: OnInvalid,
 ) where
     O: Resource<DynamicType = ()> + Send,
@@ -97,7 +114,8 @@ async fn fill<O, F: Facts>(
                     continue;
                 }
                 match read(object) {
-                    Ok(object) => cache.observe(object),
+                    Ok(Some(object)) => cache.observe(object),
+                    Ok(None) => {}
                     Err(invalid) => {
                         let InvalidObject { error, metadata } = *invalid;
                         let object = ObjectKey::of(&metadata);
@@ -126,4 +144,102 @@ fn forget<F: Facts>(cache: &Cache<F>, meta: &ObjectMeta) {
         meta.uid.as_deref().unwrap_or_default(),
         meta.resource_version.as_deref().unwrap_or_default(),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, time::Duration};
+
+    use http::{Request, Response};
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::{Client, client::Body};
+    use serde_json::json;
+    use tokio::time::timeout;
+    use tower::service_fn;
+
+    use super::*;
+
+    struct Known(Meta);
+
+    impl Facts for Known {
+        type Object = ConfigMap;
+        type Index = ();
+
+        fn reduce(object: ConfigMap) -> Self {
+            Self(Meta::of(&object.metadata))
+        }
+
+        fn meta(&self) -> &Meta {
+            &self.0
+        }
+
+        fn indexes(&self) -> Vec<()> {
+            Vec::new()
+        }
+    }
+
+    /// An API server with two objects to list, then one that changes and one that goes.
+    async fn answer(request: Request<Body>) -> Result<Response<Body>, Infallible> {
+        let object = |name: &str, version: &str| {
+            json!({
+                "apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": {"name": name, "uid": name, "resourceVersion": version},
+            })
+        };
+        let query = request.uri().query().unwrap_or_default();
+        let body = if query.contains("watch=true") {
+            if query.contains("resourceVersion=3") {
+                // Nothing happens any more.
+                std::future::pending::<()>().await;
+            }
+            let change = |kind: &str, object| json!({"type": kind, "object": object});
+            let changes = [
+                change("ADDED", object("theirs-3", "3")),
+                change("DELETED", object("theirs-1", "3")),
+                change("ADDED", object("ours-2", "3")),
+            ];
+            changes.map(|change| format!("{change}\n")).concat()
+        } else {
+            json!({
+                "apiVersion": "v1", "kind": "ConfigMapList", "metadata": {"resourceVersion": "2"},
+                "items": [object("ours-1", "1"), object("theirs-1", "2")],
+            })
+            .to_string()
+        };
+        Ok(Response::new(Body::from(body.into_bytes())))
+    }
+
+    #[tokio::test]
+    async fn what_is_not_wanted_is_not_kept() {
+        let client = Client::new(service_fn(answer), "default");
+        let cache = Arc::new(Cache::<Known>::default());
+        let told = Arc::<std::sync::Mutex<Vec<String>>>::default();
+        let (heard, done) = (Arc::clone(&told), Arc::new(tokio::sync::Notify::new()));
+        let notify = Arc::clone(&done);
+        cache.listen(vec![Box::new(move |old, new| {
+            let name = old.or(new).map(|known| known.0.key.name.to_string());
+            heard.lock().unwrap().extend(name.clone());
+            if name.as_deref() == Some("ours-2") {
+                notify.notify_one();
+            }
+        })]);
+        let ours = |object: &ConfigMap| {
+            let name = object.metadata.name.as_deref();
+            name.is_some_and(|name| name.starts_with("ours"))
+        };
+        let watching = tokio::spawn(some_objects(
+            Api::all(client),
+            Select::All,
+            ours,
+            Arc::clone(&cache),
+            Arc::new(|_, _| ()),
+        ));
+        timeout(Duration::from_secs(60), done.notified())
+            .await
+            .unwrap();
+        watching.abort();
+        assert_eq!(*told.lock().unwrap(), ["ours-1", "ours-2"]);
+        assert_eq!(cache.len(), 2);
+        assert!(cache.is_synced());
+    }
 }

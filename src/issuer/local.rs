@@ -47,16 +47,20 @@ pub(super) struct KnownAuthority {
 /// What is known of the request.
 #[derive(Clone, Copy, Debug)]
 pub struct SigningInput<'a> {
-    /// Its namespace.
+    /// Its namespace; that of the issuer's Secrets, if it has none.
     pub namespace: &'a str,
     /// Its annotations; one names the Secret of its key.
     pub annotations: &'a BTreeMap<String, String>,
+    /// Which one.
+    pub key_annotation: &'static str,
     /// `spec.duration`.
     pub duration: Option<&'a Duration>,
     /// `spec.isCA`.
     pub is_ca: bool,
     /// `spec.usages`.
     pub usages: &'a [KeyUsage],
+    /// Whether a CA may sign certificates where `usages` do not say so.
+    pub ca_may_sign: bool,
     /// What the signing request says, or why it cannot be read.
     pub csr: Result<&'a CsrFacts, &'a str>,
     /// The signing request as PEM.
@@ -129,6 +133,7 @@ pub(super) struct Job {
     facts: CsrFacts,
     is_ca: bool,
     usages: Vec<Usage>,
+    ca_may_sign: bool,
     not_before: Timestamp,
     not_after: Timestamp,
     serial: Serial,
@@ -175,6 +180,7 @@ impl Job {
             facts: facts.clone(),
             is_ca: input.is_ca,
             usages: input.usages.iter().copied().map(Usage::from).collect(),
+            ca_may_sign: input.ca_may_sign,
             not_before: now,
             not_after,
             serial: Serial::from_random(serial),
@@ -193,6 +199,7 @@ impl Job {
                 facts,
                 is_ca,
                 usages,
+                ca_may_sign,
                 not_before,
                 not_after,
                 serial,
@@ -203,6 +210,7 @@ impl Job {
                 facts,
                 is_ca: *is_ca,
                 usages,
+                ca_may_sign: *ca_may_sign,
                 serial: *serial,
                 not_before: *not_before,
                 not_after: *not_after,

@@ -5,11 +5,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use crate::{
-    api::{
-        issuer::SelfSignedIssuer,
-        names::{annotation::PRIVATE_KEY_SECRET_NAME, secret_key::PRIVATE_KEY},
-        reason::request as reason,
-    },
+    api::{issuer::SelfSignedIssuer, names::secret_key::PRIVATE_KEY, reason::request as reason},
     cluster::ObjectKey,
     issuer::{
         local::{
@@ -57,12 +53,13 @@ impl LocalSigners {
         input: &SigningInput<'_>,
     ) -> Result<Outcome, SigningError> {
         let failed = |reason, message| Ok(Outcome::Failed(Said { reason, message }));
-        let named = input.annotations.get(PRIVATE_KEY_SECRET_NAME);
+        let annotation = input.key_annotation;
+        let named = input.annotations.get(annotation);
         let Some(name) = named.filter(|name| !name.is_empty()) else {
             return failed(
                 reason::MISSING_ANNOTATION,
                 format!(
-                    "Annotation {PRIVATE_KEY_SECRET_NAME:?} missing or reference empty: make the \
+                    "Annotation {annotation:?} missing or reference empty: make the \
                      request again with the name of the Secret that holds its private key"
                 ),
             );
@@ -72,8 +69,7 @@ impl LocalSigners {
             Ok(Outcome::Pending(Said {
                 reason: reason::ERROR_PARSING_KEY,
                 message: format!(
-                    "Failed to get key {name:?} referenced in annotation \
-                     {PRIVATE_KEY_SECRET_NAME:?}: {why}"
+                    "Failed to get key {name:?} referenced in annotation {annotation:?}: {why}"
                 ),
             }))
         };

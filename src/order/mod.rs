@@ -5,6 +5,7 @@ mod exchange;
 pub mod facts;
 pub mod ledger;
 pub mod limits;
+pub mod placing;
 pub mod plan;
 pub mod reconcile;
 pub mod selector;

@@ -1,4 +1,4 @@
-//! Keys, requests, certificates and chains. No I/O.
+//! Keys, requests, certificates, chains and key stores. No I/O.
 //!
 //! Everything here is synchronous and works on bytes that somebody else fetched; sizes are bounded
 //! before anything is parsed, and nothing panics on garbage.
@@ -11,6 +11,7 @@ pub mod csr;
 mod extension;
 pub mod issue;
 pub mod key;
+pub mod keystore;
 pub mod names;
 #[cfg(test)]
 mod openssl;
@@ -44,6 +45,9 @@ pub enum Error {
     /// The private key does not parse, or is of a kind that is not supported.
     #[error("cannot parse the private key: {0}")]
     Key(String),
+    /// A key store cannot be made.
+    #[error("key store cannot be made: {0}")]
+    KeyStore(String),
     /// The wanted algorithm and size do not go together.
     #[error("private key parameters: {0}")]
     KeyParameters(String),

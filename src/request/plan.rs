@@ -15,6 +15,7 @@ use crate::{
         IssuerView, Missing,
         kind::Signer,
         local::{Certificate, Outcome},
+        order_name::RequestKind,
         order_request::{self, Draft, OrderInput, RequestInput, Said, Signing},
     },
     order::facts::OrderFacts,
@@ -172,6 +173,7 @@ pub fn plan(situation: Situation<'_>) -> Plan {
         }
     };
     let input = RequestInput {
+        kind: RequestKind::CertificateRequest,
         key: &request.meta.key,
         uid: &request.meta.uid,
         labels: &request.labels,

@@ -8,6 +8,7 @@ use tracing::info;
 
 use crate::{
     api::{
+        names::annotation,
         order::Order,
         reason::request as reason,
         request::{CertificateRequest, CertificateRequestStatus},
@@ -15,7 +16,7 @@ use crate::{
     cluster::{
         Cache, Class, Clock, Next, ObjectKey, ReconcileError, Reconciler, RequestError,
         events::{EventType, Events},
-        write::{self, Created, api_of},
+        write::{self, api_of},
     },
     issuer::{
         IssuerView, Issuers, LocalSigners,
@@ -23,7 +24,10 @@ use crate::{
         local::{Outcome, SigningError, SigningInput},
         order_request::{self, Draft, Said},
     },
-    order::facts::{OrderFacts, OrderIndex},
+    order::{
+        facts::{OrderFacts, OrderIndex},
+        placing::{self, Placed},
+    },
     pki::key::PrivateKey,
     request::{
         facts::RequestFacts,
@@ -190,9 +194,11 @@ impl RequestReconciler {
         let input = SigningInput {
             namespace: &request.meta.key.namespace,
             annotations: &request.annotations,
+            key_annotation: annotation::PRIVATE_KEY_SECRET_NAME,
             duration: request.duration.as_ref(),
             is_ca: request.is_ca == Some(true),
             usages: request.usages.as_deref().unwrap_or_default(),
+            ca_may_sign: true,
             csr: request.csr.as_ref().map_err(String::as_str),
             request: &request.request.0,
             key,
@@ -208,41 +214,15 @@ impl RequestReconciler {
 
     async fn create_order(&self, request: &RequestFacts, draft: Draft) -> Result<(), Error> {
         let key = draft.key();
-        let api = api_of::<Order>(&self.client, &key);
-        let order = draft.into_order(request.request.clone());
-        match write::create(&api, &order).await? {
-            Created::New(created) => {
-                self.orders.observe(created);
-                return Ok(());
-            }
-            Created::Exists => {}
-        }
-        let Some(standing) = write::get(&api, &key).await? else {
-            return Ok(());
-        };
-        let owner = standing.metadata.owner_references.iter().flatten();
-        let owner = owner
-            .into_iter()
-            .find(|owner| owner.controller == Some(true))
-            .cloned();
-        match owner {
-            Some(owner) if owner.uid == request.meta.uid => self.orders.observe(standing),
-            // Left over from a request of the same name that is gone: it was for another key.
-            Some(owner)
-                if owner.kind == "CertificateRequest" && *owner.name == *request.meta.key.name =>
-            {
-                info!(order = %key, "deleting the order of a former request of this name");
-                let uid = standing.metadata.uid.unwrap_or_default();
-                write::delete(&api, &key, &uid).await?;
-                return Err(Error::Request(RequestError::stale::<Order>(&key)));
-            }
-            _ => {
-                let plan =
-                    plan::pending(request, order_request::name_taken(&key), self.clock.now());
-                self.finish(request, plan).await?;
+        let pem = request.request.clone();
+        match placing::place(&self.client, &self.orders, draft, pem).await? {
+            Placed::New | Placed::Ours => Ok(()),
+            Placed::Taken => {
+                let said = order_request::name_taken(&key);
+                let plan = plan::pending(request, said, self.clock.now());
+                self.finish(request, plan).await
             }
         }
-        Ok(())
     }
 
     async fn take(&self, request: &RequestFacts, order: &OrderFacts) -> Result<(), Error> {

@@ -24,6 +24,7 @@ mod http01;
 mod identity;
 mod issue;
 mod issuer;
+mod keystores;
 mod leader;
 mod limits;
 mod names;
@@ -32,6 +33,8 @@ mod objects;
 mod private_ca;
 mod replicas;
 mod roundtrip;
+mod signing_place;
+mod signing_request;
 mod site;
 mod told;
 mod work;
@@ -112,6 +115,8 @@ fn tell(book: &mut Book) {
     book.beside("issuer::keys", issuer::account_keys_are_taken_over);
     book.beside("issuer::missing", issuer::what_is_missing_is_told);
     book.beside("issuer::server", issuer::the_server_is_followed);
+    book.beside("keystores::made", keystores::are_made_and_taken_away);
+    book.beside("keystores::passwords", keystores::follow_their_password);
     book.beside("limits::orders_wait_their_turn", limits::orders_wait_their_turn);
     book.beside("names::solvers", names::each_name_has_its_solver);
     book.beside("names::no_solver", names::a_name_without_a_solver_waits_for_one);
@@ -121,6 +126,14 @@ fn tell(book: &mut Book) {
     book.beside("private_ca::cluster_issuer", private_ca::a_cluster_issuer_signs_for_every_namespace);
     book.beside("private_ca::leaf_ends", private_ca::a_leaf_ends_with_its_ca);
     book.beside("private_ca::by_hand", private_ca::a_request_needs_no_certificate);
+
+    book.beside("signing_request::ca", signing_request::a_ca_signs_what_is_approved);
+    book.beside("signing_request::cluster_issuer", signing_request::a_cluster_issuer_signs_too);
+    book.beside("signing_request::reference", signing_request::an_issuer_is_used_by_those_who_may);
+    book.beside("signing_request::missing_issuer", signing_request::a_missing_issuer_is_waited_for);
+    book.beside("signing_request::itself", signing_request::a_request_signs_itself);
+    book.beside("signing_request::http01", signing_request::by_http01);
+    book.beside("signing_request::dns01", signing_request::by_dns01_of_a_cluster_issuer);
 
     book.alone("issue::another_operator_goes_on", issue::another_operator_goes_on);
     book.alone("admission::certificates", admission::certificates);
@@ -140,11 +153,14 @@ fn tell(book: &mut Book) {
     book.alone("fairness::broken_names_hold_nobody_up", fairness::broken_names_hold_nobody_up);
     book.alone("identity::written_down", identity::the_requester_is_written_down);
     book.alone("identity::where_it_cannot_be", identity::where_it_cannot_be_nothing_else_is_claimed);
+    book.alone("keystores::restart", keystores::outlive_a_restart);
     book.alone("leader::one_replica_leads", leader::one_replica_leads);
     book.alone("leader::a_restart_of_the_api_server_is_lived_through", leader::a_restart_of_the_api_server_is_lived_through);
     book.alone("replicas::a_stopped_one_is_resumed", replicas::a_stopped_one_is_resumed);
     book.alone("replicas::any_replica_answers", replicas::any_replica_answers);
     book.alone("replicas::the_other_one_goes_on", replicas::the_other_one_goes_on);
+    book.alone("signing_request::another_operator_goes_on", signing_request::another_operator_goes_on);
+    book.alone("signing_request::without_rights", signing_request::without_rights_all_the_rest_works);
     book.alone("told::signers_are_kept", told::signers_are_kept);
     book.alone("roundtrip::every_field_is_kept", roundtrip::every_field_is_kept);
     // Takes the API server away for a moment.

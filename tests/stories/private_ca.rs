@@ -278,7 +278,7 @@ pub(crate) async fn a_request_needs_no_certificate(bed: &Bed) -> Result<()> {
     Ok(())
 }
 
-fn issuer(kind: &str, name: &str, spec: Value) -> Value {
+pub(crate) fn issuer(kind: &str, name: &str, spec: Value) -> Value {
     json!({
         "apiVersion": "cert-manager.io/v1", "kind": kind,
         "metadata": {"name": name}, "spec": spec,

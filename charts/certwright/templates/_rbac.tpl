@@ -103,6 +103,32 @@ challenges:
     resources: [endpointslices/restricted]
     verbs: [create]
 
+# Used where feature gate ExperimentalCertificateSigningRequestControllers is on. Who may have an Issuer
+# sign is up to its namespace: verb reference on signers.cert-manager.io.
+certificatesigningrequests:
+  - apiGroups: [certificates.k8s.io]
+    resources: [certificatesigningrequests]
+    verbs: [list, watch]
+  - apiGroups: [certificates.k8s.io]
+    resources: [certificatesigningrequests/status]
+    verbs: [patch]
+  - apiGroups: [certificates.k8s.io]
+    resources: [certificatesigningrequests/finalizers]
+    verbs: [update]
+  - apiGroups: [certificates.k8s.io]
+    resources: [signers]
+    resourceNames: [issuers.cert-manager.io/*, clusterissuers.cert-manager.io/*]
+    verbs: [sign]
+  - apiGroups: [authorization.k8s.io]
+    resources: [subjectaccessreviews]
+    verbs: [create]
+  - apiGroups: [acme.cert-manager.io]
+    resources: [orders]
+    verbs: [get, list, watch, create, delete]
+  - *readIssuers
+  - *readSecrets
+  - *events
+
 # An annotated Ingress is only told, by an event, that it is not supported yet.
 ingress-shim:
   - apiGroups: [networking.k8s.io]

@@ -15,6 +15,7 @@ use crate::{
         action,
         content::{self, Content},
         facts::{CertificateFacts, Write},
+        keystores::Standing,
         secret::ChainHash,
         temporary,
     },
@@ -74,6 +75,7 @@ impl World {
             chain: ChainHash::of(&applied.data.as_ref().unwrap()[secret_key::CERTIFICATE].0),
         });
         self.secrets.insert(target, applied);
+        self.keystores = Standing::Fine;
     }
 
     fn build(

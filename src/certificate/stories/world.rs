@@ -26,6 +26,7 @@ use crate::{
         facts::{CertificateFacts, Held, Settings, Situation, Taken, Write},
         issued::Issued,
         key::{self, Source},
+        keystores::Standing,
         plan::plan,
         request,
         secret::{KeyFacts, SecretFacts},
@@ -52,6 +53,7 @@ pub(in crate::certificate) struct World {
     pub(in crate::certificate) cause: Option<String>,
     pub(in crate::certificate) source: suggestion::Source,
     pub(in crate::certificate) written: Option<Write>,
+    pub(in crate::certificate) keystores: Standing,
     /// Who answers requests at once, if somebody does.
     pub(in crate::certificate) clerk: Option<Clerk>,
     /// Whether a process that starts anew does not see the latest requests at once.
@@ -120,6 +122,7 @@ impl World {
             source: suggestion::Source::NotAsked,
             cause: None,
             written: None,
+            keystores: Standing::Fine,
             clerk: None,
             lags: false,
             unseen: BTreeSet::new(),
@@ -244,6 +247,7 @@ impl World {
             cause,
             source: self.source,
             written: self.written.clone(),
+            keystores: self.keystores.clone(),
             now: self.now,
             settings: Arc::new(self.settings.clone()),
             certificate,

@@ -131,10 +131,11 @@ impl Settings {
         let mut notes = values.notes()?;
         let gates = gates(values, &mut notes)?;
         let namespace = values.some_text("namespace");
-        let mut controllers = controllers::select(&values.list("controllers"))
-            .map_err(|problem| values.error("controllers", problem))?;
+        let mut controllers =
+            controllers::select(&values.list("controllers"), gates.signing_requests)
+                .map_err(|problem| values.error("controllers", problem))?;
         if namespace.is_some() {
-            controllers.remove(&Controller::ClusterIssuers);
+            controllers.retain(|controller| !controller.is_for_the_cluster());
         }
         let count = |name| values.number(name, 1.., "a whole number, 1 or more");
         Ok(Self {

@@ -164,6 +164,24 @@ fn flags_are_typed_as_for_cert_manager() {
             s.gates.basic_constraints_in_csr = true;
         },
     );
+    let gate = "--feature-gates=ExperimentalCertificateSigningRequestControllers=true";
+    change(&[gate, "--controllers=orders"], |s| {
+        s.gates.signing_requests = true;
+        s.controllers = BTreeSet::from([
+            Controller::Orders,
+            Controller::SigningRequestsAcme,
+            Controller::SigningRequestsCa,
+            Controller::SigningRequestsSelfSigned,
+            Controller::SigningRequestsVault,
+            Controller::SigningRequestsVenafi,
+        ]);
+    });
+    // They have no namespace.
+    change(&[gate, "--controllers=orders", "--namespace=a"], |s| {
+        s.gates.signing_requests = true;
+        s.controllers = BTreeSet::from([Controller::Orders]);
+        s.namespace = Some("a".into());
+    });
     change(
         &["--metrics-tls-cert-file=", "--enable-gateway-api=false"],
         |_| (),

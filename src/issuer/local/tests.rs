@@ -178,9 +178,11 @@ impl Asked {
         let input = SigningInput {
             namespace: "web",
             annotations: &self.annotations,
+            key_annotation: "cert-manager.io/private-key-secret-name",
             duration: self.duration.as_ref(),
             is_ca: self.is_ca,
             usages: &[],
+            ca_may_sign: true,
             csr: self.csr.as_ref().map_err(String::as_str),
             request: self.pem.as_bytes(),
             key: None,

@@ -57,6 +57,7 @@ fn certificate<T>(
         facts: &facts,
         is_ca: parameters.is_ca,
         usages: &parameters.usages,
+        ca_may_sign: true,
         serial: Serial::from_random([serial; 16]),
         not_before: at("2026-01-01T00:00:00Z"),
         not_after: at("2026-12-31T00:00:00Z"),
