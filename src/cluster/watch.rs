@@ -153,7 +153,7 @@ mod tests {
     use http::{Request, Response};
     use k8s_openapi::api::core::v1::ConfigMap;
     use kube::{Client, client::Body};
-    use serde_json::json;
+    use serde_json::{Value, json};
     use tokio::time::timeout;
     use tower::service_fn;
 
@@ -192,7 +192,9 @@ mod tests {
                 // Nothing happens any more.
                 std::future::pending::<()>().await;
             }
-            let change = |kind: &str, object| json!({"type": kind, "object": object});
+            // In the order of the API server, which a `Value` would not keep.
+            let change =
+                |kind: &str, object: Value| format!(r#"{{"type":"{kind}","object":{object}}}"#);
             let changes = [
                 change("ADDED", object("theirs-3", "3")),
                 change("DELETED", object("theirs-1", "3")),
