@@ -153,7 +153,7 @@ mod tests {
     use http::{Request, Response};
     use k8s_openapi::api::core::v1::ConfigMap;
     use kube::{Client, client::Body};
-    use serde_json::{Value, json};
+    use serde_json::json;
     use tokio::time::timeout;
     use tower::service_fn;
 
