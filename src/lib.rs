@@ -15,5 +15,6 @@ pub mod net;
 pub mod order;
 pub mod pki;
 pub mod request;
+pub mod retire;
 pub mod route;
 pub mod solver;

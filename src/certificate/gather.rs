@@ -54,7 +54,7 @@ impl CertificateReconciler {
             .caches
             .requests
             .find(&RequestIndex::Owner(meta.uid.clone()));
-        let keys = self
+        let keys: Vec<Arc<SecretFacts>> = self
             .caches
             .secrets
             .find(&SecretIndex::Owner(meta.uid.clone()))
@@ -80,7 +80,16 @@ impl CertificateReconciler {
             .filter(|request| is_pending(request) && is_told(request, now))
             .map(|request| self.cause(request));
         let taken = self.taken(&certificate, known);
+        let unrecorded = match &issued {
+            Some(issued) => self.recorder.missing(&certificate, issued, now).await?,
+            None => None,
+        };
+        let withdrawal = self
+            .recorder
+            .withdrawal(&certificate, secret.as_deref(), &keys);
         Ok(Situation {
+            unrecorded,
+            withdrawal,
             secret,
             keys,
             sharing,

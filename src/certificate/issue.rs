@@ -309,9 +309,14 @@ impl Issuance<'_> {
                 );
                 not_ready(self.situation, violation, Next::After(RECHECK))
             }
-            Some(_) | None => Plan::act(vec![Action::ApplySecret(Content::Issued {
-                key_secret: self.secret.meta.key.clone(),
-            })]),
+            Some(_) | None => {
+                // What is not written down could never be revoked.
+                let record = self.situation.unrecorded.clone().map(Action::Record);
+                let store = Action::ApplySecret(Content::Issued {
+                    key_secret: self.secret.meta.key.clone(),
+                });
+                Plan::act(record.into_iter().chain([store]).collect())
+            }
         }
     }
 

@@ -29,6 +29,7 @@ use crate::{
         write::{self, api_of},
     },
     request::identity::Requester,
+    retire::Recorder,
 };
 
 /// More rounds than any Certificate takes without waiting for somebody else.
@@ -46,11 +47,13 @@ pub struct CertificateReconciler {
     pub(super) keys: KeyRing,
     pub(super) written: Written,
     pub(super) requester: Requester,
+    pub(super) recorder: Recorder,
 }
 
 impl CertificateReconciler {
     /// Works on the Certificates in `caches` through `client`, and keeps them by `settings`. Makes
-    /// as many private keys at once as there are cores; requests are made as `requester` says.
+    /// as many private keys at once as there are cores; requests are made as `requester`
+    /// says, and what is issued is written down by `recorder`.
     pub fn new(
         client: Client,
         clock: Clock,
@@ -58,6 +61,7 @@ impl CertificateReconciler {
         events: Events,
         settings: Settings,
         requester: Requester,
+        recorder: Recorder,
     ) -> Self {
         let cores = available_parallelism().map_or(1, NonZeroUsize::get);
         Self {
@@ -69,6 +73,7 @@ impl CertificateReconciler {
             keys: KeyRing::new(cores),
             written: Written::default(),
             requester,
+            recorder,
         }
     }
 }

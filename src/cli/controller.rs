@@ -136,6 +136,7 @@ pub async fn run(settings: Settings) -> Result<(), ControllerError> {
             Some(SolverBackend::Addresses(_)) | None => None,
         },
         signers: settings.signers_config_map.clone(),
+        issuances: settings.deletion.issuances.clone(),
     };
     let (events, recorder) = Events::new(
         client.clone(),

@@ -41,6 +41,7 @@ use crate::{
     cluster::Facts,
     pki::{csr::CertificateSigningRequest, key::PrivateKey},
     request::facts::RequestFacts,
+    retire::record::Withdrawal,
 };
 
 /// A namespace with one Certificate and everything around it.
@@ -57,6 +58,7 @@ pub(in crate::certificate) struct World {
     pub(in crate::certificate) settings: Settings,
     pub(in crate::certificate) cause: Option<String>,
     pub(in crate::certificate) written: Option<Write>,
+    pub(in crate::certificate) withdrawal: Withdrawal,
     version: u64,
 }
 
@@ -122,6 +124,7 @@ impl World {
             settings: Settings::default(),
             cause: None,
             written: None,
+            withdrawal: Withdrawal::default(),
             version: 1,
         }
     }
@@ -232,6 +235,8 @@ impl World {
             taken,
             unrequestable: None,
             issued,
+            unrecorded: None,
+            withdrawal: self.withdrawal.clone(),
             cause,
             written: self.written.clone(),
             now: self.now,
@@ -291,6 +296,7 @@ impl World {
             Action::DeleteKey { .. } => "delete key",
             Action::CreateRequest { .. } => "create request",
             Action::DeleteRequest { .. } => "delete request",
+            Action::Record(_) => "record",
             Action::ApplySecret(_) => "apply secret",
             Action::PatchStatus(_) => "patch status",
             Action::Publish(event) => return self.events.push(event.clone()),
@@ -335,7 +341,7 @@ impl World {
                 );
                 self.certificate.status = Some(*status);
             }
-            Action::Publish(_) => {}
+            Action::Publish(_) | Action::Record(_) => {}
         }
     }
 
