@@ -178,6 +178,7 @@ pub(super) fn start(
             namespace: settings.namespace.as_deref().map(Into::into),
             issuances: settings.deletion.issuances.as_str().into(),
             cluster: Arc::clone(&cluster),
+            settings: deletion.clone(),
         };
         let reconciler = IssuanceReconciler::new(
             client.clone(),
@@ -187,7 +188,6 @@ pub(super) fn start(
             metrics.clone(),
             Arc::clone(&sessions),
             place,
-            deletion.clone(),
         );
         starter.start(reconciler, &queues.issuances, work(ISSUANCE_WORKERS));
     }

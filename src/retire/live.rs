@@ -54,7 +54,11 @@ impl IssuanceReconciler {
 
     async fn is_kept(&self, issuance: &IssuanceFacts) -> Result<bool, RequestError> {
         let key = &issuance.certificate;
-        let found = write::get(&api_of::<Certificate>(&self.client, key), key).await?;
+        let found = match write::get(&api_of::<Certificate>(&self.client, key), key).await {
+            // The kind is not served: the definition tells.
+            Err(error) if error.status() == Some(404) => None,
+            found => found?,
+        };
         Ok(found.is_some_and(|found| {
             found.metadata.uid.as_ref() == Some(&issuance.uid)
                 || found.spec.secret_name == *issuance.secret.name
@@ -128,7 +132,7 @@ impl IssuanceReconciler {
         };
         let all = match api.list(&ListParams::default()).await {
             Ok(all) => all,
-            Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(Vec::new()),
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(Vec::new()),
             Err(source) => {
                 return Err(RequestError {
                     operation: "list",

@@ -63,6 +63,8 @@ pub struct Place {
     pub issuances: Arc<str>,
     /// Which cluster this is.
     pub cluster: Arc<ClusterId>,
+    /// How long, and by what policy.
+    pub settings: Settings,
 }
 
 impl IssuanceReconciler {
@@ -75,12 +77,12 @@ impl IssuanceReconciler {
         metrics: Metrics,
         sessions: Arc<Sessions>,
         place: Place,
-        settings: Settings,
     ) -> Self {
         let Place {
             namespace,
             issuances,
             cluster,
+            settings,
         } = place;
         Self {
             client,
