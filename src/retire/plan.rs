@@ -300,7 +300,8 @@ fn grounds(situation: &Situation) -> Grounds<'_> {
     }
     match live.definition {
         Definition::Ending => Grounds::None(Next::After(recheck(situation))),
-        Definition::Since(time) if time > issuance.since && !issuance.is_confirmed => {
+        // Both are told to the second: in the same one, it is not known which came first.
+        Definition::Since(time) if time >= issuance.since && !issuance.is_confirmed => {
             Grounds::Against(
                 "its Certificate went with the definition of all Certificates, which is new"
                     .to_owned(),

@@ -271,6 +271,13 @@ fn nothing_goes_by_mistake() {
             "Held",
         ),
         (
+            "the definition is of the same second",
+            live(gone(None), |l| {
+                l.definition = Definition::Since(at("2026-01-01T00:00:00Z"));
+            }),
+            "Held",
+        ),
+        (
             "the definition is new, and somebody confirmed",
             changed_by(
                 live(gone(None), |l| {
