@@ -9,6 +9,7 @@ pub mod error;
 mod escrow;
 pub mod facts;
 mod live;
+mod orphan;
 mod pace;
 pub mod plan;
 pub mod reconcile;
