@@ -10,6 +10,8 @@ pub mod certificate;
 pub mod challenge;
 pub mod cli;
 pub mod cluster;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod issuer;
 pub mod net;
 pub mod order;
@@ -17,4 +19,5 @@ pub mod pki;
 pub mod request;
 pub mod retire;
 pub mod route;
+pub mod signing_request;
 pub mod solver;

@@ -49,6 +49,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         &[
             "crate::certificate",
             "crate::request",
+            "crate::signing_request",
             "crate::order",
             "crate::challenge",
             "crate::issuer",

@@ -42,7 +42,8 @@ impl Answer {
         Error::Malformed {
             action: self.action,
             url: shown(&self.url),
-            reason: reason.to_string(),
+            // It may quote the answer.
+            reason: clipped(&reason.to_string(), EXCERPT),
         }
     }
 
@@ -103,9 +104,14 @@ fn excerpt(body: &[u8]) -> String {
         return String::new();
     };
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match words.char_indices().nth(EXCERPT) {
-        Some((end, _)) => format!("{}…", &words[..end]),
-        None => words,
+    clipped(&words, EXCERPT)
+}
+
+/// At most so many characters of what somebody else wrote.
+pub(super) fn clipped(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 

@@ -10,6 +10,8 @@ mod answer;
 pub mod authorization;
 pub mod certificate;
 pub mod directory;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod jws;
 pub mod key;
 mod nonce;

@@ -1,13 +1,15 @@
 //! What does a CA complain about, and who must act (RFC 8555, 6.7)?
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use instant_acme::Subproblem;
 use serde::Deserialize;
 
-use super::Class;
+use super::{Class, answer::clipped};
 use crate::net::http::RetryAfter;
 
+/// More characters of a problem are not shown: it ends up in conditions, which have to be stored.
+const LONGEST: usize = 4000;
 const PREFIX: &str = "urn:ietf:params:acme:error:";
 
 /// A problem document (RFC 7807) of an ACME server.
@@ -78,21 +80,21 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.detail.is_empty() {
-            true => f.write_str(self.kind.as_str())?,
-            false => write!(f, "{} ({})", self.detail, self.kind.as_str())?,
-        }
+        let mut text = match self.detail.is_empty() {
+            true => self.kind.as_str().to_owned(),
+            false => format!("{} ({})", self.detail, self.kind.as_str()),
+        };
         for problem in &self.subproblems {
-            f.write_str("; ")?;
+            text.push_str("; ");
             if let Some(identifier) = &problem.identifier {
-                write!(f, "{}: ", identifier.authorized(false))?;
+                write!(text, "{}: ", identifier.authorized(false))?;
             }
-            f.write_str(problem.detail.as_deref().unwrap_or("no detail"))?;
+            text.push_str(problem.detail.as_deref().unwrap_or("no detail"));
         }
-        match &self.instance {
-            Some(instance) => write!(f, "; see {instance}"),
-            None => Ok(()),
+        if let Some(instance) = &self.instance {
+            write!(text, "; see {instance}")?;
         }
+        f.write_str(&clipped(&text, LONGEST))
     }
 }
 
@@ -310,6 +312,9 @@ mod tests {
             "two names are refused (rejectedIdentifier); a.example: CAA forbids; no such ship; \
              see https://ca/help"
         );
+        let long = format!(r#"{{"detail":"{}"}}"#, "ä".repeat(LONGEST));
+        let long = Problem::parse(long.as_bytes(), 400).unwrap().to_string();
+        assert_eq!(long.chars().count(), LONGEST + 1);
         for other in [&b"{}"[..], b"<html>", b"[]", b"", b"\"x\""] {
             assert!(Problem::parse(other, 500).is_none());
         }

@@ -3,7 +3,10 @@
 use instant_acme::CertificateIdentifier;
 use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
-use serde::Deserialize;
+use serde::{
+    Deserialize,
+    de::value::{BorrowedStrDeserializer, Error as ValueError},
+};
 
 use super::{Action, Client, Error};
 use crate::net::http::RetryAfter;
@@ -38,6 +41,11 @@ pub fn certificate_identifier(certificate_der: &[u8]) -> Option<CertificateIdent
     CertificateIdentifier::try_from(&CertificateDer::from(certificate_der))
         .ok()
         .map(CertificateIdentifier::into_owned)
+}
+
+/// The identifier that `text` is.
+pub fn parse_identifier(text: &str) -> Option<CertificateIdentifier<'_>> {
+    CertificateIdentifier::deserialize(BorrowedStrDeserializer::<ValueError>::new(text)).ok()
 }
 
 impl Client {

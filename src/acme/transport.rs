@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 
 use super::{
     AccountKey, Action, Error, Exchange, Observer, ProblemType, Silent,
-    answer::Answer,
+    answer::{Answer, clipped},
     directory::Directory,
     jws::{self, Jws, Signatory},
     nonce::Nonces,
@@ -28,6 +28,8 @@ const BAD_NONCE_RETRIES: usize = 5;
 const REDIRECTS: usize = 5;
 /// The largest answer that is read, in bytes. An order with hundreds of names stays far below.
 const MAX_BODY: usize = 1 << 20;
+/// More characters of what should have been a URL are in no error.
+const LONGEST_URL: usize = 200;
 /// How long a directory is used before it is fetched again.
 const DIRECTORY_LIFETIME: Duration = Duration::from_secs(60 * 60);
 /// One CA. Cheap to clone; the clones share directory, nonces and connections.
@@ -170,7 +172,7 @@ impl Client {
     ) -> Result<Answer, Error> {
         let target = web_url(url).ok_or_else(|| Error::Malformed {
             action,
-            url: url.to_owned(),
+            url: clipped(url, LONGEST_URL),
             reason: "it is not an http or https URL".to_owned(),
         })?;
         let mut request = self.http.request(method.clone(), target.clone());

@@ -4,7 +4,11 @@ use super::names::annotation;
 use super::rules::{self, Rule};
 
 /// Annotations of our own.
-pub const ANNOTATIONS: &[&str] = &[annotation::CONFIRM, annotation::REVOKE];
+pub const ANNOTATIONS: &[&str] = &[
+    annotation::CONFIRM,
+    annotation::RATE_LIMITS,
+    annotation::REVOKE,
+];
 
 /// Kinds of our own, in an API group of our own.
 pub const KINDS: &[&str] = &["Issuance"];

@@ -109,9 +109,9 @@ impl Condition {
     ) -> Self {
         Self {
             last_transition_time: None,
-            message: Some(message.into()),
+            message: given(message.into()),
             observed_generation: generation,
-            reason: Some(reason.into()),
+            reason: given(reason.into()),
             status: status.into(),
             type_: type_.to_owned(),
         }
@@ -128,12 +128,17 @@ impl RequestCondition {
     ) -> Self {
         Self {
             last_transition_time: None,
-            message: Some(message.into()),
-            reason: Some(reason.into()),
+            message: given(message.into()),
+            reason: given(reason.into()),
             status: status.into(),
             type_: type_.to_owned(),
         }
     }
+}
+
+/// Empty texts are left out, as cert-manager leaves them out: a condition that it wrote is the same.
+fn given(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
 }
 
 /// What both forms of condition have.
@@ -240,6 +245,20 @@ mod tests {
 
     fn ready(status: bool, reason: &str, message: &str, generation: i64) -> Condition {
         Condition::new(kind::READY, status, reason, message, Some(generation))
+    }
+
+    #[test]
+    fn an_empty_text_is_no_field() {
+        let ready = ready(true, "IsReady", "", 1);
+        assert_eq!(
+            (ready.message.as_deref(), AnyCondition::message(&ready)),
+            (None, "")
+        );
+        let approved = RequestCondition::new(kind::APPROVED, true, "", "yes");
+        assert_eq!(
+            (approved.reason, approved.message.as_deref()),
+            (None, Some("yes"))
+        );
     }
 
     #[test]

@@ -185,6 +185,9 @@ fn amount(whole: &str, fraction: &str, nanos: i128) -> Option<i128> {
 }
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -9,6 +9,8 @@ pub mod crd;
 pub mod deletion;
 pub mod dns01;
 pub mod duration;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod http01;
 pub mod issuance;
 pub mod issuer;

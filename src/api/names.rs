@@ -149,6 +149,8 @@ pub mod annotation {
     pub const CONFIRM: &str = "certwright.io/confirm";
     /// On a Certificate: revoke the certificate: `REASON[,serial=HEX]`.
     pub const REVOKE: &str = "certwright.io/revoke";
+    /// On an issuer: how many orders its CA takes, where that is not known or not so.
+    pub const RATE_LIMITS: &str = "certwright.io/rate-limits";
 }
 
 /// Annotations of an Ingress, Gateway or ListenerSet that ask for a Certificate.
@@ -213,6 +215,8 @@ pub mod finalizer {
 pub mod field_manager {
     /// Of the Secret of a Certificate. The name is cert-manager's: what it owns is ours on a switch.
     pub const ISSUING: &str = "cert-manager-certificates-issuing";
+    /// Of the finalizer of a Challenge. The name is cert-manager's: it takes away only what it owns.
+    pub const CHALLENGES: &str = "cert-manager-challenges";
     /// Of everything else we write.
     pub const CERTWRIGHT: &str = "certwright";
 }

@@ -54,6 +54,8 @@ pub mod certificate {
     pub const WINDOW_ERROR: &str = "WindowError";
     /// Event: the ACME server gave no renewal information.
     pub const ARI_ERROR: &str = "ARIError";
+    /// Event: the ACME server wants the certificate renewed at another time than it said before.
+    pub const RENEWAL_SUGGESTED: &str = "RenewalSuggested";
 }
 
 /// Why the Secret of a Certificate is written again.
@@ -134,6 +136,23 @@ pub mod request {
     pub const BAD_CONFIG: &str = "BadConfig";
     /// Event: the request cannot be ordered.
     pub const INVALID_ORDER: &str = "InvalidOrder";
+}
+
+/// Of the events of Kubernetes' own CertificateSigningRequest, and of its Failed condition, where they
+/// are not those of a CertificateRequest.
+pub mod signing_request {
+    /// Event: nobody has approved it yet.
+    pub const WAITING_APPROVAL: &str = "WaitingApproval";
+    /// The requester may not use the Issuer.
+    pub const DENIED_REFERENCE: &str = "DeniedReference";
+    /// The lifetime asked for is no duration.
+    pub const ERROR_PARSE_DURATION: &str = "ErrorParseDuration";
+    /// The lifetime asked for is too short.
+    pub const INVALID_DURATION: &str = "InvalidDuration";
+    /// Event: the Secret of the request's key does not exist.
+    pub const SECRET_NOT_FOUND: &str = "SecretNotFound";
+    /// The order's certificate is not one for the request.
+    pub const ORDER_BAD_CERTIFICATE: &str = "OrderBadCertificate";
 }
 
 /// Of the Ready condition of an Issuer or ClusterIssuer, and of its events.

@@ -12,6 +12,9 @@ use zeroize::Zeroize;
 pub struct SecretText(String);
 
 impl SecretText {
+    /// Nothing.
+    pub const EMPTY: Self = Self(String::new());
+
     /// The text, for its one use.
     pub fn reveal(&self) -> &str {
         &self.0

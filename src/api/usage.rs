@@ -152,7 +152,7 @@ impl std::str::FromStr for KeyUsage {
 }
 
 /// A word that is no key usage.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no key usage; see spec.usages of Certificate for those that are")]
 pub struct UnknownUsage(pub String);
 

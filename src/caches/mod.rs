@@ -21,6 +21,7 @@ use crate::{
     },
     retire::{departed::Departed, facts::IssuanceFacts},
     route::RouteFacts,
+    signing_request::facts::SigningRequestFacts,
     solver::http01::endpoints::SliceFacts,
 };
 
@@ -33,6 +34,8 @@ pub struct Caches {
     pub certificates: Arc<Cache<CertificateFacts>>,
     /// CertificateRequests.
     pub requests: Arc<Cache<RequestFacts>>,
+    /// Kubernetes' own CertificateSigningRequests, those for issuers of ours.
+    pub signing_requests: Arc<Cache<SigningRequestFacts>>,
     /// Orders.
     pub orders: Arc<Cache<OrderFacts>>,
     /// Challenges.
@@ -120,6 +123,8 @@ pub struct Scope {
     pub signers: Option<ObjectKey>,
     /// Where the records of issued certificates are.
     pub issuances: String,
+    /// Whether CertificateSigningRequests are.
+    pub signing_requests: bool,
 }
 
 impl Caches {
@@ -128,6 +133,7 @@ impl Caches {
         Self {
             certificates: Arc::default(),
             requests: Arc::default(),
+            signing_requests: Arc::default(),
             orders: Arc::default(),
             challenges: Arc::default(),
             issuers: Issuers {
@@ -147,7 +153,9 @@ impl Caches {
         }
     }
 
-    /// Wait until every cache that is watched holds its first list.
+    /// Wait until every cache that is watched holds its first list. CertificateSigningRequests are
+    /// waited for by their own reconciler alone: they are an experiment, and whoever may not read
+    /// them can do all the rest.
     pub async fn synced(&self, scope: &Scope) {
         self.certificates.synced().await;
         self.requests.synced().await;

@@ -15,6 +15,7 @@ use crate::{
     order::facts::OrderIndex,
     request::facts::RequestIndex,
     retire::facts::{IssuanceFacts, IssuanceIndex},
+    signing_request::facts::SigningRequestIndex,
 };
 
 /// The queues of the reconcilers. Cheap to clone.
@@ -22,8 +23,12 @@ use crate::{
 pub struct Queues {
     /// Of Certificates.
     pub certificates: Queue,
+    /// Of Certificates whose CA is asked when to renew them.
+    pub renewal_infos: Queue,
     /// Of CertificateRequests.
     pub requests: Queue,
+    /// Of CertificateSigningRequests.
+    pub signing_requests: Queue,
     /// Of Orders.
     pub orders: Queue,
     /// Of Challenges.
@@ -46,6 +51,12 @@ impl Caches {
     pub fn wake(&self, queues: &Queues) {
         self.wake_by_certificates(queues);
         self.wake_by_requests(queues);
+        let queue = queues.signing_requests.clone();
+        self.signing_requests.listen(vec![Box::new(move |_, new| {
+            if let Some(request) = new.filter(|request| request.asked.is_some()) {
+                queue.add(request.meta.key.clone());
+            }
+        })]);
         self.wake_by_orders(queues);
         self.wake_by_challenges(queues);
         self.wake_by_issuers(&self.issuers.namespaced, &queues.issuers, queues);
@@ -126,11 +137,16 @@ impl Caches {
             cache: Arc::clone(&self.requests),
         };
         let certificates = self.certificate_of_request(queues);
+        let others = Owners {
+            queue: queues.signing_requests.clone(),
+            cache: Arc::clone(&self.signing_requests),
+        };
         self.orders.listen(vec![Box::new(move |old, new| {
             if let Some(order) = new {
                 queue.add(order.meta.key.clone());
             }
             for order in old.into_iter().chain(new) {
+                others.wake(&order.meta, SigningRequestIndex::Uid);
                 if let Some(request) = owners.wake(&order.meta, RequestIndex::Uid) {
                     // What the order waits for is told on the Certificate.
                     certificates(&request.meta);
@@ -291,9 +307,10 @@ impl Caches {
         let queues = queues.clone();
         let wake = self.users_of_issuer(&queues);
         move |secret| {
-            let named = CertificateIndex::Secret(secret.clone());
-            for key in caches.certificates.find_keys(&named) {
-                queues.certificates.add(key);
+            for named in [CertificateIndex::Secret, CertificateIndex::Password] {
+                for key in caches.certificates.find_keys(&named(secret.clone())) {
+                    queues.certificates.add(key);
+                }
             }
             for key in caches
                 .requests
@@ -302,6 +319,14 @@ impl Caches {
                 queues.requests.add(key);
             }
             let namespace = &caches.issuers.cluster_resource_namespace;
+            let of_cluster_issuers = (*secret.namespace == **namespace)
+                .then(|| ObjectKey::cluster(Arc::clone(&secret.name)));
+            for key in of_cluster_issuers.into_iter().chain([secret.clone()]) {
+                let named = SigningRequestIndex::Key(key);
+                for key in caches.signing_requests.find_keys(&named) {
+                    queues.signing_requests.add(key);
+                }
+            }
             for key in naming_secret(&caches.issuers.namespaced, secret, namespace) {
                 wake(IssuerKind::Issuer, &key);
                 queues.issuers.add(key);
@@ -320,6 +345,7 @@ impl Caches {
     ) -> impl Fn(IssuerKind, &ObjectKey) + Send + Sync + use<> {
         let (certificates, requests) = (Arc::clone(&self.certificates), Arc::clone(&self.requests));
         let (orders, challenges) = (Arc::clone(&self.orders), Arc::clone(&self.challenges));
+        let signing_requests = Arc::clone(&self.signing_requests);
         let queues = queues.clone();
         move |kind, key| {
             let issuer = IssuerAddress {
@@ -330,6 +356,9 @@ impl Caches {
             };
             for key in requests.find_keys(&RequestIndex::Issuer(issuer.clone())) {
                 queues.requests.add(key);
+            }
+            for key in signing_requests.find_keys(&SigningRequestIndex::Issuer(issuer.clone())) {
+                queues.signing_requests.add(key);
             }
             for key in orders.find_keys(&OrderIndex::Issuer(issuer.clone())) {
                 queues.orders.add(key);

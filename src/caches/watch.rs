@@ -3,12 +3,13 @@
 use std::{future::Future, sync::Arc};
 
 use k8s_openapi::api::{
+    certificates::v1::CertificateSigningRequest,
     core::v1::{ConfigMap, Namespace, Secret},
     discovery::v1::EndpointSlice,
 };
 use kube::{
     Api, Client, Resource,
-    core::{ClusterResourceScope, DeserializeGuard, NamespaceResourceScope},
+    core::{ClusterResourceScope, NamespaceResourceScope},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -27,10 +28,12 @@ use crate::{
     cluster::{
         Cache, Facts, ObjectKey,
         health::Readiness,
+        unread::Unread,
         watch::{self, OnInvalid, Select},
         write::Kind,
     },
     route::RouteFacts,
+    signing_request::facts::SigningRequestFacts,
     solver::http01::endpoints::SliceFacts,
 };
 
@@ -69,6 +72,9 @@ impl Caches {
         if let Some(service) = &scope.solver_service {
             watcher.slices(service, &self.slices);
         }
+        if scope.signing_requests {
+            watcher.signing_requests(&self.signing_requests);
+        }
         if let Some(signers) = &scope.signers {
             let api = Api::namespaced(client.clone(), &signers.namespace);
             let select = Select::Name(signers.name.to_string());
@@ -93,7 +99,7 @@ impl Watcher<'_> {
         K: Kind + Resource<Scope = NamespaceResourceScope>,
         F: Facts<Object = K>,
     {
-        let api: Api<DeserializeGuard<K>> = match &self.scope.namespace {
+        let api: Api<Unread<K>> = match &self.scope.namespace {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
             None => Api::all(self.client.clone()),
         };
@@ -106,13 +112,13 @@ impl Watcher<'_> {
         F: Facts<Object = K>,
     {
         self.start(
-            Api::<DeserializeGuard<K>>::all(self.client.clone()),
+            Api::<Unread<K>>::all(self.client.clone()),
             Select::All,
             cache,
         );
     }
 
-    fn start<K, F>(&self, api: Api<DeserializeGuard<K>>, select: Select, cache: &Arc<Cache<F>>)
+    fn start<K, F>(&self, api: Api<Unread<K>>, select: Select, cache: &Arc<Cache<F>>)
     where
         K: Kind,
         F: Facts<Object = K>,
@@ -157,6 +163,16 @@ impl Watcher<'_> {
         self.gate("metadata of namespaces", cache);
         let (api, cache) = (Api::<_>::all(self.client.clone()), Arc::clone(cache));
         self.spawn(async move { watch::metadata::<Namespace, _>(api, Select::All, cache).await });
+    }
+
+    /// Without a gate in the readiness: nothing else waits for them.
+    fn signing_requests(&self, cache: &Arc<Cache<SigningRequestFacts>>) {
+        let api: Api<Unread<CertificateSigningRequest>> = Api::all(self.client.clone());
+        let (cache, on_invalid) = (Arc::clone(cache), Arc::clone(self.on_invalid));
+        self.spawn(async move {
+            let ours = SigningRequestFacts::is_ours;
+            watch::some_objects(api, Select::All, ours, cache, on_invalid).await;
+        });
     }
 
     fn slices(&self, service: &ObjectKey, cache: &Arc<Cache<SliceFacts>>) {

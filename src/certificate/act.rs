@@ -11,12 +11,13 @@ use crate::{
         request::CertificateRequest,
     },
     certificate::{
-        action::{self, Action, Event},
+        action::{self, Action, Event, KeyPlace},
         content::{self, Content, Issuer, Sensitive},
         error::Error,
         facts::{CertificateFacts, Situation, Write},
         gather::{Known, is_next_key_of},
         key::Source,
+        managed,
         reconcile::{CertificateReconciler, reference},
         request,
         secret::{ChainHash, SecretFacts},
@@ -40,6 +41,7 @@ impl CertificateReconciler {
     ) -> Result<(), Error> {
         let certificate = &situation.certificate;
         match action {
+            Action::HoldKey { name, source } => self.hold_key(situation, name, source).await,
             Action::CreateNextKey { name, source } => {
                 self.create_next_key(certificate, name, source, known).await
             }
@@ -49,12 +51,12 @@ impl CertificateReconciler {
                 self.caches.secrets.forget(&key, &uid);
                 Ok(())
             }
-            Action::CreateRequest {
-                revision,
-                key_secret,
-            } => {
-                self.create_request(certificate, revision, &key_secret, known)
+            Action::CreateRequest { revision, key } => {
+                self.create_request(certificate, revision, &key, known)
                     .await
+            }
+            Action::AnswerRequest { key, held } => {
+                self.answer_request(certificate, &key, &held, known).await
             }
             Action::DeleteRequest { key, uid } => {
                 let api = api_of::<CertificateRequest>(&self.client, &key);
@@ -62,7 +64,7 @@ impl CertificateReconciler {
                 self.caches.requests.forget(&key, &uid);
                 Ok(())
             }
-            Action::Record(issuance) => Ok(self.recorder.write(&issuance).await?),
+            Action::Record(issuance) => Ok(self.desk.recorder.write(&issuance).await?),
             Action::ApplySecret(content) => self.apply_secret(situation, content).await,
             Action::PatchStatus(status) => self.patch_status(certificate, &status).await,
             Action::Publish(event) => {
@@ -80,16 +82,7 @@ impl CertificateReconciler {
         known: &mut Known,
     ) -> Result<(), Error> {
         let secret = ObjectKey::new(Arc::clone(&certificate.meta.key.namespace), name);
-        let key = match source {
-            Source::Generate(parameters) => {
-                let generated = self.keys.generate(parameters).await?;
-                Arc::new(generated.map_err(|source| Error::Generate {
-                    secret: secret.clone(),
-                    source,
-                })?)
-            }
-            Source::Reuse => Arc::new(self.read_key(&certificate.secret()).await?),
-        };
+        let key = self.key_from(certificate, &secret, source).await?;
         let object =
             content::next_key(certificate, &secret.name, &key).map_err(|source| Error::Key {
                 secret: secret.clone(),
@@ -123,7 +116,7 @@ impl CertificateReconciler {
         &self,
         certificate: &CertificateFacts,
         revision: i64,
-        key_secret: &ObjectKey,
+        key: &KeyPlace,
         known: &mut Known,
     ) -> Result<(), Error> {
         let mut parameters = match request::parameters(&certificate.spec) {
@@ -134,10 +127,10 @@ impl CertificateReconciler {
             }
         };
         parameters.basic_constraints = self.settings.basic_constraints_in_csr;
-        let key = self.next_key(key_secret).await?;
+        let signing_key = self.key_at(certificate, key).await?;
         let signed = self
             .keys
-            .work(move || CertificateSigningRequest::build(&parameters, &key))
+            .work(move || CertificateSigningRequest::build(&parameters, &signing_key))
             .await?;
         let csr = match signed {
             Ok(csr) => csr.to_pem(),
@@ -149,11 +142,11 @@ impl CertificateReconciler {
         let mut object = request::build(
             certificate,
             revision,
-            &key_secret.name,
+            key.name(),
             csr,
             &self.settings.copied_annotation_prefixes,
         );
-        self.requester.sign(&mut object.spec).await?;
+        self.desk.requester.sign(&mut object.spec).await?;
         let request = ObjectKey::of(&object.metadata);
         let api = api_of::<CertificateRequest>(&self.client, &request);
         match write::create(&api, &object).await? {
@@ -168,6 +161,7 @@ impl CertificateReconciler {
                 let controller = Meta::of(&standing.metadata).controller;
                 if controller.as_ref() == Some(&certificate.meta.uid) {
                     self.caches.requests.observe(standing);
+                    self.look_again(certificate).await?;
                 } else {
                     known.taken.request = true;
                 }
@@ -182,12 +176,12 @@ impl CertificateReconciler {
         content: action::Content,
     ) -> Result<(), Error> {
         let certificate = &situation.certificate;
-        let object = match content {
-            action::Content::Issued { key_secret } => {
+        let mut object = match content {
+            action::Content::Issued { key } => {
                 let Some(issued) = &situation.issued else {
                     return Ok(());
                 };
-                let key = self.next_key(&key_secret).await?;
+                let key = self.key_at(certificate, &key).await?;
                 let key_pem = encode(certificate, &key)?;
                 let content = Content {
                     key_pem: key_pem.as_bytes(),
@@ -230,6 +224,7 @@ impl CertificateReconciler {
                 self.rebuild(situation).await?
             }
         };
+        let keystores = self.add_keystores(situation, &mut object).await?;
         let api = api_of::<Secret>(&self.client, &certificate.secret());
         let written = write::apply(&api, field_manager::ISSUING, &object.0).await?;
         self.written.set(
@@ -244,6 +239,7 @@ impl CertificateReconciler {
                 chain: ChainHash::of(entry(&object.0, secret_key::CERTIFICATE)),
             },
         );
+        self.keystores_written(certificate, keystores, &written);
         self.caches.secrets.observe(written);
         Ok(())
     }
@@ -265,29 +261,51 @@ impl CertificateReconciler {
             annotated(annotation::ISSUER_GROUP),
         );
         let is_named = [name, kind, group].iter().any(Option::is_some);
-        let content = Content {
-            key_pem: entry(secret_key::PRIVATE_KEY),
-            chain_pem: entry(secret_key::CERTIFICATE),
-            ca_pem: Some(entry(secret_key::CA)),
-            certificate_name: annotated(annotation::CERTIFICATE_NAME),
-            issuer: is_named.then(|| Issuer {
+        // Where the Secret does not say it any more, the request that its key pair came from does.
+        let certificate = &situation.certificate;
+        let mut requests = situation.requests.iter();
+        let request = requests.find(|request| {
+            request.revision().is_some() && request.revision() == certificate.revision()
+        });
+        let certificate_name = annotated(annotation::CERTIFICATE_NAME)
+            .or_else(|| request.map(|_| &*certificate.meta.key.name));
+        let issuer = match is_named {
+            true => Some(Issuer {
                 name: name.unwrap_or_default(),
                 kind: kind.unwrap_or_default(),
                 group: group.unwrap_or_default(),
             }),
+            false => request.map(|request| Issuer::from(&request.issuer_ref)),
+        };
+        let content = Content {
+            key_pem: entry(secret_key::PRIVATE_KEY),
+            chain_pem: entry(secret_key::CERTIFICATE),
+            ca_pem: Some(entry(secret_key::CA)),
+            certificate_name,
+            issuer,
         };
         let mut object = build(situation, content)?;
+        let held = standing.0.metadata.managed_fields.as_ref();
+        let claimed = match held.is_none_or(Vec::is_empty) {
+            true => {
+                let patch = managed::claim(&object.0, &standing.0);
+                let api = api_of::<Secret>(&self.client, &key);
+                Some(Sensitive(write::merge(&api, &key, &patch).await?))
+            }
+            false => None,
+        };
         // Only what was read is written again.
+        let read = claimed.as_ref().unwrap_or(&standing);
         object
             .0
             .metadata
             .resource_version
-            .clone_from(&standing.0.metadata.resource_version);
+            .clone_from(&read.0.metadata.resource_version);
         Ok(object)
     }
 
     /// The key in a next-key Secret.
-    async fn next_key(&self, secret: &ObjectKey) -> Result<Arc<PrivateKey>, Error> {
+    pub(super) async fn next_key(&self, secret: &ObjectKey) -> Result<Arc<PrivateKey>, Error> {
         let uid = self
             .caches
             .secrets
@@ -303,7 +321,7 @@ impl CertificateReconciler {
     }
 
     /// The key in a Secret, read live.
-    async fn read_key(&self, secret: &ObjectKey) -> Result<PrivateKey, Error> {
+    pub(super) async fn read_key(&self, secret: &ObjectKey) -> Result<PrivateKey, Error> {
         let standing = Sensitive(self.read_secret(secret).await?);
         PrivateKey::from_pem(entry(&standing.0, secret_key::PRIVATE_KEY)).map_err(|source| {
             Error::Key {

@@ -11,7 +11,7 @@ use crate::{
 /// What to do, in this order, and when to look again.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Each is one request to the API server, but for events.
+    /// Each is one request to the API server, but for events and keys in memory.
     pub actions: Vec<Action>,
     /// When to look again if there is nothing to do.
     pub next: Next,
@@ -20,6 +20,13 @@ pub struct Plan {
 /// One step.
 #[derive(Clone, Debug)]
 pub enum Action {
+    /// Have the key of the next issuance at hand, stored nowhere.
+    HoldKey {
+        /// The Secret that would hold it.
+        name: String,
+        /// Where the key comes from.
+        source: Source,
+    },
     /// Store the key of the next issuance.
     CreateNextKey {
         /// Name of the Secret.
@@ -38,8 +45,15 @@ pub enum Action {
     CreateRequest {
         /// The revision.
         revision: i64,
-        /// The Secret with the key to sign it with.
-        key_secret: ObjectKey,
+        /// The key to sign it with.
+        key: KeyPlace,
+    },
+    /// Have a request approved and signed here, now, by the key at hand.
+    AnswerRequest {
+        /// The request.
+        key: ObjectKey,
+        /// The Secret that would hold its key.
+        held: String,
     },
     /// Delete a request.
     DeleteRequest {
@@ -58,13 +72,32 @@ pub enum Action {
     Publish(Event),
 }
 
+/// Where the key of an issuance is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyPlace {
+    /// In this Secret.
+    Stored(ObjectKey),
+    /// In memory alone; the Secret of this name would hold it.
+    Held(String),
+}
+
+impl KeyPlace {
+    /// The name of the Secret that holds it, or would.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Stored(secret) => &secret.name,
+            Self::Held(name) => name,
+        }
+    }
+}
+
 /// What the Secret of a Certificate is written with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// The certificate that was issued, and its key from this Secret.
+    /// The certificate that was issued, and its key.
     Issued {
-        /// The Secret.
-        key_secret: ObjectKey,
+        /// The key.
+        key: KeyPlace,
     },
     /// A certificate that stands in until then, and its key from this Secret.
     Temporary {

@@ -15,8 +15,9 @@ use crate::{
 /// The wait is at most this part of the lifetime that is left, so that there are several tries
 /// before the certificate expires.
 const PART_OF_LIFETIME: i32 = 4;
-/// However little of it is left, the wait is not cut below this.
-const SHORTEST_CUT: SignedDuration = SignedDuration::from_mins(10);
+/// However little of it is left, the wait is not cut below this: a CA takes five failed validations
+/// of a name in an hour.
+const SHORTEST_CUT: SignedDuration = SignedDuration::from_mins(15);
 
 /// When to try again, if that is later than now. `next` are the requests of the revision that
 /// failed: a spec that has changed since is tried at once.
@@ -30,6 +31,11 @@ pub fn next_try(situation: &Situation, next: &[&Arc<RequestFacts>]) -> Option<Ti
         return None;
     }
     after_failure(situation).filter(|at| *at > situation.now)
+}
+
+/// Whether the wait after the last failure is not over, whatever has changed since.
+pub fn is_in_force(situation: &Situation) -> bool {
+    after_failure(situation).is_some_and(|at| at > situation.now)
 }
 
 /// When to try again after the last failure, if there was one.
@@ -91,6 +97,9 @@ pub fn message(failure: &str, at: Timestamp) -> String {
 }
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -114,7 +123,7 @@ mod tests {
             (
                 6,
                 Some(SignedDuration::from_mins(1)),
-                SignedDuration::from_mins(10),
+                SignedDuration::from_mins(15),
             ),
             // Expired already: nothing is saved by hurrying.
             (6, Some(hours(-1)), hours(32)),

@@ -40,6 +40,16 @@ pub enum Error {
         /// Why.
         source: pki::Error,
     },
+    /// No key stores can be made.
+    #[error("key stores of Secret {secret}: {message}")]
+    KeyStores {
+        /// The Secret.
+        secret: ObjectKey,
+        /// In one word.
+        reason: &'static str,
+        /// Why.
+        message: String,
+    },
     /// No temporary certificate can be made.
     #[error("temporary certificate for Secret {secret}: {source}")]
     Temporary {
@@ -76,7 +86,9 @@ impl ReconcileError for Error {
             // What stands is looked at anew, and decided on anew.
             Self::Gone(_) => Class::Conflict,
             Self::Generate { .. } | Self::Key { .. } | Self::Ended(_) => Class::Transient,
-            Self::Build { .. } | Self::Temporary { .. } => Class::Misconfigured,
+            Self::Build { .. } | Self::KeyStores { .. } | Self::Temporary { .. } => {
+                Class::Misconfigured
+            }
         }
     }
 
@@ -89,6 +101,7 @@ impl ReconcileError for Error {
                 }
                 Class::Conflict | Class::Transient | Class::RateLimited(_) => None,
             },
+            Self::KeyStores { reason, .. } => Some(reason),
             Self::Generate { .. }
             | Self::Key { .. }
             | Self::Build { .. }

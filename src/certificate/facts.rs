@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     api::{
@@ -14,7 +15,9 @@ use crate::{
     },
     certificate::{
         issued::Issued,
-        secret::{ChainHash, SecretFacts},
+        keystores::{self, Source, Standing},
+        secret::{ChainHash, KeyFacts, SecretFacts},
+        suggestion,
     },
     cluster::{Facts, Meta, ObjectKey},
     request::facts::RequestFacts,
@@ -22,7 +25,7 @@ use crate::{
 };
 
 /// What is kept of a Certificate.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CertificateFacts {
     /// Name and versions.
     pub meta: Meta,
@@ -43,6 +46,8 @@ pub enum CertificateIndex {
     Uid(String),
     /// By the Secret that it keeps its key pair in.
     Secret(ObjectKey),
+    /// By a Secret with the password of a key store.
+    Password(ObjectKey),
     /// By the issuer.
     Issuer(IssuerAddress),
 }
@@ -74,11 +79,27 @@ impl Facts for CertificateFacts {
     }
 
     fn indexes(&self) -> Vec<CertificateIndex> {
-        vec![
+        let mut indexes = vec![
             CertificateIndex::Uid(self.meta.uid.clone()),
             CertificateIndex::Secret(self.secret()),
             CertificateIndex::Issuer(self.spec.issuer_ref.address(&self.meta.key.namespace)),
-        ]
+        ];
+        for wanted in keystores::wanted(&self.spec) {
+            if let Source::Secret(selector) = wanted.password {
+                let password =
+                    ObjectKey::new(Arc::clone(&self.meta.key.namespace), selector.name.as_str());
+                indexes.push(CertificateIndex::Password(password));
+            }
+        }
+        indexes
+    }
+
+    fn pack(&self) -> Option<Vec<u8>> {
+        serde_json::to_vec(self).ok()
+    }
+
+    fn unpack(text: &[u8]) -> Option<Self> {
+        serde_json::from_slice(text).ok()
     }
 }
 
@@ -158,6 +179,10 @@ pub struct Situation {
     pub requests: Vec<Arc<RequestFacts>>,
     /// The Secrets with the key of an issuance under way that it controls.
     pub keys: Vec<Arc<SecretFacts>>,
+    /// The key of an issuance under way that is stored nowhere.
+    pub held: Option<Held>,
+    /// Whether a request that is made now is approved and signed here, without waiting.
+    pub answers_at_once: bool,
     /// All Certificates that name the same Secret, it among them.
     pub sharing: Vec<Arc<CertificateFacts>>,
     /// Names that would be used next but belong to somebody else.
@@ -172,12 +197,27 @@ pub struct Situation {
     pub withdrawal: Withdrawal,
     /// What the request for the next revision waits for, in one line.
     pub cause: Option<String>,
+    /// Whether the issuer is asked when to renew.
+    pub source: suggestion::Source,
     /// Our own last write of the Secret, since the start of the process.
     pub written: Option<Write>,
+    /// How the key stores in the Secret are.
+    pub keystores: Standing,
     /// Now.
     pub now: Timestamp,
     /// How certificates are kept.
     pub settings: Arc<Settings>,
+}
+
+/// A key that is at hand and stored nowhere: a crash loses it, and what was made with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The Secret that would hold it.
+    pub name: String,
+    /// The key.
+    pub key: KeyFacts,
+    /// Since when: the issuance began then.
+    pub since: Timestamp,
 }
 
 /// A write of the Secret of a Certificate.

@@ -16,13 +16,14 @@ use crate::{
         request,
         secret::{SecretFacts, SecretIndex},
         standing::{is_issued, is_pending, is_told},
+        suggestion::Source,
     },
     challenge::facts::ChallengeIndex,
     cluster::{
         Facts, ObjectKey,
         write::{self, api_of},
     },
-    issuer::Missing,
+    issuer::{Issuers, Missing},
     order::facts::OrderIndex,
     request::facts::{RequestFacts, RequestIndex},
 };
@@ -33,11 +34,13 @@ pub(super) struct Known {
     /// Whether the API server said that the Secret is not there.
     is_absent: bool,
     /// What was issued, by the version of the request.
-    issued: Option<(String, Arc<Issued>)>,
+    pub(super) issued: Option<(String, Arc<Issued>)>,
     /// Names that turned out to be somebody else's.
     pub(super) taken: Taken,
     /// Why the request cannot be made.
     pub(super) unrequestable: Option<String>,
+    /// Whether the request turned out to have to wait.
+    pub(super) waits: bool,
 }
 
 impl CertificateReconciler {
@@ -68,34 +71,64 @@ impl CertificateReconciler {
             .certificates
             .find(&CertificateIndex::Secret(certificate.secret()));
 
+        let next_key = key::parameters(&certificate.spec)
+            .map(|wanted| key::next_name(&certificate, wanted))
+            .ok();
+        let held = next_key
+            .as_ref()
+            .and_then(|name| self.keys.held_as(&meta.key, name))
+            .map(|(held, _)| held);
+        let answers_at_once = !known.waits
+            && self
+                .desk
+                .requests
+                .answers_at_once(&certificate.spec.issuer_ref, &meta.key.namespace);
+
         let next = requests
             .iter()
-            .filter(|request| request.revision() == Some(certificate.next_revision()))
-            .find(|_| certificate.is_issuing());
+            .find(|request| request.revision() == Some(certificate.next_revision()));
+        let is_open = certificate.is_issuing() || held.is_some();
         let issued = match next {
-            Some(request) if is_issued(request) => self.issued(request, known).await?,
+            Some(request)
+                if is_issued(request) && (is_open || holds_key(secret.as_deref(), request)) =>
+            {
+                self.issued(request, known).await?
+            }
             Some(_) | None => None,
         };
         let cause = next
+            .filter(|_| certificate.is_issuing())
             .filter(|request| is_pending(request) && is_told(request, now))
             .map(|request| self.cause(request));
-        let taken = self.taken(&certificate, known);
+        let taken = self.taken(&certificate, next_key, known);
+        let keystores = self.keystores(&certificate, secret.as_deref()).await?;
+        let source = source(&self.caches.issuers, &certificate);
         let unrecorded = match &issued {
-            Some(issued) => self.recorder.missing(&certificate, issued, now).await?,
+            Some(issued) => {
+                self.desk
+                    .recorder
+                    .missing(&certificate, issued, now)
+                    .await?
+            }
             None => None,
         };
         let withdrawal = self
+            .desk
             .recorder
             .withdrawal(&certificate, secret.as_deref(), &keys);
         Ok(Situation {
             unrecorded,
             withdrawal,
             secret,
+            keystores,
             keys,
+            held,
+            answers_at_once,
             sharing,
             taken,
             issued,
             cause,
+            source,
             written: self.written.get(&meta.key),
             unrequestable: known.unrequestable.clone(),
             now,
@@ -150,11 +183,16 @@ impl CertificateReconciler {
     }
 
     /// Which names of the next issuance are somebody else's.
-    fn taken(&self, certificate: &CertificateFacts, known: &Known) -> Taken {
+    fn taken(
+        &self,
+        certificate: &CertificateFacts,
+        next_key: Option<String>,
+        known: &Known,
+    ) -> Taken {
         let meta = &certificate.meta;
         let here = |name: String| ObjectKey::new(Arc::clone(&meta.key.namespace), name);
-        let key = key::parameters(&certificate.spec).is_ok_and(|wanted| {
-            let key = here(key::next_name(certificate, wanted));
+        let key = next_key.is_some_and(|name| {
+            let key = here(name);
             let secret = self.caches.secrets.get(&key);
             secret.is_some_and(|secret| !is_next_key_of(&secret, certificate))
                 || self.caches.other_secrets.get(&key).is_some()
@@ -204,6 +242,24 @@ impl CertificateReconciler {
             }),
             challenges: &challenges,
         })
+    }
+}
+
+/// Whether `secret` holds the key that `request` was made with.
+fn holds_key(secret: Option<&SecretFacts>, request: &RequestFacts) -> bool {
+    let key = secret.and_then(|secret| secret.key.read());
+    let csr = request.csr.as_ref().ok();
+    key.zip(csr)
+        .is_some_and(|(key, csr)| key.public_key == csr.public_key)
+}
+
+/// Whether the issuer of `certificate` is asked when to renew.
+pub(super) fn source(issuers: &Issuers, certificate: &CertificateFacts) -> Source {
+    let namespace = &certificate.meta.key.namespace;
+    match issuers.lookup(&certificate.spec.issuer_ref, namespace) {
+        Ok(issuer) if issuer.asks_renewal_info() => Source::Asked,
+        Ok(_) | Err(Missing::Foreign { .. }) => Source::NotAsked,
+        Err(_) => Source::Unknown,
     }
 }
 

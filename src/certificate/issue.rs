@@ -1,31 +1,32 @@
 //! What is the next step of an issuance?
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     api::{
-        condition::{AnyCondition, ConditionStatus, kind},
+        condition::{self, AnyCondition, ConditionStatus, kind},
         names::{TRUE, annotation},
         reason::certificate as reason,
     },
     certificate::{
-        action::{Action, Content, Event, Plan},
+        action::{Action, Content, Event, KeyPlace, Plan},
         backoff,
         facts::{Situation, Write},
         fit,
         issued::{Issued, Readable},
-        key::{self, Choice},
+        key::{self, Choice, Source},
         plan::{RECHECK, Requests, delete_keys, delete_request, duplicates, not_ready, until},
         policy::{self, View, Violation},
         request,
-        secret::{KeyFacts, SecretFacts},
+        secret::SecretFacts,
         spec,
         standing::{Standing, ended, standing, told_at},
         status::Draft,
     },
     cluster::Next,
+    pki::PublicKeyHash,
     request::facts::RequestFacts,
 };
 
@@ -62,13 +63,47 @@ pub(super) fn plan(
             actions.extend(event.map(Action::Publish));
             Plan::act(actions)
         }
-        Choice::Stored(secret, key) => Issuance {
-            situation,
-            requests,
-            secret: &secret,
-            key: &key,
+        Choice::Hold {
+            name,
+            source,
+            event,
+        } => {
+            let mut actions = vec![Action::HoldKey { name, source }];
+            actions.extend(event.map(Action::Publish));
+            Plan::act(actions)
         }
-        .plan(trigger),
+        Choice::Held(held) => {
+            let issuance = Issuance {
+                situation,
+                requests,
+                public_key: held.key.public_key,
+                key: KeyPlace::Held(held.name.clone()),
+                // As times of requests are.
+                began: Some(condition::to_the_second(held.since).0),
+            };
+            issuance.at_once().unwrap_or_else(|| {
+                let mut actions = delete_keys(situation, None);
+                actions.push(Action::CreateNextKey {
+                    name: held.name,
+                    source: Source::Held,
+                });
+                Plan::act(actions)
+            })
+        }
+        Choice::Stored(secret, key) => {
+            let began = situation
+                .certificate
+                .condition(kind::ISSUING)
+                .and_then(AnyCondition::last_transition_time);
+            Issuance {
+                situation,
+                requests,
+                public_key: key.public_key,
+                key: KeyPlace::Stored(secret.meta.key.clone()),
+                began: began.map(|began| began.0),
+            }
+            .plan(trigger)
+        }
     }
 }
 
@@ -103,12 +138,14 @@ fn stuck(
     }
 }
 
-/// An issuance whose key is stored.
-struct Issuance<'a> {
-    situation: &'a Situation,
-    requests: &'a Requests<'a>,
-    secret: &'a Arc<SecretFacts>,
-    key: &'a KeyFacts,
+/// An issuance that has a key.
+pub(super) struct Issuance<'a> {
+    pub(super) situation: &'a Situation,
+    pub(super) requests: &'a Requests<'a>,
+    pub(super) key: KeyPlace,
+    public_key: PublicKeyHash,
+    /// When it began, if that is known.
+    began: Option<Timestamp>,
 }
 
 impl Issuance<'_> {
@@ -116,24 +153,7 @@ impl Issuance<'_> {
         if let Some(begin) = self.begin(trigger) {
             return begin;
         }
-        let leftover: Vec<Action> = self
-            .requests
-            .unnumbered
-            .iter()
-            .copied()
-            .chain(
-                self.requests
-                    .next
-                    .iter()
-                    .copied()
-                    .filter(|r| self.is_stale(r)),
-            )
-            .map(|request| delete_request(request))
-            .chain(delete_keys(
-                self.situation,
-                Some(&self.secret.meta.key.name),
-            ))
-            .collect();
+        let leftover = self.leftover();
         if !leftover.is_empty() {
             return Plan::act(leftover);
         }
@@ -148,10 +168,32 @@ impl Issuance<'_> {
         }
     }
 
+    /// Delete what is of no use to this issuance.
+    pub(super) fn leftover(&self) -> Vec<Action> {
+        let kept = match &self.key {
+            KeyPlace::Stored(secret) => Some(&*secret.name),
+            KeyPlace::Held(_) => None,
+        };
+        self.requests
+            .unnumbered
+            .iter()
+            .copied()
+            .chain(
+                self.requests
+                    .next
+                    .iter()
+                    .copied()
+                    .filter(|r| self.is_stale(r)),
+            )
+            .map(|request| delete_request(request))
+            .chain(delete_keys(self.situation, kept))
+            .collect()
+    }
+
     /// Store that an issuance is under way and where its key is, unless that is stored.
     fn begin(&self, trigger: Option<Violation>) -> Option<Plan> {
         let mut draft = Draft::of(self.situation);
-        let name = self.secret.meta.key.name.to_string();
+        let name = self.key.name().to_owned();
         let named = &mut draft.status().next_private_key_secret_name;
         if trigger.is_none() && named.as_ref() == Some(&name) {
             return None;
@@ -169,7 +211,7 @@ impl Issuance<'_> {
     }
 
     /// Make the request.
-    fn request(&self) -> Plan {
+    pub(super) fn request(&self) -> Plan {
         let certificate = &self.situation.certificate;
         let revision = certificate.next_revision();
         if let Some(problem) = &self.situation.unrequestable {
@@ -200,7 +242,7 @@ impl Issuance<'_> {
         }
         Plan::act(vec![Action::CreateRequest {
             revision,
-            key_secret: self.secret.meta.key.clone(),
+            key: self.key.clone(),
         }])
     }
 
@@ -222,29 +264,28 @@ impl Issuance<'_> {
         let same_key = request
             .csr
             .as_ref()
-            .is_ok_and(|csr| csr.public_key == self.key.public_key);
+            .is_ok_and(|csr| csr.public_key == self.public_key);
         if !fits || !same_key {
             return true;
         }
-        let began = certificate
-            .condition(kind::ISSUING)
-            .and_then(AnyCondition::last_transition_time);
-        let Some(began) = began else { return false };
+        let Some(began) = self.began else {
+            return false;
+        };
         let failed = certificate.status.last_failure_time.as_ref();
         match standing(request) {
             Standing::Pending { .. } => false,
-            Standing::Failed(..) => ended(request).is_some_and(|ended| ended < began.0),
+            Standing::Failed(..) => ended(request).is_some_and(|ended| ended < began),
             // What was issued was no good then, and is no better now.
             Standing::Issued => ended(request)
-                .is_some_and(|ended| ended < began.0 && failed.is_some_and(|at| at.0 >= ended)),
+                .is_some_and(|ended| ended < began && failed.is_some_and(|at| at.0 >= ended)),
         }
     }
 
-    fn proceed(&self, request: &RequestFacts) -> Plan {
+    pub(super) fn proceed(&self, request: &RequestFacts) -> Plan {
         match standing(request) {
             Standing::Failed(reason, message) => self.fail(reason, message),
             Standing::Issued => match &self.situation.issued {
-                Some(issued) if issued.request == request.meta.key => self.store(request, issued),
+                Some(issued) if issued.request == request.meta.key => self.store(issued),
                 // To be read first.
                 Some(_) | None => Plan::wait(Next::After(FIRST_LOOK)),
             },
@@ -252,7 +293,7 @@ impl Issuance<'_> {
         }
     }
 
-    fn fail(&self, reason: &str, message: &str) -> Plan {
+    pub(super) fn fail(&self, reason: &str, message: &str) -> Plan {
         let message = format!(
             "The certificate request has failed to complete and will be retried: {message}"
         );
@@ -271,99 +312,68 @@ impl Issuance<'_> {
         Plan::act(actions)
     }
 
-    /// Put what was issued into the Secret; then say so.
-    fn store(&self, request: &RequestFacts, issued: &Issued) -> Plan {
+    /// Put what was issued into the Secret.
+    fn store(&self, issued: &Issued) -> Plan {
         let leaf = match &issued.certificate {
             Ok(Readable { leaf, details: _ }) => leaf,
             Err(error) => {
-                let message = format!("the issued certificate cannot be read: {error}");
+                let message =
+                    format!("Issuer returned an invalid certificate: failed to decode: {error}");
                 return self.fail(reason::INVALID_CERTIFICATE, &message);
             }
         };
-        if leaf.public_key != self.key.public_key {
+        if leaf.public_key != self.public_key {
             return self.fail(
                 reason::INVALID_CERTIFICATE,
-                "the issued certificate has another public key than the request",
+                "Issuer returned a certificate with a public key that does not match the CSR. This \
+                 usually indicates a misconfigured issuer.",
             );
         }
         if self.situation.now > leaf.not_after {
-            let message = format!("the issued certificate expired at {}", leaf.not_after);
+            let message = format!(
+                "Issuer returned an already expired certificate (notAfter: {}). This usually \
+                 indicates an expired CA certificate in the issuer.",
+                leaf.not_after
+            );
             return self.fail(reason::INVALID_CERTIFICATE, &message);
         }
 
-        let certificate = &self.situation.certificate;
-        match &self.situation.secret {
-            Some(secret) if self.holds(secret, issued) => self.succeed(request),
-            Some(secret)
-                if self
-                    .written(secret)
-                    .is_some_and(|w| w.chain == issued.chain) =>
-            {
-                let violation = Violation::new(
-                    reason::SECRET_MISMATCH,
-                    format!(
-                        "Secret {:?} does not keep what is written to it: an admission webhook or \
-                         another controller changes it",
-                        certificate.spec.secret_name
-                    ),
-                );
-                not_ready(self.situation, violation, Next::After(RECHECK))
-            }
-            Some(_) | None => {
-                // What is not written down could never be revoked.
-                let record = self.situation.unrecorded.clone().map(Action::Record);
-                let store = Action::ApplySecret(Content::Issued {
-                    key_secret: self.secret.meta.key.clone(),
-                });
-                Plan::act(record.into_iter().chain([store]).collect())
-            }
+        if self.is_in_vain(issued) {
+            let violation = Violation::new(
+                reason::SECRET_MISMATCH,
+                format!(
+                    "Secret {:?} does not keep what is written to it: an admission webhook or \
+                     another controller changes it",
+                    self.situation.certificate.spec.secret_name
+                ),
+            );
+            return not_ready(self.situation, violation, Next::After(RECHECK));
         }
-    }
-
-    /// Whether `secret` holds what was issued, written for this Certificate.
-    fn holds(&self, secret: &SecretFacts, issued: &Issued) -> bool {
-        secret.chain == Some(issued.chain)
-            && secret.key.read().map(|key| key.public_key) == Some(self.key.public_key)
-            && secret.annotation(annotation::CERTIFICATE_NAME)
-                == Some(&self.situation.certificate.meta.key.name)
-    }
-
-    fn succeed(&self, request: &RequestFacts) -> Plan {
-        let certificate = &self.situation.certificate;
-        let mut draft = Draft::of(self.situation);
-        let windows = draft.dates();
-        draft.succeeded(certificate.next_revision());
-        let view = View {
-            current: Some(request),
-            ..self.requests.view(self.situation)
-        };
-        let problem = policy::readiness(view).or_else(|| {
-            windows.map(|problem| {
-                Violation::new(
-                    reason::WINDOW_ERROR,
-                    format!("Could not calculate renewal time: {problem}"),
-                )
-            })
+        // What is not written down could never be revoked.
+        let record = self.situation.unrecorded.clone().map(Action::Record);
+        let store = Action::ApplySecret(Content::Issued {
+            key: self.key.clone(),
         });
-        match problem {
-            None => draft.ready(),
-            Some(violation) => draft.not_ready(violation),
-        }
-        let mut actions: Vec<Action> = draft.into_action().into_iter().collect();
-        actions.push(Action::Publish(Event::normal(
-            reason::ISSUING,
-            "The certificate has been successfully issued",
-        )));
-        Plan::act(actions)
+        Plan::act(record.into_iter().chain([store]).collect())
+    }
+
+    /// Whether the Secret stands as we wrote it, and still does not hold what was issued.
+    pub(super) fn is_in_vain(&self, issued: &Issued) -> bool {
+        let secret = self.situation.secret.as_ref();
+        let written = secret.and_then(|secret| self.written(secret));
+        written.is_some_and(|written| written.chain == issued.chain)
     }
 
     /// Wait for the request, and say what it waits for once that takes long.
     fn await_request(&self, request: &RequestFacts, is_known: bool) -> Plan {
         let view = self.requests.view(self.situation);
-        if is_known && self.wants_temporary(view) {
+        if is_known
+            && let KeyPlace::Stored(secret) = &self.key
+            && self.wants_temporary(view)
+        {
             return Plan::act(vec![
                 Action::ApplySecret(Content::Temporary {
-                    key_secret: self.secret.meta.key.clone(),
+                    key_secret: secret.clone(),
                 }),
                 Action::Publish(Event::normal(
                     reason::ISSUING,

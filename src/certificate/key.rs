@@ -11,7 +11,8 @@ use crate::{
     },
     certificate::{
         action::Event,
-        facts::{CertificateFacts, Situation},
+        backoff,
+        facts::{CertificateFacts, Held, Situation},
         secret::{Entry, KeyFacts, SecretFacts},
     },
     pki::key::{KeyAlgorithm, KeyParameters},
@@ -28,6 +29,17 @@ const RSA_SIZES: [u32; 4] = [2048, 3072, 4096, 8192];
 pub enum Choice {
     /// This Secret holds it.
     Stored(Arc<SecretFacts>, KeyFacts),
+    /// It is at hand, and stored nowhere.
+    Held(Held),
+    /// It is to be made and had at hand: nothing has to be waited for.
+    Hold {
+        /// Name of the Secret that would hold it.
+        name: String,
+        /// Where the key comes from.
+        source: Source,
+        /// What to tell the user.
+        event: Option<Event>,
+    },
     /// It is to be made, and stored under this name.
     Missing {
         /// Name of the Secret.
@@ -48,6 +60,8 @@ pub enum Source {
     Generate(KeyParameters),
     /// The one that the Secret of the Certificate holds.
     Reuse,
+    /// The one at hand.
+    Held,
 }
 
 /// Kind and size of the key that `spec` asks for.
@@ -114,7 +128,8 @@ pub fn next_name(certificate: &CertificateFacts, wanted: KeyParameters) -> Strin
 /// Decide for the key of the next issuance.
 ///
 /// A Secret that the status names comes first, then the one that we would make, then any other of
-/// ours: after a crash, or as cert-manager left it.
+/// ours: after a crash, or as cert-manager left it. Without one, a key need not be stored where the
+/// answer takes no time.
 pub fn choose(situation: &Situation, wanted: KeyParameters) -> Choice {
     let certificate = &situation.certificate;
     let expected = next_name(certificate, wanted);
@@ -148,7 +163,15 @@ pub fn choose(situation: &Situation, wanted: KeyParameters) -> Choice {
             ),
         ));
     }
+    if let Some(held) = &situation.held {
+        return Choice::Held(held.clone());
+    }
     match source(situation, wanted) {
+        Ok((source, event)) if at_once(situation) => Choice::Hold {
+            name: expected,
+            source,
+            event,
+        },
         Ok((source, event)) => Choice::Missing {
             name: expected,
             source,
@@ -156,6 +179,15 @@ pub fn choose(situation: &Situation, wanted: KeyParameters) -> Choice {
         },
         Err(event) => Choice::Stuck(event),
     }
+}
+
+/// Whether an issuance that begins now ends before anybody could look at it.
+///
+/// Not where a wait after a failure was cut short, by a new spec: what is stored must tell so, or
+/// after a crash the rest of it would be waited for.
+fn at_once(situation: &Situation) -> bool {
+    let certificate = &situation.certificate;
+    situation.answers_at_once && (certificate.is_issuing() || !backoff::is_in_force(situation))
 }
 
 fn source(situation: &Situation, wanted: KeyParameters) -> Result<(Source, Option<Event>), Event> {
@@ -192,7 +224,16 @@ fn source(situation: &Situation, wanted: KeyParameters) -> Result<(Source, Optio
             Ok((Source::Generate(wanted), Some(event)))
         }
         Some(Entry::Read(key)) => match violations(key.parameters, wanted).as_slice() {
-            [] => Ok((Source::Reuse, None)),
+            [] => {
+                let event = Event::normal(
+                    reason::REUSED,
+                    format!(
+                        "Reusing private key stored in existing Secret resource {:?}",
+                        spec.secret_name
+                    ),
+                );
+                Ok((Source::Reuse, Some(event)))
+            }
             fields => Err(Event::warning(
                 reason::CANNOT_REGENERATE_KEY,
                 format!(

@@ -8,17 +8,22 @@ use std::{
 
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
-use crate::pki::key::{KeyParameters, PrivateKey};
+use crate::{
+    certificate::facts::Held,
+    cluster::ObjectKey,
+    pki::key::{KeyParameters, PrivateKey},
+};
 
 /// Keys kept at hand; one that is not is read from its Secret again.
 const KEPT: usize = 256;
 
 /// Makes keys beside the reactor's threads, as many at once as there are cores, and keeps some in
-/// memory until their issuance is over. The Secret is the truth; the library overwrites the memory
-/// of a key that is let go.
+/// memory until their issuance is over. The library overwrites the memory of a key that is let go.
 pub(super) struct KeyRing {
-    /// By the uid of their Secret, the oldest first.
+    /// By the uid of their Secret, which is the truth; the oldest first.
     kept: Mutex<VecDeque<(String, Arc<PrivateKey>)>>,
+    /// Those that are stored nowhere, by their Certificate; the oldest first.
+    held: Mutex<VecDeque<(ObjectKey, Held, Arc<PrivateKey>)>>,
     cores: Semaphore,
 }
 
@@ -32,6 +37,7 @@ impl KeyRing {
     pub(super) fn new(cores: usize) -> Self {
         Self {
             kept: Mutex::default(),
+            held: Mutex::default(),
             cores: Semaphore::new(cores.max(1)),
         }
     }
@@ -75,6 +81,38 @@ impl KeyRing {
         self.kept().retain(|(known, _)| known != uid);
     }
 
+    /// Have the key of the next issuance of `certificate` at hand, stored nowhere.
+    pub(super) fn hold(&self, certificate: &ObjectKey, what: Held, key: Arc<PrivateKey>) {
+        let mut held = self.held();
+        held.retain(|(of, ..)| of != certificate);
+        if held.len() >= KEPT {
+            held.pop_front();
+        }
+        held.push_back((certificate.clone(), what, key));
+    }
+
+    /// The key held for `certificate` under `name`; one under another name is of an issuance that
+    /// is over, and let go.
+    pub(super) fn held_as(
+        &self,
+        certificate: &ObjectKey,
+        name: &str,
+    ) -> Option<(Held, Arc<PrivateKey>)> {
+        let mut held = self.held();
+        held.retain(|(of, what, _)| of != certificate || what.name == name);
+        let (_, what, key) = held.iter().find(|(of, ..)| of == certificate)?;
+        Some((what.clone(), Arc::clone(key)))
+    }
+
+    /// Let go of the key held for `certificate`.
+    pub(super) fn let_go(&self, certificate: &ObjectKey) {
+        self.held().retain(|(of, ..)| of != certificate);
+    }
+
+    fn held(&self) -> MutexGuard<'_, VecDeque<(ObjectKey, Held, Arc<PrivateKey>)>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn kept(&self) -> MutexGuard<'_, VecDeque<(String, Arc<PrivateKey>)>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -82,14 +120,15 @@ impl KeyRing {
 
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KeyRing({} keys)", self.kept().len())
+        let keys = self.kept().len() + self.held().len();
+        write!(f, "KeyRing({keys} keys)")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pki::key::KeyAlgorithm;
+    use crate::{certificate::secret::KeyFacts, pki::key::KeyAlgorithm};
 
     #[tokio::test]
     async fn keys_are_at_hand_until_forgotten_or_crowded_out() {
@@ -108,5 +147,34 @@ mod tests {
         ring.keep("new", key);
         assert!(ring.get("2").is_some() && ring.get("new").is_some());
         assert_eq!(format!("{ring:?}"), "KeyRing(256 keys)");
+    }
+
+    #[tokio::test]
+    async fn a_held_key_is_let_go_when_another_is_asked_for() {
+        let ring = KeyRing::new(1);
+        let ed25519 = KeyParameters::new(KeyAlgorithm::Ed25519, None).unwrap();
+        let key = Arc::new(ring.generate(ed25519).await.unwrap().unwrap());
+        let held = |name: &str| Held {
+            name: name.to_owned(),
+            key: KeyFacts::of(&key).unwrap(),
+            since: "2026-01-01T00:00:00Z".parse().unwrap(),
+        };
+        let (web, other) = (ObjectKey::new("ns", "web"), ObjectKey::new("ns", "other"));
+        for name in ["first", "second"] {
+            ring.hold(&web, held(name), Arc::clone(&key));
+            ring.hold(&other, held(name), Arc::clone(&key));
+        }
+        assert_eq!(ring.held_as(&web, "second").unwrap().0, held("second"));
+        assert!(ring.held_as(&web, "third").is_none());
+        assert!(ring.held_as(&web, "second").is_none());
+        assert!(ring.held_as(&other, "second").is_some());
+        ring.let_go(&other);
+        assert!(ring.held_as(&other, "second").is_none());
+        for number in 0..=KEPT {
+            let certificate = ObjectKey::new("ns", number.to_string());
+            ring.hold(&certificate, held("name"), Arc::clone(&key));
+        }
+        assert!(ring.held_as(&ObjectKey::new("ns", "0"), "name").is_none());
+        assert!(ring.held_as(&ObjectKey::new("ns", "1"), "name").is_some());
     }
 }

@@ -1,9 +1,13 @@
 //! Which fields of a Secret does our own field manager hold?
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
-use serde_json::Value;
+use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 use crate::api::names::{annotation, field_manager, label, secret_key};
 
@@ -11,7 +15,7 @@ use crate::api::names::{annotation, field_manager, label, secret_key};
 pub type Keys = BTreeSet<Cow<'static, str>>;
 
 /// The fields of a Secret that `cert-manager-certificates-issuing` holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManagedFields {
     /// Keys of labels.
     pub labels: Keys,
@@ -59,6 +63,50 @@ impl ManagedFields {
         }
         Ok(())
     }
+}
+
+/// The patch that makes our manager hold what is ours in `standing`, a Secret that nobody holds
+/// anything of, where `applied` is to be applied next: the API server would put all of it into other
+/// hands then, and what we no longer want could never be taken away.
+pub fn claim(applied: &Secret, standing: &Secret) -> Value {
+    const OURS: [&str; 9] = [
+        secret_key::CERTIFICATE,
+        secret_key::PRIVATE_KEY,
+        secret_key::CA,
+        secret_key::DER,
+        secret_key::COMBINED_PEM,
+        secret_key::JKS_KEYSTORE,
+        secret_key::JKS_TRUSTSTORE,
+        secret_key::PKCS12_KEYSTORE,
+        secret_key::PKCS12_TRUSTSTORE,
+    ];
+    let (applied, stands) = (&applied.metadata, &standing.metadata);
+    let data = standing.data.iter().flatten().map(|(key, _)| key);
+    let both = |applied: &Option<BTreeMap<String, String>>, stands| {
+        let stands: &Option<BTreeMap<String, String>> = stands;
+        let keys = applied.iter().flatten().map(|(key, _)| key);
+        fields(keys.filter(|key| stands.as_ref().is_some_and(|all| all.contains_key(*key))))
+    };
+    json!({"metadata": {
+        "resourceVersion": stands.resource_version,
+        "managedFields": [{
+            "manager": field_manager::ISSUING,
+            "operation": "Apply",
+            "apiVersion": "v1",
+            "fieldsType": "FieldsV1",
+            "fieldsV1": {
+                "f:data": fields(data.filter(|key| OURS.contains(&key.as_str()))),
+                "f:metadata": {
+                    "f:annotations": both(&applied.annotations, &stands.annotations),
+                    "f:labels": both(&applied.labels, &stands.labels),
+                },
+            },
+        }],
+    }})
+}
+
+fn fields<'a>(keys: impl Iterator<Item = &'a String>) -> Map<String, Value> {
+    keys.map(|key| (format!("f:{key}"), json!({}))).collect()
 }
 
 /// The names of the fields below `parent`.
@@ -109,7 +157,6 @@ pub fn intern(key: &str) -> Cow<'static, str> {
 #[cfg(test)]
 mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::FieldsV1;
-    use serde_json::json;
 
     use super::*;
 
@@ -150,6 +197,32 @@ mod tests {
             fields.labels.first(),
             Some(Cow::Borrowed(label::WATCHED_SECRET))
         ));
+    }
+
+    #[test]
+    fn what_nobody_holds_is_claimed_as_far_as_it_is_ours() {
+        let secret = |value: Value| serde_json::from_value::<Secret>(value).unwrap();
+        let applied = secret(json!({"metadata": {
+            "labels": {"team": "a", label::WATCHED_SECRET: "true"}, "annotations": {"note": "a"},
+        }}));
+        let standing = secret(json!({
+            "metadata": {
+                "resourceVersion": "7", "labels": {"team": "b", "their": "own"},
+                "annotations": {"note": "a", "their": "own"},
+            },
+            "data": {"tls.crt": "", "key.der": "", "their": ""},
+        }));
+        let patch = claim(&applied, &standing);
+        assert_eq!(patch["metadata"]["resourceVersion"], "7");
+        let entries = patch["metadata"]["managedFields"].clone();
+        let entries: Vec<ManagedFieldsEntry> = serde_json::from_value(entries).unwrap();
+        let want = ManagedFields {
+            labels: ["team"].map(intern).into(),
+            annotations: ["note"].map(intern).into(),
+            data: ["key.der", "tls.crt"].map(intern).into(),
+            owners: BTreeSet::new(),
+        };
+        assert_eq!(ManagedFields::read(&entries), Ok(want));
     }
 
     #[test]

@@ -2,28 +2,38 @@
 
 mod act;
 pub mod action;
+mod at_hand;
+mod at_once;
 pub mod backoff;
 pub mod cause;
 pub mod content;
 pub mod details;
 pub mod error;
 pub mod facts;
+mod finish;
 pub mod fit;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod gather;
 mod issue;
 pub mod issued;
 pub mod key;
 mod keyring;
+pub mod keystores;
 pub mod managed;
+mod passwords;
 pub mod plan;
 pub mod policy;
 pub mod reconcile;
 pub mod renewal;
+pub mod renewal_info;
+pub mod replaced;
 pub mod request;
 pub mod secret;
 pub mod spec;
 mod standing;
 mod status;
+pub mod suggestion;
 pub mod temporary;
 pub mod upkeep;
 

@@ -11,14 +11,16 @@ use crate::{
         reason::certificate as reason,
     },
     certificate::{
-        action::{Action, Content, Plan},
+        action::{Action, Content, Event, Plan},
         backoff,
         facts::{CertificateFacts, Situation},
-        issue,
+        finish, issue,
+        keystores::{self, Standing},
         policy::{self, View, Violation},
+        renewal::renewal_time,
         spec,
         status::Draft,
-        upkeep,
+        suggestion, upkeep,
     },
     cluster::Next,
     request::facts::RequestFacts,
@@ -51,6 +53,9 @@ pub fn plan(situation: &Situation) -> Plan {
         Ok(requests) => requests,
         Err(violation) => return not_ready(situation, violation, Next::After(RECHECK)),
     };
+    if let Some(finished) = finish::finish(situation, &requests) {
+        return finished;
+    }
     if certificate.is_issuing() {
         return issue::plan(situation, &requests, None);
     }
@@ -143,10 +148,12 @@ pub(super) fn not_ready(situation: &Situation, violation: Violation, next: Next)
 /// Say what a request to the API server was refused for, if an issuance waits for it.
 pub(super) fn blocked(situation: &Situation, message: String) -> Option<Action> {
     let requests = Requests::of(situation).ok()?;
-    if !situation.certificate.is_issuing() {
-        return None;
-    }
     let mut draft = Draft::of(situation);
+    if !situation.certificate.is_issuing() {
+        // One whose key is only at hand has not been told yet.
+        let _key = situation.held.as_ref()?;
+        draft.issuing(policy::trigger(requests.view(situation))?);
+    }
     match policy::readiness(requests.view(situation)) {
         Some(violation) => draft.not_ready(Violation::new(violation.reason, message)),
         None => draft.issuing_message(message),
@@ -198,6 +205,15 @@ fn stand_back(situation: &Situation, violation: Violation) -> Plan {
     }
 }
 
+/// Why key stores cannot be written, and whether all are there from before.
+fn blocked_keystores(situation: &Situation) -> Option<(&Violation, bool)> {
+    let (Standing::Blocked(why), Some(secret)) = (&situation.keystores, &situation.secret) else {
+        return None;
+    };
+    let complete = keystores::is_complete(&situation.certificate.spec, secret);
+    Some((why, complete))
+}
+
 /// Wait for the next try after a failure.
 fn back_off(situation: &Situation, requests: &Requests<'_>, at: Timestamp) -> Plan {
     let mut draft = Draft::of(situation);
@@ -238,20 +254,36 @@ fn settle(situation: &Situation, requests: &Requests<'_>) -> Plan {
             )
         })
     });
+    let blocked = blocked_keystores(situation);
     let ready = problem.is_none();
-    match problem {
-        None => draft.ready(),
-        Some(violation) => draft.not_ready(violation),
+    let event = problem.as_ref().and_then(no_window);
+    match (problem, blocked) {
+        (Some(violation), _) => draft.not_ready(violation),
+        (None, None) => draft.ready(),
+        (None, Some((violation, true))) => draft.ready_but(&violation.message),
+        (None, Some((violation, false))) => draft.not_ready(violation.clone()),
     }
     draft.forget_key();
 
     let mut actions: Vec<Action> = draft.into_action().into_iter().collect();
+    if !actions.is_empty() {
+        actions.extend(event);
+        if let Some((violation, _)) = blocked {
+            let event = Event::warning(violation.reason, violation.message.clone());
+            actions.push(Action::Publish(event));
+        }
+    }
     actions.extend(delete_keys(situation, None));
     if ready {
         actions.extend(delete_history(certificate, requests));
     }
     let mut next = wake_up(situation);
-    if let Some(secret) = &situation.secret
+    if blocked.is_some() {
+        // The Secret cannot be written without them, or they would go.
+        next = next.sooner(Next::After(RECHECK));
+    } else if let Standing::Outdated(violation) = &situation.keystores {
+        actions.push(Action::ApplySecret(Content::Again(violation.clone())));
+    } else if let Some(secret) = &situation.secret
         && let Some(violation) =
             upkeep::violation(certificate, secret, situation.settings.owner_reference)
     {
@@ -269,6 +301,12 @@ fn settle(situation: &Situation, requests: &Requests<'_>) -> Plan {
     Plan { actions, next }
 }
 
+/// Tell that no window for renewal could be found, if that is the problem.
+pub(super) fn no_window(problem: &Violation) -> Option<Action> {
+    (problem.reason == reason::WINDOW_ERROR)
+        .then(|| Action::Publish(Event::warning(problem.reason, problem.message.clone())))
+}
+
 /// When the certificate in the Secret makes a difference by itself: renewal or expiry.
 fn wake_up(situation: &Situation) -> Next {
     let leaf = situation
@@ -278,8 +316,9 @@ fn wake_up(situation: &Situation) -> Next {
     let Some(leaf) = leaf else {
         return Next::After(LONGEST_SLEEP);
     };
-    let spec = &situation.certificate.spec;
-    let renewal = crate::certificate::renewal::renewal_time(spec, leaf.not_before, leaf.not_after);
+    let CertificateFacts { spec, status, .. } = &*situation.certificate;
+    let suggestion = suggestion::suggestion(status, leaf);
+    let renewal = renewal_time(spec, suggestion, leaf.not_before, leaf.not_after);
     // Expired is what is past its last second.
     let expiry = leaf.not_after.saturating_add(SignedDuration::from_secs(1));
     [renewal.at, expiry.ok()]

@@ -10,6 +10,7 @@ use crate::{
         renewal::renewal_time,
         request,
         secret::{Entry, KeyFacts, Leaf, SecretFacts},
+        suggestion::suggestion,
     },
     request::facts::RequestFacts,
     retire::record::Withdrawal,
@@ -162,7 +163,8 @@ fn temporary_certificate(leaf: &Leaf) -> Option<Violation> {
     })
 }
 
-fn incorrect_issuer(wanted: &IssuerRef, secret: &SecretFacts) -> Option<Violation> {
+/// Whether the certificate is from another issuer than the one that is wanted.
+pub(super) fn incorrect_issuer(wanted: &IssuerRef, secret: &SecretFacts) -> Option<Violation> {
     let name = secret.annotation(annotation::ISSUER_NAME);
     let kind = secret.annotation(annotation::ISSUER_KIND);
     let group = secret.annotation(annotation::ISSUER_GROUP);
@@ -300,16 +302,29 @@ fn leaf_violations(leaf: &Leaf, certificate: &CertificateFacts) -> Vec<&'static 
 }
 
 fn nearing_expiry(view: View<'_>, leaf: &Leaf) -> Option<Violation> {
-    let due = renewal_time(&view.certificate.spec, leaf.not_before, leaf.not_after).at?;
-    (view.now >= due).then(|| {
-        Violation::new(
-            reason::RENEWING,
-            format!(
-                "Renewing certificate as renewal was scheduled at {}",
-                due.strftime("%Y-%m-%d %H:%M:%S +0000 UTC")
-            ),
-        )
-    })
+    let CertificateFacts { spec, status, .. } = view.certificate;
+    let suggestion = suggestion(status, leaf);
+    let renewal = renewal_time(spec, suggestion, leaf.not_before, leaf.not_after);
+    let due = renewal.at?;
+    if view.now < due {
+        return None;
+    }
+    let due = due.strftime("%Y-%m-%d %H:%M:%S +0000 UTC");
+    let ari = status.acme.as_ref().and_then(|acme| acme.ari.as_ref());
+    let url = ari.and_then(|ari| ari.explanation_url.as_deref());
+    let message = match (renewal.problem, suggestion, url) {
+        (Some(_), ..) => {
+            format!("Renewing certificate without satisfying renewal windows at: {due}")
+        }
+        (None, None, _) => format!("Renewing certificate as renewal was scheduled at {due}"),
+        (None, Some(_), None) => {
+            format!("Renewing certificate as the CA suggested renewal at {due}")
+        }
+        (None, Some(_), Some(url)) => {
+            format!("Renewing certificate as the CA suggested renewal at {due}: see {url}")
+        }
+    };
+    Some(Violation::new(reason::RENEWING, message))
 }
 
 fn expired(view: View<'_>, leaf: &Leaf) -> Option<Violation> {

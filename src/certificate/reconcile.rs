@@ -21,14 +21,16 @@ use crate::{
         facts::{CertificateFacts, Settings, Situation, Write},
         gather::Known,
         keyring::KeyRing,
-        plan::{blocked, plan},
+        passwords::Checks,
+        plan::{blocked, plan, until},
+        suggestion::{self, Ask, Question},
     },
     cluster::{
-        Class, Clock, Next, ObjectKey, ReconcileError, Reconciler,
+        Class, Clock, Next, ObjectKey, Queue, ReconcileError, Reconciler,
         events::Events,
         write::{self, api_of},
     },
-    request::identity::Requester,
+    request::{identity::Requester, reconcile::RequestReconciler},
     retire::Recorder,
 };
 
@@ -36,6 +38,16 @@ use crate::{
 const MOST_ROUNDS: usize = 16;
 /// When to look again at one that takes more.
 const BREATHER: Duration = Duration::from_secs(5);
+
+/// How requests are made, and answered where that takes no time.
+pub struct Desk {
+    /// Writes down what is issued.
+    pub recorder: Recorder,
+    /// Puts an identity on them.
+    pub requester: Requester,
+    /// Approves and signs them.
+    pub requests: RequestReconciler,
+}
 
 /// Works on Certificates.
 pub struct CertificateReconciler {
@@ -46,22 +58,23 @@ pub struct CertificateReconciler {
     pub(super) settings: Arc<Settings>,
     pub(super) keys: KeyRing,
     pub(super) written: Written,
-    pub(super) requester: Requester,
-    pub(super) recorder: Recorder,
+    pub(super) checks: Checks,
+    pub(super) desk: Desk,
+    /// Of Certificates whose CA is to be asked when to renew them.
+    pub(super) renewal_infos: Queue,
 }
 
 impl CertificateReconciler {
     /// Works on the Certificates in `caches` through `client`, and keeps them by `settings`. Makes
-    /// as many private keys at once as there are cores; requests are made as `requester`
-    /// says, and what is issued is written down by `recorder`.
+    /// as many private keys at once as there are cores; requests pass over `desk`. Certificates whose CA is to be asked for renewal information go to `renewal_infos`.
     pub fn new(
         client: Client,
         clock: Clock,
         caches: Caches,
         events: Events,
         settings: Settings,
-        requester: Requester,
-        recorder: Recorder,
+        desk: Desk,
+        renewal_infos: Queue,
     ) -> Self {
         let cores = available_parallelism().map_or(1, NonZeroUsize::get);
         Self {
@@ -72,8 +85,9 @@ impl CertificateReconciler {
             settings: Arc::new(settings),
             keys: KeyRing::new(cores),
             written: Written::default(),
-            requester,
-            recorder,
+            checks: Checks::default(),
+            desk,
+            renewal_infos,
         }
     }
 }
@@ -105,15 +119,28 @@ impl Reconciler for CertificateReconciler {
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
         let mut known = Known::default();
+        let mut in_hand = None;
         for _ in 0..MOST_ROUNDS {
             let Some(certificate) = self.caches.certificates.get(key) else {
                 self.written.forget(key);
+                self.checks.forget(key);
+                self.keys.let_go(key);
                 return Ok(Next::Change);
             };
             let situation = self.gather(certificate, &mut known).await?;
+            if situation.held.is_some() && in_hand.is_none() {
+                in_hand = Some(
+                    self.desk
+                        .requests
+                        .in_hand
+                        .take(&situation.certificate.meta.uid),
+                );
+            }
             let plan = plan(&situation);
             if plan.actions.is_empty() {
-                return Ok(plan.next);
+                // Whatever goes on now goes by what is stored.
+                self.keys.let_go(key);
+                return Ok(plan.next.sooner(self.ask(&situation)));
             }
             for action in plan.actions {
                 debug!(?action, "planned");
@@ -140,6 +167,25 @@ impl Reconciler for CertificateReconciler {
 }
 
 impl CertificateReconciler {
+    /// Have the CA asked when to renew, if it is time; answers when it will be.
+    fn ask(&self, situation: &Situation) -> Next {
+        let question = Question {
+            certificate: &situation.certificate,
+            secret: situation.secret.as_deref(),
+            source: situation.source,
+            now: situation.now,
+        };
+        match suggestion::ask(question) {
+            Ask::Now => {
+                self.renewal_infos
+                    .add(situation.certificate.meta.key.clone());
+                Next::Change
+            }
+            Ask::At(at) => Next::After(until(situation.now, at)),
+            Ask::Never => Next::Change,
+        }
+    }
+
     /// Say on the Certificate what somebody must change; as well as can be.
     async fn tell(&self, situation: &Situation, error: &Error) {
         if !matches!(error.class(), Class::Misconfigured | Class::Refused) {

@@ -36,8 +36,9 @@ pub fn name(certificate: &str, revision: i64) -> String {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    // Names of objects are ASCII.
+    // Names of objects are ASCII. A part of one may not end in a dot.
     let start = certificate.get(..KEPT_OF_NAME).unwrap_or_default();
+    let start = start.trim_end_matches(|end: char| !end.is_ascii_alphanumeric());
     format!("{start}-{hash}-{revision}")
 }
 
@@ -237,6 +238,9 @@ fn signature_algorithm(algorithm: certificate::SignatureAlgorithm) -> SignatureA
 }
 
 #[cfg(test)]
+mod golden;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
@@ -259,6 +263,8 @@ mod tests {
         assert!(hashed.starts_with(&"a".repeat(168)));
         assert_ne!(hashed, name(&format!("{longest}b"), i64::MAX));
         assert_eq!(name(&longer, 1).rsplit('-').nth(1).unwrap().len(), 64);
+        let dotted = format!("{}.-.{}", "a".repeat(165), "b".repeat(100));
+        assert!(name(&dotted, 1).starts_with(&format!("{}-", "a".repeat(165))));
     }
 
     #[test]

@@ -1,28 +1,35 @@
 //! What is known of a Secret that holds a key pair? Never the key itself.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use jiff::Timestamp;
 use k8s_openapi::{
     ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
+use serde::{Deserialize, Deserializer, Serialize, de};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::{
     api::names::{TRUE, annotation, label, secret_key},
-    certificate::{details, managed::ManagedFields, temporary},
+    certificate::{
+        details,
+        keystores::Held,
+        managed::{ManagedFields, intern},
+        temporary,
+    },
     cluster::{Facts, Meta},
     pki::{
         PublicKeyHash,
-        certificate::CertificateFacts,
+        certificate::{CertificateFacts, renewal_id},
+        hash_text,
         key::{KeyParameters, PrivateKey},
         names::Names,
     },
 };
 
 /// What is kept of a Secret with a key pair, or with the key of an issuance under way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SecretFacts {
     /// Name and versions.
     pub meta: Meta,
@@ -49,6 +56,8 @@ pub struct SecretFacts {
     pub der_fits: Option<bool>,
     /// Whether `tls-combined.pem` says what `tls.key` and `tls.crt` say; `None` without one.
     pub combined_fits: Option<bool>,
+    /// The key stores beside the key pair.
+    pub key_stores: Held,
     /// What follows from the certificate.
     pub details: Details,
     /// The fields that our field manager holds, or why they cannot be read.
@@ -56,7 +65,7 @@ pub struct SecretFacts {
 }
 
 /// One entry of a Secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Entry<T> {
     /// There is none, or it is empty.
     Missing,
@@ -87,7 +96,7 @@ impl<T> Entry<T> {
 }
 
 /// What is known of a private key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyFacts {
     /// Its kind and size.
     pub parameters: KeyParameters,
@@ -109,7 +118,7 @@ impl KeyFacts {
 }
 
 /// What decisions need of the certificate in a Secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leaf {
     /// The serial in lower-case hexadecimal.
     pub serial: String,
@@ -123,6 +132,8 @@ pub struct Leaf {
     pub names: Names,
     /// The hash of its public key.
     pub public_key: PublicKeyHash,
+    /// How the CA knows it when it is asked for renewal information (RFC 9773, 4.1).
+    pub renewal_id: Option<Box<str>>,
     /// Whether it only stands in until the real one is there.
     pub is_temporary: bool,
 }
@@ -136,14 +147,15 @@ impl From<&CertificateFacts> for Leaf {
             common_name: certificate.subject.common_name.clone(),
             names: certificate.names.clone(),
             public_key: certificate.public_key,
+            renewal_id: renewal_id(certificate).map(String::into_boxed_str),
             is_temporary: certificate.issuer_common_name.as_deref() == Some(temporary::ISSUER),
         }
     }
 }
 
 /// SHA-256 of a chain in PEM, byte for byte.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ChainHash([u8; 32]);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainHash(#[serde(with = "hash_text")] [u8; 32]);
 
 impl ChainHash {
     /// The hash of `pem`.
@@ -155,9 +167,10 @@ impl ChainHash {
 }
 
 /// The annotations that follow from the certificate in a Secret.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Details {
     /// Their keys.
+    #[serde(deserialize_with = "our_keys")]
     pub keys: Vec<&'static str>,
     /// The first that the Secret has with another value: that value, and the one that would fit.
     pub mismatch: Option<(String, String)>,
@@ -175,6 +188,15 @@ impl Details {
             mismatch,
         }
     }
+}
+
+fn our_keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<&'static str>, D::Error> {
+    let keys = Vec::<String>::deserialize(deserializer)?;
+    let ours = |key: String| match intern(&key) {
+        Cow::Borrowed(ours) => Ok(ours),
+        Cow::Owned(key) => Err(de::Error::custom(format!("{key} is none of ours"))),
+    };
+    keys.into_iter().map(ours).collect()
 }
 
 /// How Secrets are looked up besides by name.
@@ -230,6 +252,7 @@ impl Facts for SecretFacts {
             combined_fits: data.fits(secret_key::COMBINED_PEM, || {
                 Some(combined(key_pem, chain_pem))
             }),
+            key_stores: Held::of(&data.0),
             details,
             managed: ManagedFields::read(&metadata.managed_fields.unwrap_or_default()),
         }
@@ -247,6 +270,14 @@ impl Facts for SecretFacts {
             .map(SecretIndex::Owner)
             .collect()
     }
+
+    fn pack(&self) -> Option<Vec<u8>> {
+        serde_json::to_vec(self).ok()
+    }
+
+    fn unpack(text: &[u8]) -> Option<Self> {
+        serde_json::from_slice(text).ok()
+    }
 }
 
 impl SecretFacts {
@@ -255,6 +286,11 @@ impl SecretFacts {
         self.labels
             .get(label::NEXT_PRIVATE_KEY)
             .is_some_and(|value| value == TRUE)
+    }
+
+    /// Whether it holds a key and a certificate that can be read.
+    pub fn has_key_pair(&self) -> bool {
+        self.key.read().is_some() && self.leaf.read().is_some()
     }
 
     /// The value of an annotation that does not follow from the certificate.
@@ -302,8 +338,74 @@ pub fn wipe(data: &mut BTreeMap<String, ByteString>) {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Debug;
+
     use super::*;
-    use crate::certificate::stories::{World, spec};
+    use crate::{
+        api::{
+            certificate::{CertificateSpec, Subject},
+            names::label,
+        },
+        certificate::{
+            facts,
+            stories::{World, spec},
+        },
+        request::facts::RequestFacts,
+    };
+
+    /// What is packed, and the same facts once they were.
+    fn packed<F: Facts + Debug>(facts: &F) -> Option<String> {
+        let text = facts.pack()?;
+        let again = F::unpack(&text).unwrap();
+        assert_eq!(format!("{again:?}"), format!("{facts:?}"));
+        Some(String::from_utf8(text).unwrap())
+    }
+
+    #[test]
+    fn what_is_packed_comes_back_as_it_was() {
+        let many = |text: &str| Some(vec![text.to_owned()]);
+        let subject = Subject {
+            organizations: many("Example, Inc."),
+            serial_number: Some("7".into()),
+            ..Subject::default()
+        };
+        let rich = CertificateSpec {
+            common_name: Some("www.example.com".into()),
+            duration: Some("2160h".into()),
+            email_addresses: many("a@example.com"),
+            ip_addresses: many("2001:db8::1"),
+            is_ca: Some(true),
+            subject: Some(subject),
+            uris: many("spiffe://a/b"),
+            ..spec()
+        };
+        for spec in [spec(), rich] {
+            let mut world = World::new(spec.clone());
+            world.settle();
+            assert!(packed(&*world.facts()).is_some());
+            for secret in world.secrets.values() {
+                assert!(packed(&SecretFacts::reduce(secret.clone())).is_some());
+            }
+            for request in world.requests.values() {
+                assert!(packed(&RequestFacts::reduce(request.clone())).is_some());
+            }
+
+            let mut world = World::issued(spec);
+            let secret = world.secrets.get_mut("web-tls").unwrap();
+            let labels = secret.metadata.labels.as_mut().unwrap();
+            labels.insert("team".into(), "a".into());
+            assert!(labels.contains_key(label::WATCHED_SECRET));
+            let secret = packed(&world.target().unwrap()).unwrap();
+            let request = RequestFacts::reduce(world.requests["web-1"].clone());
+            let request = packed(&request).unwrap();
+            let certificate: &facts::CertificateFacts = &world.facts();
+            let certificate = packed(certificate).unwrap();
+            for text in [secret, request, certificate] {
+                assert!(text.contains("www.example.com"));
+                assert!(!text.contains("BEGIN") && !text.contains("LS0t"), "{text}");
+            }
+        }
+    }
 
     #[test]
     fn no_key_is_kept() {

@@ -5,41 +5,14 @@ use crate::{
     certificate::{key, policy::Violation, request},
 };
 
-/// Reason of the Ready condition where the spec asks for what this version cannot do.
-pub const NOT_SUPPORTED: &str = "NotSupported";
 /// Reason of the Ready condition where the spec asks for what nobody can do.
 pub const INVALID_SPEC: &str = "InvalidSpec";
 
 /// Why nothing is issued for `spec`, if nothing is: told on the Certificate rather than issued
 /// without what it asks for.
 pub fn refusal(spec: &CertificateSpec) -> Option<Violation> {
-    if let Some(field) = unsupported(spec) {
-        return Some(Violation::new(
-            NOT_SUPPORTED,
-            format!(
-                "Not issuing: {field} is not supported by this version of certwright; remove it to \
-                 have the certificate issued without"
-            ),
-        ));
-    }
     let invalid = |problem| Violation::new(INVALID_SPEC, format!("Not issuing: {problem}"));
     check(spec).err().map(invalid)
-}
-
-/// The field that this version does not act on, if one is set.
-fn unsupported(spec: &CertificateSpec) -> Option<&'static str> {
-    let keystores = spec.keystores.as_ref()?;
-    if keystores.jks.as_ref().is_some_and(|jks| jks.create) {
-        return Some("spec.keystores.jks");
-    }
-    if keystores
-        .pkcs12
-        .as_ref()
-        .is_some_and(|pkcs12| pkcs12.create)
-    {
-        return Some("spec.keystores.pkcs12");
-    }
-    None
 }
 
 /// What admission rules cannot check, and what they would have refused.
@@ -77,32 +50,13 @@ fn check(spec: &CertificateSpec) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        api::{
-            certificate::SignatureAlgorithm,
-            keystore::{JksKeystore, Keystores},
-        },
-        certificate::stories::spec,
-    };
+    use crate::{api::certificate::SignatureAlgorithm, certificate::stories::spec};
 
     #[test]
     fn refusals_name_the_field() {
         type Change = fn(&mut CertificateSpec);
-        let table: [(Change, Option<(&str, &str)>); 9] = [
+        let table: [(Change, Option<(&str, &str)>); 7] = [
             (|_| {}, None),
-            (|spec| spec.keystores = Some(Keystores::default()), None),
-            (
-                |spec| {
-                    spec.keystores = Some(Keystores {
-                        jks: Some(JksKeystore {
-                            create: true,
-                            ..JksKeystore::default()
-                        }),
-                        pkcs12: None,
-                    });
-                },
-                Some((NOT_SUPPORTED, "spec.keystores.jks is not supported")),
-            ),
             (
                 |spec| spec.secret_name.clear(),
                 Some((INVALID_SPEC, "Not issuing: spec.secretName is empty")),

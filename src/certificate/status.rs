@@ -10,7 +10,12 @@ use crate::{
         reason::certificate as reason,
     },
     certificate::{
-        action::Action, facts::Situation, policy::Violation, renewal::renewal_time, secret::Leaf,
+        action::Action,
+        facts::Situation,
+        policy::Violation,
+        renewal::renewal_time,
+        secret::Leaf,
+        suggestion::{self, suggestion},
     },
 };
 
@@ -40,6 +45,12 @@ impl<'a> Draft<'a> {
     /// All is well.
     pub(super) fn ready(&mut self) {
         self.set(kind::READY, true, reason::READY, READY);
+    }
+
+    /// All is well until the next issuance, which needs `what`.
+    pub(super) fn ready_but(&mut self, what: &str) {
+        let message = format!("{READY}; the next one cannot be stored: {what}");
+        self.set(kind::READY, true, reason::READY, message);
     }
 
     /// Something is wrong.
@@ -80,6 +91,7 @@ impl<'a> Draft<'a> {
     /// The issuance under way made `revision`.
     pub(super) fn succeeded(&mut self, revision: i64) {
         self.status.revision = Some(revision);
+        self.status.acme = suggestion::renewed(self.status.acme.as_ref(), self.situation.now);
         self.status.last_failure_time = None;
         self.status.failed_issuance_attempts = None;
         self.end_issuing();
@@ -101,6 +113,9 @@ impl<'a> Draft<'a> {
     /// Puts the dates of the certificate in the Secret; returns what was wrong with the renewal
     /// windows.
     pub(super) fn dates(&mut self) -> Option<String> {
+        if self.situation.source == suggestion::Source::NotAsked {
+            self.status.acme = None;
+        }
         let secret = self.situation.secret.as_ref();
         let leaf = secret.and_then(|secret| secret.leaf.read());
         let renewal = leaf.map(|leaf| {
@@ -109,7 +124,9 @@ impl<'a> Draft<'a> {
                 not_after,
                 ..
             } = leaf;
-            renewal_time(&self.situation.certificate.spec, *not_before, *not_after)
+            let spec = &self.situation.certificate.spec;
+            let suggestion = suggestion(&self.status, leaf);
+            renewal_time(spec, suggestion, *not_before, *not_after)
         });
         self.status.not_before = leaf.map(|leaf| Time(leaf.not_before));
         self.status.not_after = leaf.map(|leaf| Time(leaf.not_after));

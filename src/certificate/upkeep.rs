@@ -6,11 +6,12 @@ use crate::{
     api::{
         certificate::OutputFormat,
         names::{TRUE, annotation, label, secret_key},
-        reason::{certificate, secret as reason},
+        reason::secret as reason,
     },
     certificate::{
         content::owner,
         facts::CertificateFacts,
+        keystores,
         managed::{Keys, ManagedFields},
         policy::Violation,
         secret::SecretFacts,
@@ -41,7 +42,7 @@ pub fn violation(
         .or_else(|| output_fields(certificate, managed))
         .or_else(|| owner_field(certificate, managed, owner_reference))
         .or_else(|| owner_value(certificate, secret, owner_reference))
-        .or_else(|| keystore(managed))
+        .or_else(|| keystores::violation(&certificate.spec, secret, managed))
 }
 
 fn base_label(secret: &SecretFacts) -> Option<Violation> {
@@ -260,20 +261,6 @@ fn owner_value(
             ),
         )
     })
-}
-
-/// A Certificate that asks for key stores is refused ([`spec`](crate::certificate::spec)): here none
-/// is asked for, and one of ours goes.
-fn keystore(managed: &ManagedFields) -> Option<Violation> {
-    let held = [
-        secret_key::JKS_KEYSTORE,
-        secret_key::JKS_TRUSTSTORE,
-        secret_key::PKCS12_KEYSTORE,
-        secret_key::PKCS12_TRUSTSTORE,
-    ]
-    .into_iter()
-    .any(|key| managed.data.contains(key));
-    held.then(|| Violation::new(certificate::SECRET_MISMATCH, "Keystore is not defined"))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::{
         order::State,
         reference::IssuerAddress,
     },
-    cluster::{Facts, Meta},
+    cluster::{Facts, Meta, name::number_of},
 };
 
 /// A Challenge without its managed fields.
@@ -104,20 +104,25 @@ impl ChallengeFacts {
 
     /// Whether its proof stands in a system that garbage collection does not reach.
     pub fn is_external(&self) -> bool {
-        Self::would_be_external(&self.spec)
+        match self.spec.type_ {
+            ChallengeType::Dns01 => true,
+            ChallengeType::Http01 => self.edited_ingress().is_some(),
+        }
     }
 
-    /// As [`ChallengeFacts::is_external`], of a challenge to be made.
-    pub fn would_be_external(spec: &ChallengeSpec) -> bool {
-        match spec.type_ {
-            ChallengeType::Dns01 => true,
-            ChallengeType::Http01 => edited_ingress(spec).is_some(),
-        }
+    /// Whether cert-manager made it, and so perhaps a pod, a Service and an Ingress for it whose
+    /// names are random: they go when it goes.
+    pub fn has_foreign_route(&self) -> bool {
+        let order = self.meta.controller.as_deref().unwrap_or_default();
+        let number = number(order, &self.spec.authorization_url, &self.spec.url);
+        self.spec.type_ == ChallengeType::Http01
+            && !self.meta.key.name.ends_with(&format!("-{number}"))
     }
 
     /// The existing Ingress that the path is added to, if the solver names one.
     pub fn edited_ingress(&self) -> Option<&str> {
-        edited_ingress(&self.spec)
+        let ingress = self.spec.solver.http01.as_ref()?.ingress.as_ref()?;
+        ingress.name.as_deref().filter(|name| !name.is_empty())
     }
 
     /// `HTTP-01 of www.example.com`, as messages name a challenge.
@@ -142,15 +147,16 @@ impl ChallengeFacts {
     }
 }
 
+/// What the name of a challenge that we make ends with: the same each time for the same order, by its
+/// uid, authorization and challenge, by their URLs.
+pub fn number(order: &str, authorization: &str, challenge: &str) -> u32 {
+    number_of(&[order, authorization, challenge])
+}
+
 /// Whether a finalizer is the one of challenges, by either of its names.
 pub fn is_ours(finalizer_name: &str) -> bool {
     matches!(
         finalizer_name,
         finalizer::CHALLENGE | finalizer::CHALLENGE_LEGACY
     )
-}
-
-fn edited_ingress(spec: &ChallengeSpec) -> Option<&str> {
-    let ingress = spec.solver.http01.as_ref()?.ingress.as_ref()?;
-    ingress.name.as_deref().filter(|name| !name.is_empty())
 }

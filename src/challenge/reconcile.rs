@@ -19,7 +19,7 @@ use crate::{
     api::{
         challenge::{Challenge, ChallengeStatus, ChallengeType},
         condition,
-        names::finalizer,
+        names::{field_manager, finalizer},
         order::State,
         reason::acme as reason,
     },
@@ -286,6 +286,14 @@ impl ChallengeReconciler {
         let wait = self.checks.wait(key).min(self.check_retry);
         debug!(seen, ?wait, "proof not seen yet");
         if plan::tells(challenge, self.clock.now()) {
+            if challenge.has_foreign_route() {
+                // An Ingress of ours would stand behind the one whose pod does not answer: the
+                // Order makes the challenge anew, and what cert-manager made goes with this one.
+                info!(seen, "cert-manager's solver does not answer, made anew");
+                let api = api_of::<Challenge>(&self.client, key);
+                write::delete(&api, key, &challenge.meta.uid).await?;
+                return Ok(Some(Next::Change));
+            }
             if challenge.spec.type_ == ChallengeType::Http01 {
                 // Routes may have been taken away, or lead to replicas that are gone. That they
                 // cannot be renewed is no reason not to look again: they may be good.
@@ -483,7 +491,8 @@ impl ChallengeReconciler {
                 &known.meta.resource_version
             });
         let patch = json!({"metadata": {"resourceVersion": version, "finalizers": finalizers}});
-        let written = write::merge(&api_of::<Challenge>(&self.client, key), key, &patch).await?;
+        let api = api_of::<Challenge>(&self.client, key);
+        let written = write::merge_as(&api, field_manager::CHALLENGES, key, &patch).await?;
         if guarded || !challenge.meta.deleting {
             self.challenges.observe(written);
         }

@@ -27,7 +27,7 @@ use crate::cluster::{
     signal::{GRACE, Overdue, Shutdown},
     watch::OnInvalid,
 };
-use crate::request::identity::Requester;
+use crate::request::{identity::Requester, plan::Served};
 use crate::solver::http01::responder::Responder;
 
 /// Reason of the event on an object that cannot be read.
@@ -87,6 +87,7 @@ pub async fn run(settings: Settings) -> Result<(), ControllerError> {
     for note in &settings.notes {
         warn!("{note}");
     }
+    settings.pem_limits.set();
     let system = |what| move |source| ControllerError::System { what, source };
     let shutdown = Shutdown::on_signal().map_err(system("signals"))?;
     let hostname = hostname::get().map_err(system("the host name"))?;
@@ -137,6 +138,7 @@ pub async fn run(settings: Settings) -> Result<(), ControllerError> {
         },
         signers: settings.signers_config_map.clone(),
         issuances: settings.deletion.issuances.clone(),
+        signing_requests: reconcilers::signing_requests(&settings) != Served::NONE,
     };
     let (events, recorder) = Events::new(
         client.clone(),

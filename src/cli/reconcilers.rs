@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    future::{Future, ready},
     path::Path,
     sync::{Arc, Mutex},
     time::Duration,
@@ -15,7 +16,12 @@ use tracing::info;
 use crate::{
     acme,
     caches::{Caches, Queues, Scope},
-    certificate::{facts as certificate, reconcile::CertificateReconciler},
+    certificate::{
+        facts as certificate,
+        reconcile::{CertificateReconciler, Desk},
+        renewal_info::RenewalInfoReconciler,
+        replaced::replaced,
+    },
     challenge::{reconcile::ChallengeReconciler, slots::Slots, solve::Solvers},
     cli::flags::{Controller, Deletion, Settings, SolverBackend},
     cluster::{
@@ -34,12 +40,14 @@ use crate::{
         sessions::SecretVersions,
     },
     net::{self, dns},
-    order::reconcile::OrderReconciler,
+    order::{ledger::Ledger, reconcile::OrderReconciler},
     request::{
-        identity::Requester, plan::Served, reconcile::RequestReconciler, signers::SignersReconciler,
+        identity::Requester, in_hand::InHand, plan::Served, reconcile::RequestReconciler,
+        signers::SignersReconciler,
     },
     retire::{self, IssuanceReconciler, Recorder, reconcile::Place, record::ClusterId},
     route::RouteReconciler,
+    signing_request::reconcile::SigningRequestReconciler,
     solver::http01::{check::Checker, endpoints::Endpoints, route::PathType},
 };
 
@@ -52,6 +60,9 @@ const CHALLENGE_WORKERS: usize = 256;
 const ISSUANCE_WORKERS: usize = 8;
 /// Issuers wait for CAs, and there are few.
 const ISSUER_WORKERS: usize = 32;
+
+/// Asking for renewal information waits for CAs most of the time.
+const RENEWAL_INFO_WORKERS: usize = 8;
 
 /// What reconcilers are made of.
 pub(super) struct Parts<'a> {
@@ -191,6 +202,27 @@ pub(super) fn start(
         );
         starter.start(reconciler, &queues.issuances, work(ISSUANCE_WORKERS));
     }
+    let served = Served {
+        acme: wants(Controller::RequestsAcme),
+        ca: wants(Controller::RequestsCa),
+        self_signed: wants(Controller::RequestsSelfSigned),
+    };
+    let requests = RequestReconciler {
+        client: client.clone(),
+        clock: clock.clone(),
+        requests: Arc::clone(&caches.requests),
+        orders: Arc::clone(&caches.orders),
+        issuers: caches.issuers.clone(),
+        events: events.clone(),
+        approver: wants(Controller::RequestApprover),
+        served,
+        local: Arc::clone(&local),
+        replaced: {
+            let (certificates, secrets) = (caches.certificates.clone(), caches.secrets.clone());
+            Arc::new(move |request: &_| replaced(&certificates, &secrets, request))
+        },
+        in_hand: InHand::new(Arc::clone(&caches.requests), queues.requests.clone()),
+    };
     if wants(Controller::Certificates) {
         let recorder = Recorder::new(
             client.clone(),
@@ -207,35 +239,58 @@ pub(super) fn start(
             caches.clone(),
             events.clone(),
             certificate_settings(settings),
-            requester,
-            recorder,
+            Desk {
+                recorder,
+                requester,
+                requests: requests.clone(),
+            },
+            queues.renewal_infos.clone(),
         );
         starter.start(
             reconciler,
             &queues.certificates,
             work(settings.concurrent_workers),
         );
-    }
-    let served = Served {
-        acme: wants(Controller::RequestsAcme),
-        ca: wants(Controller::RequestsCa),
-        self_signed: wants(Controller::RequestsSelfSigned),
-    };
-    if served != Served::NONE || wants(Controller::RequestApprover) {
-        let reconciler = RequestReconciler {
+        let reconciler = RenewalInfoReconciler {
             client: client.clone(),
             clock: clock.clone(),
-            requests: Arc::clone(&caches.requests),
-            orders: Arc::clone(&caches.orders),
+            certificates: Arc::clone(&caches.certificates),
+            secrets: Arc::clone(&caches.secrets),
             issuers: caches.issuers.clone(),
+            sessions: Arc::clone(&sessions),
             events: events.clone(),
-            approver: wants(Controller::RequestApprover),
-            served,
-            local,
         };
         starter.start(
             reconciler,
+            &queues.renewal_infos,
+            work(RENEWAL_INFO_WORKERS),
+        );
+    }
+    if served != Served::NONE || requests.approver {
+        starter.start(
+            requests,
             &queues.requests,
+            work(settings.concurrent_workers),
+        );
+    }
+    let served = signing_requests(settings);
+    if served != Served::NONE {
+        let reconciler = SigningRequestReconciler {
+            client: client.clone(),
+            clock: clock.clone(),
+            requests: Arc::clone(&caches.signing_requests),
+            orders: Arc::clone(&caches.orders),
+            issuers: caches.issuers.clone(),
+            events: events.clone(),
+            served,
+            local,
+            copied_annotation_prefixes: settings.copied_annotation_prefixes.clone(),
+        };
+        let requests = Arc::clone(&caches.signing_requests);
+        starter.start_after(
+            async move { requests.synced().await },
+            reconciler,
+            &queues.signing_requests,
             work(settings.concurrent_workers),
         );
     }
@@ -261,6 +316,13 @@ pub(super) fn start(
         starter.start(reconciler, &queues.routes, work(1));
     }
     if wants(Controller::Orders) {
+        let ledger = Arc::new(Ledger::new(
+            client.clone(),
+            settings.cluster_resource_namespace.as_str().into(),
+            metrics.clone(),
+        ));
+        let (keeper, kept) = (Arc::clone(&ledger), stop.clone());
+        tasks.spawn(async move { keeper.keep(kept).await });
         let reconciler = OrderReconciler {
             client: client.clone(),
             clock: clock.clone(),
@@ -270,6 +332,7 @@ pub(super) fn start(
             sessions: Arc::clone(&sessions),
             events: events.clone(),
             pace: Pace::new(Duration::from_millis(100), Duration::from_secs(10)),
+            ledger,
         };
         starter.start(
             reconciler,
@@ -312,6 +375,16 @@ pub(super) fn start(
         starter.start(reconciler, &queues.challenges, work(CHALLENGE_WORKERS));
     }
     Ok(())
+}
+
+/// Which issuers' CertificateSigningRequests are handed to them.
+pub(super) fn signing_requests(settings: &Settings) -> Served {
+    let wants = |controller| settings.controllers.contains(&controller);
+    Served {
+        acme: wants(Controller::SigningRequestsAcme),
+        ca: wants(Controller::SigningRequestsCa),
+        self_signed: wants(Controller::SigningRequestsSelfSigned),
+    }
 }
 
 fn certificate_settings(settings: &Settings) -> certificate::Settings {
@@ -359,6 +432,16 @@ struct Starter<'a> {
 
 impl Starter<'_> {
     fn start<R: Reconciler>(&self, reconciler: R, queue: &Queue, options: Options) {
+        self.start_after(ready(()), reconciler, queue, options);
+    }
+
+    fn start_after<R: Reconciler>(
+        &self,
+        first: impl Future<Output = ()> + Send + 'static,
+        reconciler: R,
+        queue: &Queue,
+        options: Options,
+    ) {
         let observer = Arc::clone(&self.observer);
         let driver = Driver::new(Arc::new(reconciler), queue.clone(), observer, options);
         let (caches, scope) = (self.caches.clone(), self.scope.clone());
@@ -368,6 +451,7 @@ impl Starter<'_> {
             let may_begin = async {
                 // A decision on half a picture could undo what is right.
                 caches.synced(&scope).await;
+                first.await;
                 leadership.wait_leading().await
             };
             if stop.run_until_cancelled(may_begin).await == Some(true) {

@@ -1,16 +1,21 @@
 //! What is known of the objects of one kind: facts reduced on arrival, found by name and by index.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     hash::Hash,
     sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::cluster::key::ObjectKey;
+use crate::cluster::{
+    index::Index,
+    key::ObjectKey,
+    packed::{Packed, Packer},
+};
 
 /// How many deleted objects are remembered, so that a late answer does not bring one back.
 const GRAVEYARD: usize = 4096;
@@ -30,10 +35,20 @@ pub trait Facts: Send + Sync + Sized + 'static {
 
     /// Under which indexes this object is found.
     fn indexes(&self) -> Vec<Self::Index>;
+
+    /// All of it as a text that [`Facts::unpack`] reads. For kinds of which there are many.
+    fn pack(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// What [`Facts::pack`] has made a text of.
+    fn unpack(_text: &[u8]) -> Option<Self> {
+        None
+    }
 }
 
 /// The metadata every reduced object keeps.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meta {
     /// Namespace and name.
     pub key: ObjectKey,
@@ -95,8 +110,11 @@ pub struct Cache<F: Facts> {
 }
 
 struct State<F: Facts> {
-    objects: HashMap<ObjectKey, Arc<F>>,
-    indexes: HashMap<F::Index, BTreeSet<ObjectKey>>,
+    objects: HashMap<ObjectKey, Kept<F>>,
+    packer: Packer<F>,
+    indexes: Index,
+    /// The namespaces that objects are in: the names of all objects share these.
+    namespaces: HashSet<Arc<str>>,
     /// The uids of objects that are gone, and the version in which they went, if it is known.
     buried: HashMap<String, Option<String>>,
     burials: VecDeque<String>,
@@ -104,12 +122,20 @@ struct State<F: Facts> {
     listed: Option<HashSet<ObjectKey>>,
 }
 
+/// Facts as they are, or packed.
+enum Kept<F> {
+    Open(Arc<F>),
+    Packed(Packed),
+}
+
 impl<F: Facts> Default for Cache<F> {
     fn default() -> Self {
         Self {
             state: RwLock::new(State {
                 objects: HashMap::new(),
-                indexes: HashMap::new(),
+                packer: Packer::default(),
+                indexes: Index::default(),
+                namespaces: HashSet::new(),
                 buried: HashMap::new(),
                 burials: VecDeque::new(),
                 listed: None,
@@ -129,32 +155,31 @@ impl<F: Facts> Cache<F> {
 
     /// The object of that name.
     pub fn get(&self, key: &ObjectKey) -> Option<Arc<F>> {
-        self.read().objects.get(key).cloned()
+        self.read().get(key)
     }
 
     /// The objects under `index`, in order of their names.
     pub fn find(&self, index: &F::Index) -> Vec<Arc<F>> {
         let state = self.read();
-        let Some(keys) = state.indexes.get(index) else {
-            return Vec::new();
-        };
-        keys.iter()
-            .filter_map(|key| state.objects.get(key).cloned())
+        let keys = state.indexes.find(index);
+        keys.filter_map(|key| state.get(key))
+            .filter(|facts| facts.indexes().contains(index))
             .collect()
     }
 
-    /// The names of the objects under `index`, in order.
+    /// The names of the objects under `index`, in order; by a rare chance, others as well. For those
+    /// who only look at more objects then.
     pub fn find_keys(&self, index: &F::Index) -> Vec<ObjectKey> {
-        self.read()
-            .indexes
-            .get(index)
-            .map(|keys| keys.iter().cloned().collect())
-            .unwrap_or_default()
+        self.read().indexes.find(index).cloned().collect()
     }
 
     /// Call `visit` for every object, in no order. For reports; a reconcile looks up by index.
     pub fn for_each(&self, mut visit: impl FnMut(&F)) {
-        self.read().objects.values().for_each(|facts| visit(facts));
+        // One by one: many take a while, and others wait to write.
+        let keys: Vec<ObjectKey> = self.read().objects.keys().cloned().collect();
+        for facts in keys.iter().filter_map(|key| self.get(key)) {
+            visit(&facts);
+        }
     }
 
     /// How many objects are known.
@@ -184,6 +209,12 @@ impl<F: Facts> Cache<F> {
         self.insert(&Arc::new(F::reduce(object)));
     }
 
+    /// Whether the watch brings an object in a version that is known, or was overtaken: most often
+    /// it is what we have written ourselves. Then it need not be read.
+    pub fn knows(&self, meta: &ObjectMeta) -> bool {
+        self.write().knows(meta)
+    }
+
     /// The object is gone: the answer to our own delete.
     pub fn forget(&self, key: &ObjectKey, uid: &str) {
         self.remove(key, uid, None);
@@ -199,7 +230,7 @@ impl<F: Facts> Cache<F> {
         let removed = {
             let mut state = self.write();
             state.bury(uid, version);
-            match state.objects.get(key) {
+            match state.get(key) {
                 Some(known) if known.meta().uid == uid => state.remove(key),
                 _ => None,
             }
@@ -233,7 +264,10 @@ impl<F: Facts> Cache<F> {
                 .filter(|key| !listed.contains(*key))
                 .cloned()
                 .collect();
-            gone.iter().filter_map(|key| state.remove(key)).collect()
+            let removed = gone.iter().filter_map(|key| state.remove(key)).collect();
+            let shared = |namespace: &Arc<str>| Arc::strong_count(namespace) > 1;
+            state.namespaces.retain(shared);
+            removed
         };
         for old in &removed {
             self.tell(Some(old), None);
@@ -253,21 +287,14 @@ impl<F: Facts> Cache<F> {
                 Some(_) => return,
                 None => {}
             }
-            if let Some(known) = state.objects.get(&meta.key)
+            if let Some(known) = state.get(&meta.key)
                 && known.meta().uid == meta.uid
                 && !is_newer(&meta.resource_version, &known.meta().resource_version)
             {
                 return;
             }
             let old = state.remove(&meta.key);
-            for index in new.indexes() {
-                state
-                    .indexes
-                    .entry(index)
-                    .or_default()
-                    .insert(meta.key.clone());
-            }
-            state.objects.insert(meta.key.clone(), Arc::clone(new));
+            state.add(new);
             old
         };
         self.tell(old.as_ref(), Some(new));
@@ -289,17 +316,63 @@ impl<F: Facts> Cache<F> {
 }
 
 impl<F: Facts> State<F> {
+    fn get(&self, key: &ObjectKey) -> Option<Arc<F>> {
+        match self.objects.get(key)? {
+            Kept::Open(facts) => Some(Arc::clone(facts)),
+            Kept::Packed(packed) => self.packer.unpack(packed).map(Arc::new),
+        }
+    }
+
+    fn add(&mut self, new: &Arc<F>) {
+        let key = self.shared(&new.meta().key);
+        for index in new.indexes() {
+            self.indexes.add(&index, key.clone());
+        }
+        let kept = match self.packer.pack(new) {
+            Some(packed) => Kept::Packed(packed),
+            None => Kept::Open(Arc::clone(new)),
+        };
+        self.objects.insert(key, kept);
+    }
+
     fn remove(&mut self, key: &ObjectKey) -> Option<Arc<F>> {
-        let old = self.objects.remove(key)?;
+        let old = self.get(key)?;
+        self.objects.remove(key);
         for index in old.indexes() {
-            if let Some(keys) = self.indexes.get_mut(&index) {
-                keys.remove(key);
-                if keys.is_empty() {
-                    self.indexes.remove(&index);
-                }
-            }
+            self.indexes.remove(&index, key);
         }
         Some(old)
+    }
+
+    /// `key`, of which only the name takes memory.
+    fn shared(&mut self, key: &ObjectKey) -> ObjectKey {
+        let namespace = match self.namespaces.get(&key.namespace) {
+            Some(known) => Arc::clone(known),
+            None => {
+                self.namespaces.insert(Arc::clone(&key.namespace));
+                Arc::clone(&key.namespace)
+            }
+        };
+        ObjectKey {
+            namespace,
+            name: Arc::clone(&key.name),
+        }
+    }
+
+    /// Whether an object is known in this version or a later one.
+    fn knows(&mut self, meta: &ObjectMeta) -> bool {
+        let key = ObjectKey::of(meta);
+        let (Some(facts), Some(version)) = (self.get(&key), &meta.resource_version) else {
+            return false;
+        };
+        let known = facts.meta();
+        if Some(&known.uid) != meta.uid.as_ref() || is_newer(version, &known.resource_version) {
+            return false;
+        }
+        if let Some(listed) = &mut self.listed {
+            listed.insert(key);
+        }
+        true
     }
 
     fn bury(&mut self, uid: &str, version: Option<&str>) {
@@ -334,6 +407,7 @@ mod tests {
 
     use super::*;
 
+    #[derive(Serialize, Deserialize)]
     struct Pet {
         meta: Meta,
         owner: String,
@@ -365,6 +439,14 @@ mod tests {
         fn indexes(&self) -> Vec<String> {
             vec![self.owner.clone()]
         }
+
+        fn pack(&self) -> Option<Vec<u8>> {
+            (self.owner != "nobody").then(|| serde_json::to_vec(self).unwrap())
+        }
+
+        fn unpack(text: &[u8]) -> Option<Self> {
+            serde_json::from_slice(text).ok()
+        }
     }
 
     fn names(cache: &Cache<Pet>, owner: &str) -> Vec<String> {
@@ -386,6 +468,33 @@ mod tests {
         assert_eq!(names(&cache, "bob"), ["a"]);
         cache.forget(&ObjectKey::new("ns", "a"), "1");
         assert!(names(&cache, "bob").is_empty());
+    }
+
+    #[test]
+    fn packed_or_not_all_is_found() {
+        let cache = Cache::<Pet>::default();
+        cache.observe(("a", "1", "10", "ann"));
+        cache.observe(("b", "2", "11", "nobody"));
+        let is_packed = |name: &str| {
+            let kept = &cache.read().objects[&ObjectKey::new("ns", name)];
+            matches!(kept, Kept::Packed(_))
+        };
+        assert!(is_packed("a") && !is_packed("b"));
+        let mut owners = Vec::new();
+        cache.for_each(|pet| owners.push(pet.owner.clone()));
+        owners.sort();
+        assert_eq!(owners, ["ann", "nobody"]);
+        let b = cache.get(&ObjectKey::new("ns", "b")).unwrap();
+        assert_eq!(b.meta.resource_version, "11");
+
+        cache.observe(("a", "1", "12", "nobody"));
+        cache.observe(("b", "2", "13", "ann"));
+        assert!(!is_packed("a") && is_packed("b"));
+        assert_eq!(names(&cache, "nobody"), ["a"]);
+        assert_eq!(names(&cache, "ann"), ["b"]);
+        cache.forget(&ObjectKey::new("ns", "b"), "2");
+        assert!(names(&cache, "ann").is_empty());
+        assert_eq!(cache.len(), 1);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use http::{HeaderValue, header::USER_AGENT};
 use kube::{
     Client, Config,
     client::{Body, ClientBuilder},
@@ -25,13 +26,16 @@ pub trait BeforeRequest: Send + Sync {
 /// A client for the API server of `config` whose requests are told to `observers`, and whose writes
 /// `guard` lets pass.
 pub fn client(
-    config: Config,
+    mut config: Config,
     observers: Vec<Arc<dyn BeforeRequest>>,
     guard: &WriteGuard,
 ) -> kube::Result<Client> {
     let tell = Tell {
         observers: observers.into(),
     };
+    // Its beginning is our field manager, where a request names no other.
+    let agent = HeaderValue::from_static(concat!("certwright/", env!("CARGO_PKG_VERSION")));
+    config.headers.push((USER_AGENT, agent));
     // What is refused is not sent, and not told either.
     let builder = ClientBuilder::try_from(config)?.with_layer(&tell);
     Ok(builder.with_layer(guard).build())

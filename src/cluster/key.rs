@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Namespace and name of an object of a kind that the context tells; cheap to clone.
 ///
@@ -35,6 +36,19 @@ impl ObjectKey {
             meta.namespace.as_deref().unwrap_or_default(),
             meta.name.as_deref().unwrap_or_default(),
         )
+    }
+}
+
+impl Serialize for ObjectKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (&*self.namespace, &*self.name).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ObjectKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (namespace, name) = <(String, String)>::deserialize(deserializer)?;
+        Ok(Self::new(namespace, name))
     }
 }
 

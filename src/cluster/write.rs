@@ -113,6 +113,22 @@ pub async fn merge<K: Kind>(
         .map_err(|source| RequestError::new::<K>("patch", key, source))
 }
 
+/// Change `key` by a merge patch, as `manager`.
+pub async fn merge_as<K: Kind>(
+    api: &Api<K>,
+    manager: &str,
+    key: &ObjectKey,
+    patch: &Value,
+) -> Result<K, RequestError> {
+    let params = PatchParams {
+        field_manager: Some(manager.to_owned()),
+        ..PatchParams::default()
+    };
+    api.patch(&key.name, &params, &Patch::Merge(patch))
+        .await
+        .map_err(|source| RequestError::new::<K>("patch", key, source))
+}
+
 /// Delete the object `key` that has this `uid`; its successor or its absence is fine.
 pub async fn delete<K: Kind>(api: &Api<K>, key: &ObjectKey, uid: &str) -> Result<(), RequestError> {
     let params = DeleteParams {

@@ -39,7 +39,11 @@ pub(super) async fn check(sessions: &Sessions, issuer: &IssuerView, acme: &AcmeI
         issuer,
         acme,
     };
-    let server = match account::server_of(acme) {
+    let usable = account::server_of(acme).and_then(|server| {
+        issuer.limits()?;
+        Ok(server)
+    });
+    let server = match usable {
         Ok(server) => server,
         Err(error) => {
             return Checked {

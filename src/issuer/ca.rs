@@ -63,9 +63,12 @@ impl LocalSigners {
                 return Ok(secret_missing(reason::SECRET_MISSING, &place(issuer, ca)));
             }
             Err(Unavailable::Issuer(error)) => {
+                let place = place(issuer, ca);
                 return Ok(Outcome::Pending(Said {
                     reason: reason::SECRET_INVALID_DATA,
-                    message: error.to_string(),
+                    message: format!(
+                        "Failed to parse signing CA keypair from secret {place}: {error}"
+                    ),
                 }));
             }
             Err(Unavailable::Unknown(error)) => return Err(error),

@@ -6,7 +6,7 @@ use crate::{
     acme,
     api::reason::issuer as reason,
     cluster::{Class, ReconcileError, RequestError},
-    issuer::{kind::Unsupported, local::SigningError, refusal::CaError},
+    issuer::{kind::Unsupported, limits::SettingsError, local::SigningError, refusal::CaError},
     net::http,
     pki,
 };
@@ -122,6 +122,9 @@ pub enum Error {
         /// The entry.
         entry: String,
     },
+    /// The limits that the issuer says are none.
+    #[error(transparent)]
+    Limits(#[from] SettingsError),
     /// The CA does not offer the profile.
     #[error("profile {profile:?} is not offered by {server}; {}", choice_of(.offered))]
     Profile {
@@ -226,7 +229,10 @@ pub enum Error {
         entry: &'static str,
     },
     /// The Secret of a CA cannot be used.
-    #[error("{}Secret {name:?} in namespace {namespace:?}: {source}", trouble_of(.source))]
+    #[error(
+        "Error getting keypair for CA issuer: {}; see Secret {name:?} in namespace {namespace:?}",
+        trouble_of(.source)
+    )]
     Authority {
         /// Of the Secret.
         name: String,
@@ -274,9 +280,11 @@ impl Error {
     pub fn condition_reason(&self) -> &'static str {
         match self {
             Self::Unsupported(unsupported) => unsupported.reason(),
-            Self::OldServer { .. } | Self::Trust | Self::CaBundle(_) | Self::Profile { .. } => {
-                reason::INVALID_CONFIG
-            }
+            Self::OldServer { .. }
+            | Self::Trust
+            | Self::CaBundle(_)
+            | Self::Limits(_)
+            | Self::Profile { .. } => reason::INVALID_CONFIG,
             Self::ServerUrl { .. } => reason::INVALID_URL,
             Self::KeyUnnamed
             | Self::KeyMissing { .. }
@@ -335,6 +343,7 @@ impl Error {
             | Self::KeyEntryMissing { .. }
             | Self::KeyInvalid { .. }
             | Self::KeyGeneration(_)
+            | Self::Limits(_)
             | Self::Profile { .. }
             | Self::SolverSecretMissing { .. }
             | Self::SolverEntryMissing { .. }
@@ -376,6 +385,7 @@ impl ReconcileError for Error {
             | Self::BindingMissing { .. }
             | Self::BindingEntryMissing { .. }
             | Self::BindingInvalid { .. }
+            | Self::Limits(_)
             | Self::Profile { .. }
             | Self::SolverSecretMissing { .. }
             | Self::SolverEntryMissing { .. }
@@ -413,10 +423,10 @@ fn is_pair(error: &pki::Error) -> bool {
     matches!(error, pki::Error::Authority(_) | pki::Error::Chain(_))
 }
 
-fn trouble_of(error: &pki::Error) -> &'static str {
-    match is_pair(error) {
-        true => "Invalid signing key pair: ",
-        false => "Error getting keypair for CA issuer: ",
+fn trouble_of(error: &pki::Error) -> String {
+    match error {
+        pki::Error::Authority(why) => why.clone(),
+        other => other.to_string(),
     }
 }
 

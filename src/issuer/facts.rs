@@ -25,7 +25,7 @@ pub struct IssuerFacts<K> {
     /// Name and versions.
     pub meta: Meta,
     /// `metadata.annotations`.
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: Arc<BTreeMap<String, String>>,
     /// What the user wrote.
     pub spec: Arc<IssuerSpec>,
     /// What is known of it.
@@ -48,7 +48,7 @@ impl<K: IssuerResource> Facts for IssuerFacts<K> {
     fn reduce(object: K) -> Self {
         Self {
             meta: Meta::of(object.meta()),
-            annotations: object.meta().annotations.clone().unwrap_or_default(),
+            annotations: Arc::new(object.meta().annotations.clone().unwrap_or_default()),
             spec: Arc::new(object.spec().clone()),
             status: Arc::new(object.status().cloned().unwrap_or_default()),
             kind: PhantomData,

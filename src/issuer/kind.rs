@@ -116,6 +116,10 @@ mod tests {
                 json!({"vault": {"auth": {}, "path": "p", "server": "s"}}),
                 Some(("NotSupported", "spec.vault is not")),
             ),
+            (
+                json!({"venafi": {"zone": "z"}}),
+                Some(("NotSupported", "spec.venafi is not")),
+            ),
             (json!({}), Some(("InvalidConfig", "names no kind"))),
             (
                 json!({"deletionPolicy": "Retain"}),

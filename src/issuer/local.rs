@@ -22,6 +22,7 @@ use crate::{
         authority::Authority,
         csr::{CsrFacts, request_der},
         issue::{Serial, Template, Urls},
+        key::PrivateKey,
         usages::Usage,
     },
 };
@@ -46,20 +47,26 @@ pub(super) struct KnownAuthority {
 /// What is known of the request.
 #[derive(Clone, Copy, Debug)]
 pub struct SigningInput<'a> {
-    /// Its namespace.
+    /// Its namespace; that of the issuer's Secrets, if it has none.
     pub namespace: &'a str,
     /// Its annotations; one names the Secret of its key.
     pub annotations: &'a BTreeMap<String, String>,
+    /// Which one.
+    pub key_annotation: &'static str,
     /// `spec.duration`.
     pub duration: Option<&'a Duration>,
     /// `spec.isCA`.
     pub is_ca: bool,
     /// `spec.usages`.
     pub usages: &'a [KeyUsage],
+    /// Whether a CA may sign certificates where `usages` do not say so.
+    pub ca_may_sign: bool,
     /// What the signing request says, or why it cannot be read.
     pub csr: Result<&'a CsrFacts, &'a str>,
     /// The signing request as PEM.
     pub request: &'a [u8],
+    /// Its key, where that is at hand and need not be read.
+    pub key: Option<&'a Arc<PrivateKey>>,
 }
 
 /// What became of a request.
@@ -126,6 +133,7 @@ pub(super) struct Job {
     facts: CsrFacts,
     is_ca: bool,
     usages: Vec<Usage>,
+    ca_may_sign: bool,
     not_before: Timestamp,
     not_after: Timestamp,
     serial: Serial,
@@ -172,6 +180,7 @@ impl Job {
             facts: facts.clone(),
             is_ca: input.is_ca,
             usages: input.usages.iter().copied().map(Usage::from).collect(),
+            ca_may_sign: input.ca_may_sign,
             not_before: now,
             not_after,
             serial: Serial::from_random(serial),
@@ -190,6 +199,7 @@ impl Job {
                 facts,
                 is_ca,
                 usages,
+                ca_may_sign,
                 not_before,
                 not_after,
                 serial,
@@ -200,6 +210,7 @@ impl Job {
                 facts,
                 is_ca: *is_ca,
                 usages,
+                ca_may_sign: *ca_may_sign,
                 serial: *serial,
                 not_before: *not_before,
                 not_after: *not_after,

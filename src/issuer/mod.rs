@@ -9,7 +9,10 @@ mod acme;
 pub mod ca;
 pub mod error;
 pub mod facts;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod kind;
+pub mod limits;
 pub mod local;
 pub mod order_name;
 pub mod order_request;

@@ -1,28 +1,73 @@
 //! What is the Order of a request called? As under cert-manager, so that orders under way at a
 //! switch are met again and not placed twice.
 
+use k8s_openapi::{
+    api::certificates::v1::CertificateSigningRequest,
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
+use kube::Resource;
 use serde::Serialize;
 
-use crate::api::{duration::Duration, order::OrderSpec, reference::IssuerRef};
+use crate::api::{
+    duration::Duration, order::OrderSpec, reference::IssuerRef, request::CertificateRequest,
+};
 
 /// Names of requests are cut to this, so that the Order's stays below 64 characters.
 const MOST: usize = 52;
+
+/// The kinds of objects that Orders are made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestKind {
+    /// Ours.
+    CertificateRequest,
+    /// Kubernetes' own.
+    CertificateSigningRequest,
+}
+
+impl RequestKind {
+    /// How an Order names the object of this kind that it is for.
+    pub fn owner(self, name: &str, uid: &str) -> OwnerReference {
+        let (api_version, kind) = match self {
+            Self::CertificateRequest => named::<CertificateRequest>(),
+            Self::CertificateSigningRequest => named::<CertificateSigningRequest>(),
+        };
+        OwnerReference {
+            api_version,
+            kind,
+            name: name.to_owned(),
+            uid: uid.to_owned(),
+            controller: Some(true),
+            block_owner_deletion: Some(true),
+        }
+    }
+}
+
+fn named<K: Resource<DynamicType = ()>>() -> (String, String) {
+    (K::api_version(&()).into_owned(), K::kind(&()).into_owned())
+}
 
 /// The name of the Order of the request called `request`: its beginning, and a hash of what is
 /// ordered. The signing request itself does not count.
 ///
 /// # Errors
 /// When `spec` has no JSON form.
-pub fn order_name(request: &str, spec: &OrderSpec) -> Result<String, serde_json::Error> {
+pub fn order_name(
+    kind: RequestKind,
+    request: &str,
+    spec: &OrderSpec,
+) -> Result<String, serde_json::Error> {
     let hashed = Hashed::of(spec);
     // Names that are cut would collide without it.
-    let json = if request.len() >= MOST {
-        to_go_json(&Named {
+    let json = match kind {
+        _ if request.len() < MOST => to_go_json(&hashed),
+        RequestKind::CertificateRequest => to_go_json(&Named {
             certificate_request_name: request,
             spec: hashed,
-        })
-    } else {
-        to_go_json(&hashed)
+        }),
+        RequestKind::CertificateSigningRequest => to_go_json(&NamedSigningRequest {
+            certificate_signing_request_name: request,
+            spec: hashed,
+        }),
     }?;
     Ok(format!("{}-{}", shorten(request), fnv1(json.as_bytes())))
 }
@@ -61,6 +106,13 @@ struct HashedRef<'a> {
 #[serde(rename_all = "camelCase")]
 struct Named<'a> {
     certificate_request_name: &'a str,
+    spec: Hashed<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct NamedSigningRequest<'a> {
+    certificate_signing_request_name: &'a str,
     spec: Hashed<'a>,
 }
 
@@ -195,8 +247,34 @@ mod tests {
             ),
         ];
         for (request, spec, want) in table {
-            assert_eq!(order_name(request, &spec).unwrap(), want);
+            let name = order_name(RequestKind::CertificateRequest, request, &spec);
+            assert_eq!(name.unwrap(), want);
         }
+    }
+
+    /// The JSON that is hashed, by a hash of another make.
+    #[test]
+    fn a_long_name_of_kubernetes_own_request_counts_as_such() {
+        let spec = OrderSpec {
+            issuer_ref: issuer("le", "ClusterIssuer", "cert-manager.io"),
+            dns_names: texts(&["a.example"]),
+            ..Default::default()
+        };
+        let kind = RequestKind::CertificateSigningRequest;
+        let short = order_name(kind, "csr-1", &spec).unwrap();
+        let same = order_name(RequestKind::CertificateRequest, "csr-1", &spec);
+        assert_eq!(short, same.unwrap());
+        let request = "x".repeat(MOST);
+        let json = format!(
+            "{{\"certificateSigningRequestName\":\"{request}\",\"spec\":{{\"request\":null,\
+             \"issuerRef\":{{\"name\":\"le\",\"kind\":\"ClusterIssuer\",\
+             \"group\":\"cert-manager.io\"}},\"dnsNames\":[\"a.example\"]}}}}"
+        );
+        let hash = json.bytes().fold(2_166_136_261_u64, |hash, byte| {
+            (hash * 16_777_619 % (1 << 32)) ^ u64::from(byte)
+        });
+        let long = order_name(kind, &request, &spec).unwrap();
+        assert_eq!(long, format!("{request}-{hash}"));
     }
 
     #[test]
@@ -219,7 +297,7 @@ mod tests {
         let mut names: Vec<String> = changed
             .iter()
             .chain([&plain])
-            .map(|spec| order_name("a", spec).unwrap())
+            .map(|spec| order_name(RequestKind::CertificateRequest, "a", spec).unwrap())
             .collect();
         names.sort();
         names.dedup();

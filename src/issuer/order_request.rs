@@ -1,9 +1,9 @@
-//! What becomes of a CertificateRequest at an ACME issuer: which Order, and what that says about it.
+//! What becomes of a request at an ACME issuer: which Order, and what that says about it.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::OwnerReference};
-use kube::{Resource, api::ObjectMeta};
+use kube::api::ObjectMeta;
 
 use crate::{
     api::{
@@ -13,17 +13,18 @@ use crate::{
         order::{Order, OrderSpec, State},
         reason::request as reason,
         reference::IssuerRef,
-        request::CertificateRequest,
     },
     cluster::ObjectKey,
-    issuer::order_name::order_name,
+    issuer::order_name::{RequestKind, order_name},
     pki::{certificate::CertificateFacts, csr::CsrFacts},
 };
 
 /// What is known of the request.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestInput<'a> {
-    /// Its name.
+    /// Its kind.
+    pub kind: RequestKind,
+    /// Its name, and the namespace that the Order belongs into.
     pub key: &'a ObjectKey,
     /// Its uid: the Order is owned by it.
     pub uid: &'a str,
@@ -31,9 +32,9 @@ pub struct RequestInput<'a> {
     pub labels: &'a BTreeMap<String, String>,
     /// Its annotations; they can override a solver.
     pub annotations: &'a BTreeMap<String, String>,
-    /// `spec.issuerRef`, as it was written.
+    /// The issuer, as it was written.
     pub issuer_ref: &'a IssuerRef,
-    /// `spec.duration`.
+    /// The lifetime asked for.
     pub duration: Option<&'a Duration>,
     /// The signing request, or why it cannot be read.
     pub csr: Result<&'a CsrFacts, &'a str>,
@@ -144,6 +145,11 @@ impl Draft {
         ObjectKey::of(&self.metadata)
     }
 
+    /// The request that the Order is for.
+    pub fn owner(&self) -> Option<&OwnerReference> {
+        controller(&self.metadata)
+    }
+
     /// What is ordered; the signing request is empty.
     pub fn spec(&self) -> &OrderSpec {
         &self.spec
@@ -158,6 +164,12 @@ impl Draft {
             status: None,
         }
     }
+}
+
+/// The owner of an object that controls it.
+pub fn controller(object: &ObjectMeta) -> Option<&OwnerReference> {
+    let mut owners = object.owner_references.iter().flatten();
+    owners.find(|owner| owner.controller == Some(true))
 }
 
 fn follow(order: OrderInput<'_>) -> Signing {
@@ -193,6 +205,7 @@ fn follow(order: OrderInput<'_>) -> Signing {
 
 fn draft(request: RequestInput<'_>, issuer: &AcmeIssuer) -> Result<Draft, Said> {
     let RequestInput {
+        kind,
         key,
         uid,
         labels,
@@ -230,7 +243,7 @@ fn draft(request: RequestInput<'_>, issuer: &AcmeIssuer) -> Result<Draft, Said> 
             message,
         });
     }
-    let name = order_name(&key.name, &spec).map_err(|error| Said {
+    let name = order_name(kind, &key.name, &spec).map_err(|error| Said {
         reason: reason::ORDER_BUILDING_ERROR,
         message: format!("Failed to build order: {error}"),
     })?;
@@ -242,14 +255,7 @@ fn draft(request: RequestInput<'_>, issuer: &AcmeIssuer) -> Result<Draft, Said> 
             name: Some(name),
             labels: Some(labels.clone()).filter(|labels| !labels.is_empty()),
             annotations: Some(annotations).filter(|annotations| !annotations.is_empty()),
-            owner_references: Some(vec![OwnerReference {
-                api_version: CertificateRequest::api_version(&()).into_owned(),
-                kind: CertificateRequest::kind(&()).into_owned(),
-                name: key.name.to_string(),
-                uid: uid.to_owned(),
-                controller: Some(true),
-                block_owner_deletion: Some(true),
-            }]),
+            owner_references: Some(vec![kind.owner(&key.name, uid)]),
             ..ObjectMeta::default()
         },
         spec,
@@ -323,6 +329,7 @@ mod tests {
             (annotation::LAST_APPLIED.to_owned(), "{}".to_owned()),
         ]);
         let request = RequestInput {
+            kind: RequestKind::CertificateRequest,
             key: &ObjectKey::new("web", "www-1"),
             uid: "u",
             labels: &BTreeMap::from([("l".to_owned(), "2".to_owned())]),

@@ -62,6 +62,11 @@ impl CaError {
         self.source.problem()
     }
 
+    /// When the CA wants to be asked again, if it said so.
+    pub fn retry_at(&self) -> Option<Timestamp> {
+        self.retry.map(|(at, _)| at)
+    }
+
     /// How to go on, where it is not for good.
     pub fn class(&self) -> Class {
         match self.source.class() {

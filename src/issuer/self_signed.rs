@@ -1,11 +1,11 @@
 //! An issuer without a key of its own: what does it answer to a request that signs itself?
 
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
 use crate::{
-    api::{
-        issuer::SelfSignedIssuer,
-        names::{annotation::PRIVATE_KEY_SECRET_NAME, secret_key::PRIVATE_KEY},
-        reason::request as reason,
-    },
+    api::{issuer::SelfSignedIssuer, names::secret_key::PRIVATE_KEY, reason::request as reason},
     cluster::ObjectKey,
     issuer::{
         local::{
@@ -25,6 +25,23 @@ enum Trouble {
     Sign(pki::Error),
 }
 
+/// The key of a request.
+enum Key {
+    /// As it is used.
+    AtHand(Arc<PrivateKey>),
+    /// As PEM.
+    Stored(Zeroizing<Vec<u8>>),
+}
+
+impl Key {
+    fn parse(self) -> Result<Arc<PrivateKey>, pki::Error> {
+        match self {
+            Self::AtHand(key) => Ok(key),
+            Self::Stored(pem) => PrivateKey::from_pem(&pem).map(Arc::new),
+        }
+    }
+}
+
 impl LocalSigners {
     /// What becomes of a request that is signed with its own key.
     ///
@@ -36,13 +53,14 @@ impl LocalSigners {
         input: &SigningInput<'_>,
     ) -> Result<Outcome, SigningError> {
         let failed = |reason, message| Ok(Outcome::Failed(Said { reason, message }));
-        let named = input.annotations.get(PRIVATE_KEY_SECRET_NAME);
+        let annotation = input.key_annotation;
+        let named = input.annotations.get(annotation);
         let Some(name) = named.filter(|name| !name.is_empty()) else {
             return failed(
                 reason::MISSING_ANNOTATION,
                 format!(
-                    "Annotation {PRIVATE_KEY_SECRET_NAME:?} missing or reference empty: make the \
-                     request again with the name of the Secret that holds its private key"
+                    "Annotation {annotation:?} missing or reference empty: secret name missing: make \
+                     the request again with the name of the Secret that holds its private key"
                 ),
             );
         };
@@ -51,15 +69,17 @@ impl LocalSigners {
             Ok(Outcome::Pending(Said {
                 reason: reason::ERROR_PARSING_KEY,
                 message: format!(
-                    "Failed to get key {name:?} referenced in annotation \
-                     {PRIVATE_KEY_SECRET_NAME:?}: {why}"
+                    "Failed to get key {name:?} referenced in annotation {annotation:?}: {why}"
                 ),
             }))
         };
-        let key = match secret::read(&self.cluster, &place, PRIVATE_KEY).await? {
-            Entry::NoSecret => return Ok(secret_missing(reason::MISSING_SECRET, &place)),
-            Entry::Absent => return unreadable(&format!("no entry {PRIVATE_KEY:?}")),
-            Entry::Found { bytes, version: _ } => bytes,
+        let key = match input.key {
+            Some(key) => Key::AtHand(Arc::clone(key)),
+            None => match secret::read(&self.cluster, &place, PRIVATE_KEY).await? {
+                Entry::NoSecret => return Ok(secret_missing(reason::MISSING_SECRET, &place)),
+                Entry::Absent => return unreadable(&format!("no entry {PRIVATE_KEY:?}")),
+                Entry::Found { bytes, version: _ } => Key::Stored(bytes),
+            },
         };
         let urls = OwnedUrls {
             crl: issuer.crl_distribution_points.clone().unwrap_or_default(),
@@ -72,7 +92,7 @@ impl LocalSigners {
         };
         let is_nameless = input.csr.is_ok_and(CsrFacts::has_empty_subject);
         let signed = job.run(move |template| {
-            let key = PrivateKey::from_pem(&key).map_err(Trouble::Key)?;
+            let key = key.parse().map_err(Trouble::Key)?;
             if key.public_key_hash().map_err(Trouble::Key)? != template.facts.public_key {
                 return Err(Trouble::OtherKey);
             }
@@ -88,8 +108,8 @@ impl LocalSigners {
             Err(Trouble::OtherKey) => failed(
                 reason::ERROR_KEY_MATCH,
                 format!(
-                    "Error generating certificate template: the request is for another key than \
-                     the one in Secret {place}"
+                    "Error generating certificate template: CSR not signed by referenced private \
+                     key: the request is for another key than the one in Secret {place}"
                 ),
             ),
             Err(Trouble::Sign(error)) => failed(
@@ -109,8 +129,8 @@ impl LocalSigners {
 fn nameless() -> Said {
     Said {
         reason: reason::BAD_CONFIG,
-        message: "The certificate has an empty issuer name, which RFC 5280 forbids and some \
-                  clients refuse: set commonName or subject"
+        message: "Certificate will be issued with an empty Issuer DN, which contravenes RFC 5280 \
+                  and could break some strict clients: set commonName or subject"
             .to_owned(),
     }
 }

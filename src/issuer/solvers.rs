@@ -178,14 +178,27 @@ pub fn credentials(solvers: &[Solver]) -> Vec<Credential<'_>> {
 
 /// What of the issuer is stored but not acted on, for its Ready condition; `None` when all is.
 pub fn remarks(acme: &AcmeIssuer) -> Option<String> {
-    let mut all: Vec<String> = acme
-        .solvers
+    // A new field of the issuer must be thought of here.
+    let AcmeIssuer {
+        solvers,
+        ca_bundle: _,
+        disable_account_key_generation: _,
+        email: _,
+        enable_duration_feature: _,
+        external_account_binding: _,
+        preferred_chain: _,
+        private_key_secret_ref: _,
+        profile: _,
+        renewal_information_source: _,
+        server: _,
+        skip_tls_verify: _,
+    } = acme;
+    let mut all: Vec<String> = solvers
         .iter()
         .flatten()
         .enumerate()
         .filter_map(|(position, solver)| remark(position, solver))
         .collect();
-    all.extend(remarks_on_fields(acme));
     if all.is_empty() {
         return None;
     }
@@ -226,34 +239,6 @@ fn has_pod_template(solver: &Solver) -> bool {
         .as_ref()
         .and_then(|http01| http01.ingress.as_ref())
         .is_some_and(|ingress| ingress.pod_template.is_some())
-}
-
-/// A new field of the issuer must be thought of here.
-fn remarks_on_fields(acme: &AcmeIssuer) -> Option<String> {
-    use crate::api::acme::RenewalInformationSource::{Ari, None as Never};
-
-    let AcmeIssuer {
-        renewal_information_source,
-        ca_bundle: _,
-        disable_account_key_generation: _,
-        email: _,
-        enable_duration_feature: _,
-        external_account_binding: _,
-        preferred_chain: _,
-        private_key_secret_ref: _,
-        profile: _,
-        server: _,
-        skip_tls_verify: _,
-        solvers: _,
-    } = acme;
-    match renewal_information_source {
-        Some(Ari) => Some(
-            "renewalInformationSource is not acted on by this version of certwright: renewal goes \
-             by the Certificate"
-                .to_owned(),
-        ),
-        Some(Never) | None => None,
-    }
 }
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
 //! How does the rest of the house see an issuer, and how is the one that a reference names found?
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use k8s_openapi::api::core::v1::ObjectReference;
 
 use crate::{
     api::{
-        acme::AcmeIssuer,
+        acme::{AcmeIssuer, RenewalInformationSource},
         condition::{self, Condition, ConditionStatus},
         issuer::{ClusterIssuer, Issuer, IssuerSpec, IssuerStatus},
-        names,
+        names::{self, annotation},
         reason::request as reason,
         reference::IssuerRef,
     },
@@ -17,6 +17,7 @@ use crate::{
     issuer::{
         facts::{IssuerFacts, IssuerKind, IssuerResource},
         kind::{Signer, Unsupported},
+        limits::{Limits, SettingsError},
     },
 };
 
@@ -35,6 +36,8 @@ pub struct IssuerView {
     pub generation: i64,
     /// Whether it is being deleted.
     pub deleting: bool,
+    /// `metadata.annotations`.
+    pub annotations: Arc<BTreeMap<String, String>>,
     /// What the user wrote.
     pub spec: Arc<IssuerSpec>,
     /// What is known of it.
@@ -60,6 +63,7 @@ impl IssuerView {
             resource_version: meta.resource_version.clone(),
             generation: meta.generation,
             deleting: meta.deleting,
+            annotations: Arc::clone(&facts.annotations),
             spec: Arc::clone(&facts.spec),
             status: Arc::clone(&facts.status),
             secrets_namespace: Arc::clone(secrets_namespace),
@@ -122,6 +126,29 @@ impl IssuerView {
             Signer::Ca(_) | Signer::SelfSigned(_) => Err(NotUsable::NotAcme {
                 issuer: self.to_string(),
             }),
+        }
+    }
+
+    /// How many orders its CA takes.
+    ///
+    /// # Errors
+    /// What the annotation says is no limit.
+    pub fn limits(&self) -> Result<Limits, SettingsError> {
+        let text = self.annotations.get(annotation::RATE_LIMITS);
+        let server = match self.signer() {
+            Ok(Signer::Acme(acme)) => acme.server.as_str(),
+            Ok(Signer::Ca(_) | Signer::SelfSigned(_)) | Err(_) => "",
+        };
+        Limits::of(server, text.map(String::as_str))
+    }
+
+    /// Whether its CA is asked when to renew (RFC 9773).
+    pub fn asks_renewal_info(&self) -> bool {
+        match self.signer() {
+            Ok(Signer::Acme(acme)) => {
+                acme.renewal_information_source != Some(RenewalInformationSource::None)
+            }
+            Ok(Signer::Ca(_) | Signer::SelfSigned(_)) | Err(_) => false,
         }
     }
 

@@ -10,10 +10,8 @@ use crate::{
     acme::{self, Session},
     api::{
         challenge::{Challenge, ChallengeSpec, ChallengeType},
-        names::finalizer,
         order::{Authorization, OfferedChallenge, OrderSpec, OrderStatus, State},
     },
-    challenge::facts::ChallengeFacts,
     order::{facts::OrderFacts, plan::NewChallenge},
 };
 
@@ -158,10 +156,7 @@ pub(super) fn challenge(order: &OrderFacts, session: &Session, new: NewChallenge
         }]),
         ..Default::default()
     };
-    // From the first moment, so that no record is ever left behind without it.
-    if ChallengeFacts::would_be_external(&challenge.spec) {
-        challenge.metadata.finalizers = Some(vec![finalizer::CHALLENGE.to_owned()]);
-    }
+    // The finalizer comes before the proof, by a field manager of its own.
     challenge
 }
 

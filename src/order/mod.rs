@@ -3,6 +3,9 @@
 pub mod error;
 mod exchange;
 pub mod facts;
+pub mod ledger;
+pub mod limits;
+pub mod placing;
 pub mod plan;
 pub mod reconcile;
 pub mod selector;

@@ -7,8 +7,8 @@ use crate::{
         acme::Solver,
         order::{Authorization, State},
     },
-    challenge::facts::ChallengeFacts,
-    cluster::{ObjectKey, name::number_of},
+    challenge::facts::{self as challenge, ChallengeFacts},
+    cluster::ObjectKey,
     order::{
         facts::OrderFacts,
         selector::{Choice, SelectError, choose},
@@ -81,11 +81,12 @@ pub fn plan(situation: Situation<'_>) -> Step {
     let status = &order.status;
     let state = status.state;
     if state.is_some_and(State::is_failure) {
-        // What failed stays, to be looked at; what still runs has lost its purpose.
+        // What failed stays, to be looked at; what still runs has lost its purpose. One that
+        // cert-manager made takes its solver along.
         return Step::Over(
             challenges
                 .iter()
-                .filter(|challenge| !challenge.is_final())
+                .filter(|challenge| !challenge.is_final() || challenge.has_foreign_route())
                 .map(identity)
                 .collect(),
         );
@@ -180,7 +181,7 @@ fn new_challenge(
     authorization: &Authorization,
     choice: Choice,
 ) -> NewChallenge {
-    let number = number_of(&[&order.meta.uid, &authorization.url, &choice.offered.url]);
+    let number = challenge::number(&order.meta.uid, &authorization.url, &choice.offered.url);
     NewChallenge {
         name: format!("{}-{number}", order.meta.key.name),
         authorization_url: authorization.url.clone(),
@@ -376,11 +377,17 @@ mod tests {
     #[test]
     fn an_order_that_ended_cleans_up() {
         let running = challenge("1", "a", json!({"state": "pending"}));
-        let failed = challenge("2", "b", json!({"state": "invalid"}));
+        let own = format!("web-1-77-{}", challenge::number("", "b", "https://ca/c"));
+        let failed = challenge(&own, "b", json!({"state": "invalid"}));
         let identity = |name: &str| (ObjectKey::new("ns", name), format!("uid-{name}"));
         let invalid = order(json!({"url": "u", "state": "invalid"}));
-        let all = [running, failed];
+        let all = [running.clone(), failed];
         assert_eq!(step(&invalid, &all), Step::Over(vec![identity("1")]));
+        // One of cert-manager's, which has a solver pod.
+        let theirs = challenge("2", "b", json!({"state": "invalid"}));
+        let all = [running, theirs];
+        let both = vec![identity("1"), identity("2")];
+        assert_eq!(step(&invalid, &all), Step::Over(both));
         let certificate = ByteString(b"pem".to_vec());
         let valid = order(json!({"url": "u", "state": "valid", "certificate": certificate}));
         assert_eq!(

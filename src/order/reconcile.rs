@@ -3,17 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
-use instant_acme::{CertificateIdentifier, OrderStatus as AtCa};
+use instant_acme::OrderStatus as AtCa;
 use k8s_openapi::{ByteString, api::core::v1::ObjectReference};
 use kube::Client;
-use serde::{
-    Deserialize,
-    de::value::{BorrowedStrDeserializer, Error as ValueError},
-};
 use tracing::{debug, info};
 
 use crate::{
-    acme::{self, Session, order::OrderRequest},
+    acme::{self, Session, order::OrderRequest, renewal::parse_identifier},
     api::{
         challenge::Challenge,
         condition,
@@ -27,11 +23,13 @@ use crate::{
         pace::Pace,
         write::{self, Created, api_of},
     },
-    issuer::{IssuerView, Issuers, Sessions, refusal::CaError},
+    issuer::{IssuerView, Issuers, Sessions, limits::Limits, refusal::CaError},
     order::{
         error::Error,
         exchange::{adopt, authorization_status, challenge, identifiers},
         facts::OrderFacts,
+        ledger::{Ledger, Line},
+        limits::{Names, What},
         plan::{NewChallenge, Situation, Step, plan},
     },
     pki::csr::request_der,
@@ -58,6 +56,8 @@ pub struct OrderReconciler {
     pub events: Events,
     /// How soon an order that the CA works on is read again.
     pub pace: Pace,
+    /// What was ordered from each account.
+    pub ledger: Arc<Ledger>,
 }
 
 impl Reconciler for OrderReconciler {
@@ -172,7 +172,10 @@ impl OrderReconciler {
         let session = self.sessions.session(issuer).await?;
         match step {
             Step::Place => {
-                let placed = self.place(order, &session).await?;
+                if let Some(full) = self.must_wait(order, issuer).await? {
+                    return Ok(full);
+                }
+                let placed = self.place(order, issuer, &session).await?;
                 info!(url = placed.url, "order placed");
                 self.store(order, adopt(&order.status, &placed)).await?;
             }
@@ -198,9 +201,55 @@ impl OrderReconciler {
         Ok(Next::Change)
     }
 
+    /// Until when the order waits for its turn, if the limits of the CA are reached.
+    async fn must_wait(
+        &self,
+        order: &OrderFacts,
+        issuer: &IssuerView,
+    ) -> Result<Option<Next>, Error> {
+        // Who renews at the CA's word is exempt.
+        let Some(limits) = self
+            .limits(issuer)
+            .filter(|_| order.spec.replaces.is_none())
+        else {
+            return Ok(None);
+        };
+        let names = Names::of(&identifiers(&order.spec));
+        let line = self.line(order, issuer, &limits, &names);
+        let Err(full) = self.ledger.admit(line).await? else {
+            return Ok(None);
+        };
+        self.note(order, full.message(&limits)).await?;
+        let wait = Duration::try_from(line.now.duration_until(full.at)).unwrap_or_default();
+        Ok(Some(Next::After(wait)))
+    }
+
+    fn limits(&self, issuer: &IssuerView) -> Option<Limits> {
+        // An issuer with others is not ready, and says so.
+        let limits = issuer.limits().ok()?;
+        (!limits.is_empty() && issuer.account_url().is_some()).then_some(limits)
+    }
+
+    fn line<'a>(
+        &self,
+        order: &'a OrderFacts,
+        issuer: &'a IssuerView,
+        limits: &'a Limits,
+        names: &'a Names,
+    ) -> Line<'a> {
+        Line {
+            account: issuer.account_url().unwrap_or_default(),
+            limits,
+            uid: &order.meta.uid,
+            names,
+            now: self.clock.now(),
+        }
+    }
+
     async fn place(
         &self,
         order: &OrderFacts,
+        issuer: &IssuerView,
         session: &Session,
     ) -> Result<acme::order::Order, Error> {
         let spec = &order.spec;
@@ -209,20 +258,38 @@ impl OrderReconciler {
             .duration
             .as_ref()
             .and_then(|duration| self.clock.now().checked_add(duration.parse().ok()?).ok());
-        let replaces = spec.replaces.as_deref().and_then(|text| {
-            CertificateIdentifier::deserialize(BorrowedStrDeserializer::<ValueError>::new(text))
-                .ok()
-        });
+        let replaces = spec.replaces.as_deref().and_then(parse_identifier);
         let request = OrderRequest {
             identifiers: &identifiers,
             not_after,
             profile: spec.profile.as_deref(),
             replaces,
         };
-        Ok(session
+        let placed = session
             .new_order(&request)
             .await
-            .map_err(|error| self.ca(error))?)
+            .map_err(|error| self.ca(error));
+        if let Some(limits) = self.limits(issuer) {
+            let names = Names::of(&identifiers);
+            let line = self.line(order, issuer, &limits, &names);
+            match &placed {
+                // The CA left `replaces` out: it counts.
+                Ok(placed) if placed.replaces.is_none() => self.ledger.placed(line),
+                Ok(_) => {}
+                Err(error) => self.learn(error, line),
+            }
+        }
+        Ok(placed?)
+    }
+
+    /// What the CA says of its limits counts more than our own count.
+    fn learn(&self, error: &CaError, line: Line<'_>) {
+        let (Some(until), Some(problem)) = (error.retry_at(), error.problem()) else {
+            return;
+        };
+        if let Some(what) = What::of_refusal(&problem.detail, line.names) {
+            self.ledger.refused(line, &what, until);
+        }
     }
 
     async fn read_authorizations(
@@ -383,6 +450,7 @@ impl OrderReconciler {
     /// Store that the order failed, and tell.
     async fn fail(&self, order: &OrderFacts, state: State, why: String) -> Result<(), Error> {
         info!(state = state.as_str(), why, "order failed");
+        self.give_back(order);
         let status = OrderStatus {
             state: Some(state),
             reason: Some(why),
@@ -392,6 +460,28 @@ impl OrderReconciler {
         self.store(order, status).await?;
         self.pace.reset(&order.meta.key);
         Ok(())
+    }
+
+    /// No certificate comes of an order that was placed.
+    fn give_back(&self, order: &OrderFacts) {
+        let was_placed = order
+            .status
+            .url
+            .as_deref()
+            .is_some_and(|url| !url.is_empty());
+        let OrderFacts { spec, meta, .. } = order;
+        let issuer = self.issuers.lookup(&spec.issuer_ref, &meta.key.namespace);
+        let Some(issuer) = issuer
+            .ok()
+            .filter(|_| was_placed && spec.replaces.is_none())
+        else {
+            return;
+        };
+        if let Some(limits) = self.limits(&issuer) {
+            let names = Names::of(&identifiers(spec));
+            self.ledger
+                .failed(self.line(order, &issuer, &limits, &names));
+        }
     }
 
     /// Store what the order waits for, if that is new; answers whether it was.

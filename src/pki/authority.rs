@@ -17,6 +17,7 @@ pub struct Authority {
     key: PrivateKey,
     subject_der: Vec<u8>,
     subject_key_id: Option<Vec<u8>>,
+    signs_lists: bool,
     not_before: Timestamp,
     not_after: Timestamp,
     intermediates_pem: String,
@@ -51,7 +52,7 @@ impl Authority {
             chain: most_chain,
             certificate: most_root,
             ..
-        } = Limits::default();
+        } = Limits::current();
         let mut all = chain.to_vec();
         if let Some(root) = root {
             all.push(b'\n');
@@ -67,8 +68,10 @@ impl Authority {
             Some(root) if *root == leaf_pem => String::new(),
             _ => leaf_pem.clone() + above,
         };
+        let signs_lists = facts.usages.bits() == 0 || facts.usages.can_sign_lists();
         Ok(Self {
             key,
+            signs_lists,
             subject_der: facts.subject_der,
             subject_key_id: facts.subject_key_id,
             not_before: facts.not_before,
@@ -109,6 +112,11 @@ impl Authority {
     /// The last moment of its certificate's validity.
     pub fn not_after(&self) -> Timestamp {
         self.not_after
+    }
+
+    /// Whether it may sign revocation lists (RFC 5280, 4.2.1.3).
+    pub fn signs_lists(&self) -> bool {
+        self.signs_lists
     }
 
     pub(super) fn key(&self) -> &PrivateKey {

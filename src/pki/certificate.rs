@@ -1,5 +1,6 @@
 //! What does a certificate say?
 
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use jiff::Timestamp;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer, time::ASN1Time};
 
@@ -106,12 +107,21 @@ impl CertificateFacts {
     }
 }
 
+/// The identifier of a certificate in renewal information (RFC 9773, 4.1); `None` if the certificate
+/// does not say which key it was signed with.
+pub fn renewal_id(certificate: &CertificateFacts) -> Option<String> {
+    let authority = certificate.authority_key_id.as_deref()?;
+    let base64 = |bytes| BASE64_URL_SAFE_NO_PAD.encode(bytes);
+    let serial = base64(certificate.serial_der.as_slice());
+    Some(format!("{}.{serial}", base64(authority)))
+}
+
 /// The DER of the first certificate in a PEM text of at most [`Limits::chain`] bytes.
 ///
 /// # Errors
 /// [`Error::TooLarge`], or [`Error::Certificate`] if there is none.
 pub fn leaf_der(text: &[u8]) -> Result<Vec<u8>, Error> {
-    let blocks = pem::blocks(text, "the certificate", Limits::default().chain)?;
+    let blocks = pem::blocks(text, "the certificate", Limits::current().chain)?;
     blocks
         .into_iter()
         .find(|block| block.label == pem::CERTIFICATE)

@@ -34,7 +34,7 @@ impl Chain {
     /// [`Error::TooLarge`], [`Error::Certificate`] for one that does not parse, [`Error::Chain`]
     /// if there are none, more than 1000, or they do not form one chain.
     pub fn from_pem(text: impl AsRef<[u8]>) -> Result<Self, Error> {
-        Self::from_pem_within(text, Limits::default().bundle)
+        Self::from_pem_within(text, Limits::current().bundle)
     }
 
     /// As [`Chain::from_pem`] with another limit on the size of the text, in bytes.
@@ -84,7 +84,7 @@ impl Chain {
 /// # Errors
 /// [`Error::TooLarge`], or [`Error::Chain`] if there is none.
 pub fn certificates(text: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
-    certificates_within(text, Limits::default().bundle)
+    certificates_within(text, Limits::current().bundle)
 }
 
 /// The common name of who issued the last certificate of a chain as a CA sent it: what ACME's
@@ -94,7 +94,7 @@ pub fn certificates(text: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
 /// [`Error::TooLarge`], [`Error::Chain`] if there is no certificate, [`Error::Certificate`] if the
 /// last one does not parse.
 pub fn topmost_issuer_common_name(text: &[u8]) -> Result<Option<String>, Error> {
-    let ders = certificates_within(text, Limits::default().bundle)?;
+    let ders = certificates_within(text, Limits::current().bundle)?;
     let last = ders
         .last()
         .ok_or_else(|| Error::Chain("there is no certificate".to_owned()))?;
@@ -184,6 +184,9 @@ fn is_issued_by(child: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> bo
 fn to_pem(certificate: &X509Certificate<'_>) -> String {
     pem::encode(pem::CERTIFICATE, certificate.as_raw())
 }
+
+#[cfg(test)]
+mod properties;
 
 #[cfg(test)]
 mod tests {

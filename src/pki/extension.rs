@@ -1,6 +1,6 @@
 //! How are the extensions of a request written, and those of a request or certificate read?
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use x509_parser::{
     asn1_rs::{FromDer, Oid},
@@ -11,6 +11,7 @@ use yasna::{DERWriterSeq, Tag, models::ObjectIdentifier};
 use super::{
     Error,
     names::{Names, ia5, parse_oid, write_text},
+    oid::dotted,
     usages::UsageSet,
 };
 
@@ -199,9 +200,9 @@ impl Extensions {
         let mut all = Self::default();
         let mut bits = 0;
         let mut extended = Vec::new();
-        let mut seen = Vec::new();
+        let mut seen = BTreeSet::new();
         for extension in extensions {
-            let oid = extension.oid.to_id_string();
+            let oid = dotted(&extension.oid);
             if seen.contains(&oid) {
                 return Err(format!("extension {oid} is there twice"));
             }
@@ -214,7 +215,7 @@ impl Extensions {
                     // Read again, as the parser does not keep the order.
                     let (_, oids) = Vec::<Oid<'_>>::from_der(extension.value)
                         .map_err(|_| format!("extension {oid} is malformed"))?;
-                    extended = oids.iter().map(Oid::to_id_string).collect();
+                    extended = oids.iter().map(dotted).collect();
                 }
                 ParsedExtension::BasicConstraints(constraints) => {
                     all.basic_constraints = Some(constraints.ca);
@@ -231,7 +232,7 @@ impl Extensions {
                 // What no decision needs may say what it wants.
                 _ => {}
             }
-            seen.push(oid);
+            seen.insert(oid);
         }
         all.usages = UsageSet::from_parts(bits, extended);
         Ok(all)

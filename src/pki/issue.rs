@@ -43,6 +43,8 @@ pub struct Template<'a> {
     pub is_ca: bool,
     /// The usages; none means [`Usage::DEFAULT`].
     pub usages: &'a [Usage],
+    /// Whether a CA may sign certificates where `usages` do not say so.
+    pub ca_may_sign: bool,
     /// The number of the certificate.
     pub serial: Serial,
     /// The start of its validity; parts of a second are cut off.
@@ -213,7 +215,7 @@ fn extensions(
         facts, is_ca, urls, ..
     } = *template;
     check_constraints(facts, is_ca)?;
-    let usages = usages(facts, template.usages, is_ca)?;
+    let usages = usages(facts, template.usages, is_ca && template.ca_may_sign)?;
 
     let mut extensions = Extension::usages(&usages)?;
     extensions.push(Extension::basic_constraints(is_ca));
@@ -271,8 +273,8 @@ fn check_constraints(facts: &CsrFacts, is_ca: bool) -> Result<(), Error> {
 
 /// The usages of the template; a request that has some must have the same. Identifiers that have no
 /// name here come from the request.
-fn usages(facts: &CsrFacts, wanted: &[Usage], is_ca: bool) -> Result<UsageSet, Error> {
-    let wanted = UsageSet::of(wanted, is_ca);
+fn usages(facts: &CsrFacts, wanted: &[Usage], signs: bool) -> Result<UsageSet, Error> {
+    let wanted = UsageSet::of(wanted, signs);
     if facts.usages.is_empty() {
         return Ok(wanted);
     }
@@ -358,7 +360,7 @@ fn octets(oid: &'static [u64], value: impl FnOnce(DERWriter<'_>)) -> Extension {
 }
 
 /// A UTCTime up to 2049, then a GeneralizedTime.
-fn time(at: Timestamp) -> Result<Vec<u8>, Error> {
+pub(super) fn time(at: Timestamp) -> Result<Vec<u8>, Error> {
     let year = at.to_zoned(tz::TimeZone::UTC).year();
     if !(1950..=9999).contains(&year) {
         return Err(Error::RequestParameters(format!(

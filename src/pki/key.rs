@@ -85,7 +85,7 @@ impl PrivateKey {
     /// # Errors
     /// [`Error::TooLarge`], or [`Error::Key`] saying what was found instead.
     pub fn from_pem(text: impl AsRef<[u8]>) -> Result<Self, Error> {
-        Self::from_pem_within(text, Limits::default().private_key)
+        Self::from_pem_within(text, Limits::current().private_key)
     }
 
     /// As [`PrivateKey::from_pem`] with another limit on the size of the text, in bytes.
@@ -288,6 +288,9 @@ fn curve(size: u32) -> Option<&'static EcdsaSigningAlgorithm> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod properties;
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,4 @@
-//! Keys, requests, certificates and chains. No I/O.
+//! Keys, requests, certificates, chains and key stores. No I/O.
 //!
 //! Everything here is synchronous and works on bytes that somebody else fetched; sizes are bounded
 //! before anything is parsed, and nothing panics on garbage.
@@ -6,11 +6,17 @@
 pub mod authority;
 pub mod certificate;
 pub mod chain;
+pub mod crl;
 pub mod csr;
 mod extension;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
+pub(crate) mod hash_text;
 pub mod issue;
 pub mod key;
+pub mod keystore;
 pub mod names;
+mod oid;
 #[cfg(test)]
 mod openssl;
 mod parameters;
@@ -22,6 +28,7 @@ pub mod usages;
 use std::fmt;
 
 use aws_lc_rs::digest;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Why a key, request, certificate or chain was refused. No variant carries key material.
@@ -43,6 +50,9 @@ pub enum Error {
     /// The private key does not parse, or is of a kind that is not supported.
     #[error("cannot parse the private key: {0}")]
     Key(String),
+    /// A key store cannot be made.
+    #[error("key store cannot be made: {0}")]
+    KeyStore(String),
     /// The wanted algorithm and size do not go together.
     #[error("private key parameters: {0}")]
     KeyParameters(String),
@@ -62,6 +72,9 @@ pub enum Error {
     /// The certificate request cannot be built from these parameters.
     #[error("cannot build the certificate request: {0}")]
     RequestParameters(String),
+    /// The revocation list does not parse.
+    #[error("cannot parse the revocation list: {0}")]
+    RevocationList(String),
     /// Signing failed inside the cryptographic library.
     #[error("cannot sign with {0}")]
     Sign(signature::SignatureAlgorithm),
@@ -74,8 +87,8 @@ pub enum Error {
 }
 
 /// SHA-256 over a SubjectPublicKeyInfo in DER: says whether two objects are about the same key.
-#[derive(Clone, Copy, Eq, Hash, PartialEq)]
-pub struct PublicKeyHash([u8; 32]);
+#[derive(Clone, Copy, Eq, Hash, PartialEq, Serialize, Deserialize)]
+pub struct PublicKeyHash(#[serde(with = "hash_text")] [u8; 32]);
 
 impl PublicKeyHash {
     /// Hashes a SubjectPublicKeyInfo in DER.

@@ -2,13 +2,14 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
 use x509_parser::extensions::GeneralName;
 use yasna::{Tag, models::ObjectIdentifier};
 
-use super::Error;
+use super::{Error, oid::dotted};
 
 /// Subject alternative names (RFC 5280, 4.2.1.6), each kind in the order of the extension.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Names {
     /// dNSName
     pub dns: Vec<String>,
@@ -25,7 +26,7 @@ pub struct Names {
 }
 
 /// An otherName with a UTF8String as value, e.g. a user principal name.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 pub struct OtherName {
     /// The type, in dotted form.
     pub oid: String,
@@ -125,7 +126,7 @@ impl Names {
                         .push(format!("IP address of {} bytes", bytes.len())),
                 },
                 GeneralName::OtherName(oid, value) => {
-                    let oid = oid.to_id_string();
+                    let oid = dotted(oid);
                     match utf8_value(value) {
                         Some(utf8_value) => all.others.push(OtherName { oid, utf8_value }),
                         None => all.unrecognized.push(format!("otherName {oid}")),
@@ -138,7 +139,7 @@ impl Names {
                 GeneralName::EDIPartyName(_) => all.unrecognized.push("ediPartyName".to_owned()),
                 GeneralName::RegisteredID(oid) => {
                     all.unrecognized
-                        .push(format!("registeredID {}", oid.to_id_string()));
+                        .push(format!("registeredID {}", dotted(oid)));
                 }
                 GeneralName::Invalid(tag, _) => {
                     all.unrecognized

@@ -2,12 +2,13 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
 use x509_parser::{public_key::PublicKey, x509::SubjectPublicKeyInfo};
 
 use super::Error;
 
 /// The kind of a private key.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize, Deserialize)]
 pub enum KeyAlgorithm {
     /// RSA, 2048 to 8192 bits.
     #[default]
@@ -51,7 +52,7 @@ impl FromStr for KeyAlgorithm {
 }
 
 /// Algorithm and size of a private key, checked against each other.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 pub struct KeyParameters {
     algorithm: KeyAlgorithm,
     size: u32,

@@ -1,5 +1,7 @@
 //! How large may a PEM input be, and which blocks are in it?
 
+use std::sync::{PoisonError, RwLock};
+
 use base64::prelude::{BASE64_STANDARD, Engine};
 use zeroize::Zeroizing;
 
@@ -12,6 +14,8 @@ const LINE: usize = 64;
 pub const CERTIFICATE: &str = "CERTIFICATE";
 /// The label of a certificate request block.
 pub const CERTIFICATE_REQUEST: &str = "CERTIFICATE REQUEST";
+/// The label of a revocation list block.
+pub const REVOCATION_LIST: &str = "X509 CRL";
 
 /// The largest PEM inputs that are parsed, in bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -34,6 +38,23 @@ impl Default for Limits {
             chain: 95_000,
             bundle: 330_000,
         }
+    }
+}
+
+/// What [`Limits::set`] was told.
+static LIMITS: RwLock<Option<Limits>> = RwLock::new(None);
+
+impl Limits {
+    /// Those of this process: what it was told at its start, else the defaults.
+    pub fn current() -> Self {
+        let set = LIMITS.read().unwrap_or_else(PoisonError::into_inner);
+        set.unwrap_or_default()
+    }
+
+    /// From now on these are [`Limits::current`], for the whole process: objects are read where
+    /// nobody could hand limits in.
+    pub fn set(self) {
+        *LIMITS.write().unwrap_or_else(PoisonError::into_inner) = Some(self);
     }
 }
 
@@ -99,6 +120,9 @@ fn lf() -> ::pem::EncodeConfig {
 }
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -131,6 +155,21 @@ mod tests {
             assert_eq!(*secret, encode("PRIVATE KEY", &der), "{size}");
             assert!(secret.capacity() > secret.len());
         }
+    }
+
+    #[test]
+    fn limits_that_are_set_apply() {
+        let request = |size| crate::pki::csr::request_der(&vec![b' '; size]).unwrap_err();
+        let limits = Limits {
+            certificate: 36_400,
+            ..Limits::default()
+        };
+        assert!(!request(36_500).to_string().contains("limit"));
+        limits.set();
+        assert_eq!(Limits::current(), limits);
+        let error = request(36_401).to_string();
+        assert!(error.ends_with("more than the limit of 36400"), "{error}");
+        Limits::default().set();
     }
 
     #[test]

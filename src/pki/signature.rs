@@ -14,6 +14,7 @@ use aws_lc_rs::{
         VerificationAlgorithm,
     },
 };
+use serde::{Deserialize, Serialize};
 use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 use yasna::models::ObjectIdentifier;
 
@@ -23,7 +24,7 @@ use super::{
 };
 
 /// A signature algorithm of a request or certificate.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 pub enum SignatureAlgorithm {
     /// ECDSA with SHA-256.
     EcdsaSha256,

@@ -1,9 +1,15 @@
 //! Who is a certificate about: the subject's fields, a literal distinguished name, and their DER?
 
-use x509_parser::x509::X509Name;
-use yasna::{DERWriterSeq, models::ObjectIdentifier};
+use std::borrow::Cow;
 
-use super::Error;
+use serde::{Deserialize, Serialize};
+use x509_parser::{
+    asn1_rs::{Any, FromDer},
+    x509::X509Name,
+};
+use yasna::{DERWriterSeq, models::ObjectIdentifier, tags::TAG_PRINTABLESTRING};
+
+use super::{Error, names::parse_oid};
 
 /// An attribute of a distinguished name: its name in RFC 4514 text and its identifier.
 struct Attribute {
@@ -52,10 +58,10 @@ const USER_ID: Attribute = Attribute {
     oid: &[0, 9, 2342, 19_200_300, 100, 1, 1],
 };
 
-/// Not possible in a literal subject: it has no name there.
+/// Without a name in a literal subject.
 const POSTAL_CODE: &[u64] = &[2, 5, 4, 17];
 
-/// What a literal subject may name.
+/// What a literal subject may call by a name.
 const LITERAL: [Attribute; 10] = [
     COUNTRY,
     ORGANIZATION,
@@ -105,7 +111,7 @@ impl Default for SubjectName {
 }
 
 /// A subject by fields. Empty strings and lists are absent.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Subject {
     /// CN
     pub common_name: String,
@@ -201,11 +207,14 @@ impl Subject {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct DistinguishedName {
     /// In text order; DER has them the other way round.
-    sets: Vec<Vec<(&'static [u64], String)>>,
+    sets: Vec<Vec<(Type, String)>>,
 }
 
+/// The identifier of an attribute.
+type Type = Cow<'static, [u64]>;
+
 impl DistinguishedName {
-    /// Parses a name; attribute types are those in common use, in any case.
+    /// Parses a name. An attribute is one in common use, in any case, or an object identifier.
     ///
     /// # Errors
     /// [`Error::Subject`] says which part is wrong.
@@ -216,17 +225,10 @@ impl DistinguishedName {
             let (kind, after) = rest.split_once('=').ok_or_else(|| {
                 Error::Subject(format!("{:?} is not of the form TYPE=value", rest.trim()))
             })?;
+            let kind = attribute(kind.trim())?;
             let (value, separator, after) = take_value(after)?;
-            let kind = kind.trim();
-            let attribute = LITERAL
-                .iter()
-                .find(|known| known.name.eq_ignore_ascii_case(kind))
-                .ok_or_else(|| {
-                    let known = LITERAL.map(|known| known.name).join(", ");
-                    Error::Subject(format!("unknown attribute {kind:?}; known are {known}"))
-                })?;
             if let Some(set) = sets.last_mut() {
-                set.push((attribute.oid, value));
+                set.push((kind, value));
             }
             match separator {
                 None => return Ok(Self { sets }),
@@ -244,7 +246,7 @@ impl DistinguishedName {
                 for set in self.sets.iter().rev() {
                     write_set(
                         writer,
-                        set.iter().map(|(oid, value)| (*oid, value.as_str())),
+                        set.iter().map(|(oid, value)| (&**oid, value.as_str())),
                     );
                 }
             });
@@ -257,18 +259,35 @@ impl DistinguishedName {
             .iter()
             .rev()
             .flatten()
-            .rfind(|(oid, _)| *oid == COMMON_NAME.oid)
+            .rfind(|(oid, _)| **oid == *COMMON_NAME.oid)
             .map(|(_, value)| value.as_str())
     }
+}
+
+/// The identifier of the attribute `kind`.
+fn attribute(kind: &str) -> Result<Type, Error> {
+    let known = LITERAL
+        .iter()
+        .find(|known| known.name.eq_ignore_ascii_case(kind));
+    if let Some(known) = known {
+        return Ok(Cow::Borrowed(known.oid));
+    }
+    if kind.starts_with(|first: char| first.is_ascii_digit()) {
+        let oid = parse_oid(kind)
+            .map_err(|_| Error::Subject(format!("{kind:?} is not an object identifier")))?;
+        return Ok(Cow::Owned(oid.components().clone()));
+    }
+    let known = LITERAL.map(|known| known.name).join(", ");
+    Err(Error::Subject(format!(
+        "unknown attribute {kind:?}; known are {known} and object identifiers"
+    )))
 }
 
 /// Takes a value up to an unescaped `,`, `;` or `+`: the value, the separator and what follows.
 fn take_value(text: &str) -> Result<(String, Option<char>, &str), Error> {
     let text = text.trim_start_matches(' ');
-    if text.starts_with('#') {
-        return Err(Error::Subject(
-            "values in hexadecimal (#…) are not supported".to_owned(),
-        ));
+    if let Some(digits) = text.strip_prefix('#') {
+        return take_hexadecimal(digits);
     }
 
     let mut value = Vec::new();
@@ -316,16 +335,45 @@ fn take_value(text: &str) -> Result<(String, Option<char>, &str), Error> {
     Ok((value, separator, after))
 }
 
+/// Takes the text of a string that is written as its DER in hexadecimal, up to a separator.
+fn take_hexadecimal(text: &str) -> Result<(String, Option<char>, &str), Error> {
+    let broken = |why: &str| Error::Subject(format!("#… {why}"));
+    let end = text.find([',', ';', '+']).unwrap_or(text.len());
+    let (digits, after) = text.split_at(end);
+    let mut der = Vec::new();
+    let mut digits = digits.trim_end_matches(' ').chars();
+    while let Some(high) = digits.next() {
+        let pair = high
+            .to_digit(16)
+            .zip(digits.next().and_then(|low| low.to_digit(16)));
+        let (high, low) = pair.ok_or_else(|| broken("is not hexadecimal"))?;
+        der.push((high * 16 + low) as u8);
+    }
+    let value = match Any::from_der(&der) {
+        Ok(([], value)) => std::str::from_utf8(value.data),
+        _ => return Err(broken("is not the DER of one value")),
+    };
+    let value = value.map_err(|_| broken("is not UTF-8"))?.to_owned();
+    let mut after = after.chars();
+    let separator = after.next();
+    Ok((value, separator, after.as_str()))
+}
+
 fn write_set<'a>(
     writer: &mut DERWriterSeq<'_>,
-    attributes: impl Iterator<Item = (&'static [u64], &'a str)>,
+    attributes: impl Iterator<Item = (&'a [u64], &'a str)>,
 ) {
     writer.next().write_set_of(|writer| {
         for (oid, value) in attributes {
             writer.next().write_sequence(|writer| {
                 writer.next().write_oid(&ObjectIdentifier::from_slice(oid));
                 match value.bytes().all(is_printable) {
-                    true => writer.next().write_printable_string(value),
+                    // The library's own function panics on a question mark.
+                    true => writer
+                        .next()
+                        .write_tagged_implicit(TAG_PRINTABLESTRING, |writer| {
+                            writer.write_bytes(value.as_bytes());
+                        }),
                     false => writer.next().write_utf8_string(value),
                 }
             });
@@ -337,6 +385,9 @@ fn write_set<'a>(
 fn is_printable(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b" '()+,-./:=?".contains(&byte)
 }
+
+#[cfg(test)]
+mod properties;
 
 #[cfg(test)]
 mod tests {
@@ -384,7 +435,9 @@ mod tests {
             };
             subject.to_der()[11]
         };
-        assert_eq!(tag("example.com"), 0x13);
+        for name in ["example.com", "Who?", "A z09'()+,-./:=?"] {
+            assert_eq!(tag(name), 0x13, "{name}");
+        }
         for name in ["a*b", "a@b", "a_b", "ä", "a&b"] {
             assert_eq!(tag(name), 0x0c, "{name}");
         }
@@ -408,13 +461,20 @@ mod tests {
                 "XX=a",
                 Err(
                     "unknown attribute \"XX\"; known are C, O, OU, L, ST, STREET, CN, \
-                     SERIALNUMBER, DC, UID",
+                     SERIALNUMBER, DC, UID and object identifiers",
                 ),
             ),
-            (
-                "CN=#0401",
-                Err("values in hexadecimal (#…) are not supported"),
-            ),
+            ("2.5.4.12=Dr+CN=a", Ok("CN=a + title=Dr")),
+            ("2.5.4.=a", Err("\"2.5.4.\" is not an object identifier")),
+            ("3.1=a", Err("\"3.1\" is not an object identifier")),
+            ("7=a", Err("\"7\" is not an object identifier")),
+            ("CN=#0c0161 ,O=#130162+OU=c", Ok("O=b + OU=c, CN=a")),
+            ("CN=#0401", Err("#… is not the DER of one value")),
+            ("CN=#04016100", Err("#… is not the DER of one value")),
+            ("CN=#", Err("#… is not the DER of one value")),
+            ("CN=#0", Err("#… is not hexadecimal")),
+            ("CN=#0x", Err("#… is not hexadecimal")),
+            ("CN=#0401ff", Err("#… is not UTF-8")),
             (r"CN=a\", Err("the text ends with an unfinished escape")),
             (r"CN=a\z", Err(r"\z is not an escape")),
             (r"CN=a\fz", Err(r"\f is not an escape")),

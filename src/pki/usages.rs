@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 use super::Error;
 
 /// A key usage or extended key usage, by the name that users write.
@@ -168,7 +170,7 @@ impl FromStr for Usage {
 }
 
 /// Usages as a certificate or request holds them: equal when the encoded extensions are.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 pub struct UsageSet {
     /// Bit `n` of RFC 5280's KeyUsage is `1 << n`.
     bits: u16,
@@ -177,8 +179,9 @@ pub struct UsageSet {
 }
 
 impl UsageSet {
-    /// What a request for these usages holds: none means [`Usage::DEFAULT`], a CA can sign
-    /// certificates, and an identifier stands once, where it is named first.
+    /// What a request for these usages holds: none means [`Usage::DEFAULT`], and a CA can sign
+    /// certificates. An identifier that is named twice stands there twice: other issuers compare the
+    /// request with the list that it was made from.
     pub fn of(usages: &[Usage], is_ca: bool) -> Self {
         let usages = match usages {
             [] => Usage::DEFAULT.as_slice(),
@@ -188,7 +191,7 @@ impl UsageSet {
         for usage in usages {
             match usage.place() {
                 Place::Bit(bit) => set.bits |= 1 << bit,
-                Place::Extended(oid) => set.add(dotted(oid)),
+                Place::Extended(oid) => set.extended.push(dotted(oid)),
             }
         }
         if is_ca {
@@ -221,6 +224,11 @@ impl UsageSet {
         self.bits & (1 << 5) != 0
     }
 
+    /// Whether revocation lists may be signed with the key.
+    pub fn can_sign_lists(&self) -> bool {
+        self.bits & (1 << 6) != 0
+    }
+
     /// The known usages in the set: key usages first, each under one name.
     pub fn known(&self) -> Vec<Usage> {
         let mut seen = Self::default();
@@ -234,38 +242,36 @@ impl UsageSet {
                 Place::Bit(_) | Place::Extended(_) => {}
             }
         }
-        for oid in &self.extended {
-            known.extend(Usage::ALL.into_iter().find(
-                |usage| matches!(usage.place(), Place::Extended(place) if dotted(place) == *oid),
-            ));
+        for usage in self.extended.iter().filter_map(|oid| named(oid)) {
+            if !known.contains(&usage) {
+                known.push(usage);
+            }
         }
         known
     }
 
     /// The extended identifiers in the set that have a name here.
     pub(super) fn known_extended(&self) -> Vec<String> {
-        let unknown: Vec<&str> = self.unknown().collect();
-        let known = self.extended.iter();
-        known
-            .filter(|oid| !unknown.contains(&oid.as_str()))
-            .cloned()
-            .collect()
+        let known = self.extended.iter().filter(|oid| named(oid).is_some());
+        known.cloned().collect()
     }
 
     /// The extended identifiers in the set that have no name here.
     pub fn unknown(&self) -> impl Iterator<Item = &str> {
-        self.extended.iter().map(String::as_str).filter(|oid| {
-            !Usage::ALL.iter().any(
-                |usage| matches!(usage.place(), Place::Extended(place) if dotted(place) == **oid),
-            )
-        })
+        let all = self.extended.iter().map(String::as_str);
+        all.filter(|oid| named(oid).is_none())
     }
+}
 
-    fn add(&mut self, oid: String) {
-        if !self.extended.contains(&oid) {
-            self.extended.push(oid);
-        }
-    }
+/// The usage with this identifier, under the name that is shown.
+fn named(oid: &str) -> Option<Usage> {
+    let is = |place: &[u64]| {
+        let arcs = oid.split('.').map(|arc| arc.parse().ok());
+        arcs.eq(place.iter().copied().map(Some))
+    };
+    Usage::ALL
+        .into_iter()
+        .find(|usage| matches!(usage.place(), Place::Extended(place) if is(place)))
 }
 
 fn dotted(oid: &[u64]) -> String {
@@ -318,9 +324,24 @@ mod tests {
     }
 
     #[test]
+    fn an_identifier_that_is_named_twice_stands_there_twice() {
+        let usages = [Usage::ClientAuth, Usage::ServerAuth, Usage::ClientAuth];
+        assert_eq!(UsageSet::of(&usages, false).extended().len(), 3);
+        let usages = [Usage::SMime, Usage::EmailProtection];
+        assert_eq!(UsageSet::of(&usages, false).extended().len(), 2);
+    }
+
+    #[test]
     fn unknown_identifiers_are_kept() {
         let set = UsageSet::from_parts(0, vec!["1.2.3".to_owned(), "2.5.29.37.0".to_owned()]);
         assert_eq!(set.unknown().collect::<Vec<_>>(), ["1.2.3"]);
         assert_eq!(set.known(), [Usage::Any]);
+    }
+
+    #[test]
+    fn what_is_there_twice_is_named_once() {
+        let set = UsageSet::from_parts(1, vec!["2.5.29.37.0".to_owned(); 3]);
+        assert_eq!(set.known(), [Usage::DigitalSignature, Usage::Any]);
+        assert_eq!(set.known_extended().len(), 3);
     }
 }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::ByteString;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     api::{
@@ -19,7 +20,7 @@ use crate::{
 };
 
 /// A CertificateRequest, its signing request parsed once, its blobs let go when it is over.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RequestFacts {
     /// Name and versions.
     pub meta: Meta,
@@ -128,6 +129,14 @@ impl Facts for RequestFacts {
             }));
         }
         indexes
+    }
+
+    fn pack(&self) -> Option<Vec<u8>> {
+        serde_json::to_vec(self).ok()
+    }
+
+    fn unpack(text: &[u8]) -> Option<Self> {
+        serde_json::from_slice(text).ok()
     }
 }
 

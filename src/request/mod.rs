@@ -1,7 +1,9 @@
 //! CertificateRequest: approve, hand to the issuer, report.
 
+pub mod at_once;
 pub mod facts;
 pub mod identity;
+pub mod in_hand;
 pub mod plan;
 pub mod reconcile;
 pub mod signers;

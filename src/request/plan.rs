@@ -15,6 +15,7 @@ use crate::{
         IssuerView, Missing,
         kind::Signer,
         local::{Certificate, Outcome},
+        order_name::RequestKind,
         order_request::{self, Draft, OrderInput, RequestInput, Said, Signing},
     },
     order::facts::OrderFacts,
@@ -34,6 +35,8 @@ pub struct Situation<'a> {
     pub issuer: Result<&'a IssuerView, &'a Missing>,
     /// The Order it owns.
     pub order: Option<&'a Arc<OrderFacts>>,
+    /// The certificate that it takes the place of, as the CA is told of it.
+    pub replaces: Option<&'a str>,
     /// Now.
     pub now: Timestamp,
 }
@@ -99,6 +102,7 @@ pub fn plan(situation: Situation<'_>) -> Plan {
         served,
         issuer,
         order,
+        replaces,
         now,
     } = situation;
     if request.meta.deleting || request.is_over() {
@@ -108,14 +112,18 @@ pub fn plan(situation: Situation<'_>) -> Plan {
         status: request.status.clone(),
         now,
     };
+    let is_foreign = matches!(issuer, Err(Missing::Foreign { .. }));
     if request.is_true(kind::DENIED) {
-        if matches!(issuer, Err(Missing::Foreign { .. })) {
+        if is_foreign {
             return Plan::default();
         }
         draft.fail(reason::DENIED, DENIED_MESSAGE.to_owned());
         return draft.plan(request, None);
     }
     if !request.is_true(kind::APPROVED) {
+        if !approver && is_foreign {
+            return Plan::default();
+        }
         if !approver {
             let message = "Not signing CertificateRequest until it is Approved".to_owned();
             let event = Event {
@@ -169,6 +177,7 @@ pub fn plan(situation: Situation<'_>) -> Plan {
         }
     };
     let input = RequestInput {
+        kind: RequestKind::CertificateRequest,
         key: &request.meta.key,
         uid: &request.meta.uid,
         labels: &request.labels,
@@ -176,7 +185,7 @@ pub fn plan(situation: Situation<'_>) -> Plan {
         issuer_ref: &request.issuer_ref,
         duration: request.duration.as_ref(),
         csr: request.csr.as_ref().map_err(String::as_str),
-        replaces: None,
+        replaces: replaces.filter(|_| issuer.asks_renewal_info()),
     };
     let order = order.map(|order| OrderInput {
         key: &order.meta.key,
@@ -206,6 +215,22 @@ pub fn plan(situation: Situation<'_>) -> Plan {
             ..draft.plan(request, None)
         },
     }
+}
+
+/// Whether a request to `issuer` that is made now is approved and signed here without waiting for
+/// anybody.
+pub fn answers_at_once(
+    approver: bool,
+    served: Served,
+    issuer: Result<&IssuerView, &Missing>,
+) -> bool {
+    let signer = issuer.ok().and_then(|issuer| issuer.usable().ok());
+    approver
+        && match signer {
+            Some(Signer::Ca(_)) => served.ca,
+            Some(Signer::SelfSigned(_)) => served.self_signed,
+            Some(Signer::Acme(_)) | None => false,
+        }
 }
 
 /// The status of a request that was issued.

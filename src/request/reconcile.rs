@@ -8,6 +8,7 @@ use tracing::info;
 
 use crate::{
     api::{
+        names::annotation,
         order::Order,
         reason::request as reason,
         request::{CertificateRequest, CertificateRequestStatus},
@@ -15,22 +16,28 @@ use crate::{
     cluster::{
         Cache, Class, Clock, Next, ObjectKey, ReconcileError, Reconciler, RequestError,
         events::{EventType, Events},
-        write::{self, Created, api_of},
+        write::{self, api_of},
     },
     issuer::{
         IssuerView, Issuers, LocalSigners,
         kind::Signer,
-        local::{SigningError, SigningInput},
+        local::{Outcome, SigningError, SigningInput},
         order_request::{self, Draft, Said},
     },
-    order::facts::{OrderFacts, OrderIndex},
+    order::{
+        facts::{OrderFacts, OrderIndex},
+        placing::{self, Placed},
+    },
+    pki::key::PrivateKey,
     request::{
         facts::RequestFacts,
+        in_hand::InHand,
         plan::{self, Event, Plan, Served, Situation, plan},
     },
 };
 
-/// Works on CertificateRequests.
+/// Works on CertificateRequests. Cheap to clone.
+#[derive(Clone)]
 pub struct RequestReconciler {
     /// For the API server.
     pub client: Client,
@@ -50,7 +57,15 @@ pub struct RequestReconciler {
     pub served: Served,
     /// Those whose keys are in the cluster.
     pub local: Arc<LocalSigners>,
+    /// Which certificates are replaced.
+    pub replaced: Replaced,
+    /// Requests that are answered while their Certificate is worked on.
+    pub in_hand: InHand,
 }
+
+/// The certificate that the one a request asks for takes the place of, as renewal information
+/// identifies it (RFC 9773, 4.1).
+pub type Replaced = Arc<dyn Fn(&RequestFacts) -> Option<String> + Send + Sync>;
 
 /// Why a step of a CertificateRequest failed.
 #[derive(Debug, thiserror::Error)]
@@ -88,16 +103,25 @@ impl Reconciler for RequestReconciler {
         let Some(request) = self.requests.get(key) else {
             return Ok(Next::Change);
         };
+        if self.in_hand.holds(&request) {
+            return Ok(Next::Change);
+        }
         let issuer = self.issuers.lookup(&request.issuer_ref, &key.namespace);
         let orders = self
             .orders
             .find(&OrderIndex::Owner(request.meta.uid.clone()));
+        // An order that stands says it itself.
+        let replaces = match orders.is_empty() {
+            true => (self.replaced)(&request),
+            false => None,
+        };
         let plan = plan(Situation {
             request: &request,
             approver: self.approver,
             served: self.served,
             issuer: issuer.as_ref(),
             order: orders.first(),
+            replaces: replaces.as_deref(),
             now: self.clock.now(),
         });
         if plan.sign
@@ -152,62 +176,53 @@ impl RequestReconciler {
         issuer: &IssuerView,
         begun: Option<CertificateRequestStatus>,
     ) -> Result<(), Error> {
+        // Otherwise it is not planned to be signed here.
+        if let Some(outcome) = self.outcome(request, issuer, None).await? {
+            let plan = plan::answered(request, begun, outcome, self.clock.now());
+            self.finish(request, plan).await?;
+        }
+        Ok(())
+    }
+
+    /// What becomes of `request` at `issuer`, if that signs here; its `key` may be at hand.
+    pub(super) async fn outcome(
+        &self,
+        request: &RequestFacts,
+        issuer: &IssuerView,
+        key: Option<&Arc<PrivateKey>>,
+    ) -> Result<Option<Outcome>, SigningError> {
         let input = SigningInput {
             namespace: &request.meta.key.namespace,
             annotations: &request.annotations,
+            key_annotation: annotation::PRIVATE_KEY_SECRET_NAME,
             duration: request.duration.as_ref(),
             is_ca: request.is_ca == Some(true),
             usages: request.usages.as_deref().unwrap_or_default(),
+            ca_may_sign: true,
             csr: request.csr.as_ref().map_err(String::as_str),
             request: &request.request.0,
+            key,
         };
-        let outcome = match issuer.signer() {
-            Ok(Signer::Ca(ca)) => self.local.sign_by_ca(issuer, ca, &input).await?,
-            Ok(Signer::SelfSigned(itself)) => self.local.sign_itself(itself, &input).await?,
-            // Not planned to be signed here.
-            Ok(Signer::Acme(_)) | Err(_) => return Ok(()),
-        };
-        let plan = plan::answered(request, begun, outcome, self.clock.now());
-        self.finish(request, plan).await
+        match issuer.signer() {
+            Ok(Signer::Ca(ca)) => self.local.sign_by_ca(issuer, ca, &input).await.map(Some),
+            Ok(Signer::SelfSigned(itself)) => {
+                self.local.sign_itself(itself, &input).await.map(Some)
+            }
+            Ok(Signer::Acme(_)) | Err(_) => Ok(None),
+        }
     }
 
     async fn create_order(&self, request: &RequestFacts, draft: Draft) -> Result<(), Error> {
         let key = draft.key();
-        let api = api_of::<Order>(&self.client, &key);
-        let order = draft.into_order(request.request.clone());
-        match write::create(&api, &order).await? {
-            Created::New(created) => {
-                self.orders.observe(created);
-                return Ok(());
-            }
-            Created::Exists => {}
-        }
-        let Some(standing) = write::get(&api, &key).await? else {
-            return Ok(());
-        };
-        let owner = standing.metadata.owner_references.iter().flatten();
-        let owner = owner
-            .into_iter()
-            .find(|owner| owner.controller == Some(true))
-            .cloned();
-        match owner {
-            Some(owner) if owner.uid == request.meta.uid => self.orders.observe(standing),
-            // Left over from a request of the same name that is gone: it was for another key.
-            Some(owner)
-                if owner.kind == "CertificateRequest" && *owner.name == *request.meta.key.name =>
-            {
-                info!(order = %key, "deleting the order of a former request of this name");
-                let uid = standing.metadata.uid.unwrap_or_default();
-                write::delete(&api, &key, &uid).await?;
-                return Err(Error::Request(RequestError::stale::<Order>(&key)));
-            }
-            _ => {
-                let plan =
-                    plan::pending(request, order_request::name_taken(&key), self.clock.now());
-                self.finish(request, plan).await?;
+        let pem = request.request.clone();
+        match placing::place(&self.client, &self.orders, draft, pem).await? {
+            Placed::New | Placed::Ours => Ok(()),
+            Placed::Taken => {
+                let said = order_request::name_taken(&key);
+                let plan = plan::pending(request, said, self.clock.now());
+                self.finish(request, plan).await
             }
         }
-        Ok(())
     }
 
     async fn take(&self, request: &RequestFacts, order: &OrderFacts) -> Result<(), Error> {
@@ -238,7 +253,7 @@ impl RequestReconciler {
         Ok(())
     }
 
-    async fn finish(&self, request: &RequestFacts, plan: Plan) -> Result<(), Error> {
+    pub(super) async fn finish(&self, request: &RequestFacts, plan: Plan) -> Result<(), Error> {
         let Plan {
             status,
             create: _,

@@ -143,10 +143,7 @@ impl Bed {
 
     /// The user name that the operator has at the API server.
     pub fn operator_user(&self) -> Result<String> {
-        let release = self
-            .release
-            .get()
-            .context("the chart is not installed yet")?;
+        let release = self.installed()?;
         let (namespace, name) = (release.namespace(), release.service_account());
         Ok(format!("system:serviceaccount:{namespace}:{name}"))
     }
@@ -238,20 +235,20 @@ impl Bed {
             .await
     }
 
+    /// Access as the operator's ServiceAccount.
+    pub async fn operator_access(&self) -> Result<Access> {
+        let release = self.installed()?;
+        let (namespace, name) = (release.namespace(), release.service_account());
+        let client = self.client();
+        self.access()
+            .with_service_account(client, namespace, name)
+            .await
+    }
+
     /// Starts an operator as the installed chart says, under its ServiceAccount.
     pub async fn operator(&self, options: &OperatorOptions) -> Result<Operator> {
-        let release = self
-            .release
-            .get()
-            .context("the chart is not installed yet")?;
-        let access = self
-            .access()
-            .with_service_account(
-                self.client(),
-                release.namespace(),
-                release.service_account(),
-            )
-            .await?;
+        let release = self.installed()?;
+        let access = self.operator_access().await?;
         let kubeconfig = self
             .folder
             .write(&format!("{}.kubeconfig", options.name), access.text()?)?;
@@ -274,6 +271,11 @@ impl Bed {
             })
             .await?;
         Ok(path)
+    }
+
+    fn installed(&self) -> Result<&Release> {
+        let release = self.release.get();
+        release.context("the chart is not installed yet")
     }
 
     async fn install(&self, values: &Value) -> Result<Release> {

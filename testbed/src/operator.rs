@@ -6,7 +6,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
@@ -60,6 +60,7 @@ pub struct Operator {
     metrics: SocketAddr,
     solver: SocketAddr,
     http: reqwest::Client,
+    started: Instant,
 }
 
 impl Operator {
@@ -88,6 +89,7 @@ impl Operator {
                 .iter()
                 .chain(&options.env)
                 .fold(program, |program, (name, value)| program.env(name, value));
+            let started = Instant::now();
             let process = origin.launcher.start(&program).await?;
             let http = http.clone();
             let mut operator = Self {
@@ -96,6 +98,7 @@ impl Operator {
                 metrics,
                 solver,
                 http,
+                started,
             };
             if options.wait {
                 operator.ready(Duration::from_secs(30)).await?;
@@ -130,6 +133,11 @@ impl Operator {
         self.process.pid()
     }
 
+    /// When it was started.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
     /// What it has logged since it started.
     pub fn log(&self) -> String {
         self.process.log()
@@ -138,6 +146,12 @@ impl Operator {
     /// Where it answers HTTP-01.
     pub fn solver(&self) -> SocketAddr {
         self.solver
+    }
+
+    /// The text of its `/readyz`, ready or not.
+    pub async fn readiness(&self) -> Result<String> {
+        let url = format!("http://{}/readyz", self.health);
+        Ok(self.http.get(url).send().await?.text().await?)
     }
 
     /// The text of its `/metrics`.

@@ -24,6 +24,9 @@ use crate::{
     progress::Progress,
 };
 
+/// What the shared operator does beside what the chart has it do.
+pub const EXPERIMENTS: &str =
+    "--feature-gates=ExperimentalCertificateSigningRequestControllers=true";
 /// How long a test may take that shares the operator.
 const BESIDE: Duration = Duration::from_secs(180);
 /// How long a test may take that starts operators of its own, perhaps dozens of them.
@@ -163,7 +166,11 @@ impl Inner {
             bail!("the shared operator ended with {status}:\n{}", tail(&log));
         }
         bed.install_chart(&values()).await?;
-        *slot = Some(bed.operator(&OperatorOptions::default()).await?);
+        let options = OperatorOptions {
+            args: vec![EXPERIMENTS.to_owned()],
+            ..OperatorOptions::default()
+        };
+        *slot = Some(bed.operator(&options).await?);
         Ok(())
     }
 

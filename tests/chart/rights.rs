@@ -71,11 +71,14 @@ fn the_operator_may_do_this_and_nothing_else() {
             "certificates.cert-manager.io: get list watch",
             "certificates/finalizers.cert-manager.io: update",
             "certificates/status.cert-manager.io: patch",
+            "certificatesigningrequests.certificates.k8s.io: list watch",
+            "certificatesigningrequests/finalizers.certificates.k8s.io: update",
+            "certificatesigningrequests/status.certificates.k8s.io: patch",
             "challenges.acme.cert-manager.io: create delete get list patch watch",
             "challenges/status.acme.cert-manager.io: patch",
             "clusterissuers.cert-manager.io: get list watch",
             "clusterissuers/status.cert-manager.io: patch",
-            // Of its own ConfigMap; create cannot be limited to a name.
+            // Of its own namespace; lists and watches the one with the signers.
             "configmaps.: create get list patch watch",
             // Of Certificates.
             "customresourcedefinitions.apiextensions.k8s.io: get",
@@ -99,8 +102,21 @@ fn the_operator_may_do_this_and_nothing_else() {
             "secrets.: create delete get list patch watch",
             "services.: create delete get",
             "signers.cert-manager.io: approve",
+            "signers.certificates.k8s.io: sign",
+            // Whether a requester may use an Issuer.
+            "subjectaccessreviews.authorization.k8s.io: create",
             "validatingwebhookconfigurations.admissionregistration.k8s.io: list",
         ]
+    );
+    let signing =
+        objects.rules(|name| name == "x-certwright-controller-certificatesigningrequests");
+    let sign = signing.iter().find(|rule| contains(&rule["verbs"], "sign"));
+    assert_eq!(
+        sign.unwrap()["resourceNames"],
+        json!([
+            "issuers.cert-manager.io/*",
+            "clusterissuers.cert-manager.io/*"
+        ])
     );
     for (role, name) in [
         ("x-certwright:leaderelection", "cert-manager-controller"),

@@ -27,6 +27,7 @@ use testbed::{
     operator::OperatorOptions,
     process::wait::until,
     progress::Progress,
+    stage::EXPERIMENTS,
     tools::{Tool, Tools},
 };
 use tokio::process::Command;
@@ -269,12 +270,16 @@ pub(crate) async fn the_operator_is_refused_nothing(bed: &Bed) -> Result<()> {
             args: vec![
                 "--acme-http01-solver-addresses=".to_owned(),
                 "--v=4".to_owned(),
+                EXPERIMENTS.to_owned(),
             ],
             ..OperatorOptions::default()
         })
         .await?;
+    // Nothing waits for the list of CertificateSigningRequests.
     until("it leads", Duration::from_secs(30), async || {
-        ensure!(operator.log().contains("leading"), "{}", operator.log());
+        let log = operator.log();
+        let listed = log.contains("kind=\"CertificateSigningRequest\"");
+        ensure!(log.contains("leading") && listed, "{log}");
         Ok(())
     })
     .await?;

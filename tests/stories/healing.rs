@@ -238,13 +238,6 @@ pub(crate) async fn what_is_not_supported_is_told(bed: &Bed) -> Result<()> {
     site.ask_for("private", spec).await?;
     let state = site.says("private", "spec.vault is not supported").await?;
     ensure!(state.message.contains("\"private\""), "{state:?}");
-
-    let keystores =
-        json!({"pkcs12": {"create": true, "passwordSecretRef": {"name": "p", "key": "k"}}});
-    let spec = json!({"dnsNames": ["b.example.com"], "keystores": keystores});
-    site.ask_for("keystore", spec).await?;
-    site.says("keystore", "spec.keystores.pkcs12 is not supported")
-        .await?;
     Ok(())
 }
 

@@ -165,7 +165,7 @@ pub(crate) async fn an_address_is_proven(bed: &Bed) -> Result<()> {
 }
 
 /// Make a host resolve to where nobody listens at the ingress controller's port.
-fn nowhere(bed: &Bed, host: &str) -> Result<()> {
+pub(crate) fn nowhere(bed: &Bed, host: &str) -> Result<()> {
     let address = Ipv4Addr::LOCALHOST.into();
     bed.dns().set_record(host, &Data::Address(address))
 }

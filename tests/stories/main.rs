@@ -5,36 +5,53 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod acceptance;
 mod acme;
 mod admission;
+mod ari;
 mod bed;
+mod begun;
 mod book;
 mod ca;
 mod certificate;
 mod chart;
 mod control_plane;
 mod crash;
+mod crash_at_once;
 mod dns01;
+mod drift;
 mod events;
 mod fairness;
+mod fields;
 mod healing;
 mod http01;
 mod identity;
 mod issue;
 mod issuer;
+mod keystores;
 mod leader;
+mod left;
+mod limits;
 mod names;
 #[path = "../objects/mod.rs"]
 mod objects;
+mod parts;
+mod predecessor;
 mod private_ca;
 mod replicas;
 mod retire;
 mod revoke;
 mod roundtrip;
 mod scene;
+mod signing_place;
+mod signing_request;
 mod site;
+mod solver_pod;
+mod switch;
 mod told;
+mod underway;
 mod work;
+mod x509;
 
 use std::process::ExitCode;
 
@@ -77,7 +94,15 @@ fn tell(book: &mut Book) {
     book.without_operator("chart::rights_are_what_they_should_be", chart::rights_are_what_they_should_be);
     book.without_operator("events::users_are_told", events::users_are_told);
 
+    book.without_operator("switch::what_was_issued_stays", switch::what_was_issued_stays);
+    book.without_operator("switch::flags_and_failures_stay", switch::flags_and_failures_stay);
+    book.without_operator("underway::what_was_begun_is_finished", underway::what_was_begun_is_finished);
+    book.without_operator("underway::a_challenge_can_be_handed_back", underway::a_challenge_can_be_handed_back);
+    book.without_operator("switch::left_over_webhooks_are_named", switch::left_over_webhooks_are_named);
+
     book.beside("told::an_annotated_ingress", told::an_annotated_ingress);
+    book.beside("ari::the_ca_wants_it_renewed", ari::the_ca_wants_it_renewed);
+    book.beside("ari::the_ca_says_nothing", ari::the_ca_says_nothing);
     book.beside("certificate::kept", certificate::the_secret_is_kept);
     book.beside("certificate::failures", certificate::failures_and_foreign_objects);
     book.beside("ca::nonces", ca::nonces_and_authorizations);
@@ -110,6 +135,9 @@ fn tell(book: &mut Book) {
     book.beside("issuer::keys", issuer::account_keys_are_taken_over);
     book.beside("issuer::missing", issuer::what_is_missing_is_told);
     book.beside("issuer::server", issuer::the_server_is_followed);
+    book.beside("keystores::made", keystores::are_made_and_taken_away);
+    book.beside("keystores::passwords", keystores::follow_their_password);
+    book.beside("limits::orders_wait_their_turn", limits::orders_wait_their_turn);
     book.beside("names::solvers", names::each_name_has_its_solver);
     book.beside("names::no_solver", names::a_name_without_a_solver_waits_for_one);
 
@@ -118,6 +146,16 @@ fn tell(book: &mut Book) {
     book.beside("private_ca::cluster_issuer", private_ca::a_cluster_issuer_signs_for_every_namespace);
     book.beside("private_ca::leaf_ends", private_ca::a_leaf_ends_with_its_ca);
     book.beside("private_ca::by_hand", private_ca::a_request_needs_no_certificate);
+
+    book.beside("signing_request::ca", signing_request::a_ca_signs_what_is_approved);
+    book.beside("signing_request::cluster_issuer", signing_request::a_cluster_issuer_signs_too);
+    book.beside("signing_request::reference", signing_request::an_issuer_is_used_by_those_who_may);
+    book.beside("signing_request::missing_issuer", signing_request::a_missing_issuer_is_waited_for);
+    book.beside("signing_request::itself", signing_request::a_request_signs_itself);
+    book.beside("signing_request::http01", signing_request::by_http01);
+    book.beside("signing_request::dns01", signing_request::by_dns01_of_a_cluster_issuer);
+    book.beside("fields::odd_certificates", fields::odd_certificates_are_what_was_asked_for);
+    book.beside("drift::repaired", drift::whatever_is_done_to_the_secret_is_repaired);
 
     book.alone("issue::another_operator_goes_on", issue::another_operator_goes_on);
     book.alone("admission::certificates", admission::certificates);
@@ -131,11 +169,13 @@ fn tell(book: &mut Book) {
     book.alone("chart::the_operator_is_refused_nothing", chart::the_operator_is_refused_nothing);
     book.alone("control_plane::a_missing_kind_is_waited_for", control_plane::a_missing_kind_is_waited_for);
     book.alone("control_plane::work_survives_a_restart", control_plane::work_survives_a_restart);
+    book.alone("crash::at_once", crash_at_once::at_every_write);
     book.alone("crash::dns01", crash::at_every_request_of_dns01);
     book.alone("crash::http01", crash::at_every_request_of_http01);
     book.alone("fairness::broken_names_hold_nobody_up", fairness::broken_names_hold_nobody_up);
     book.alone("identity::written_down", identity::the_requester_is_written_down);
     book.alone("identity::where_it_cannot_be", identity::where_it_cannot_be_nothing_else_is_claimed);
+    book.alone("keystores::restart", keystores::outlive_a_restart);
     book.alone("leader::one_replica_leads", leader::one_replica_leads);
     book.alone("leader::a_restart_of_the_api_server_is_lived_through", leader::a_restart_of_the_api_server_is_lived_through);
     book.alone("replicas::a_stopped_one_is_resumed", replicas::a_stopped_one_is_resumed);
@@ -150,6 +190,8 @@ fn tell(book: &mut Book) {
     book.alone("revoke::the_account_is_lost", revoke::the_account_is_lost);
     book.alone("revoke::at_every_request", revoke::at_every_request);
     book.alone("revoke::on_demand", revoke::on_demand);
+    book.alone("signing_request::another_operator_goes_on", signing_request::another_operator_goes_on);
+    book.alone("signing_request::without_rights", signing_request::without_rights_all_the_rest_works);
     book.alone("told::signers_are_kept", told::signers_are_kept);
     book.alone("roundtrip::every_field_is_kept", roundtrip::every_field_is_kept);
     // Takes every Certificate away.

@@ -252,7 +252,7 @@ pub(crate) async fn a_request_needs_no_certificate(bed: &Bed) -> Result<()> {
     namespace.apply_all(&[secret(&pem)]).await?;
     let early = is(&requests, "early", "Issued", "").await?;
     assert_eq!(early.certificate, early.ca);
-    warned(&namespace, "BadConfig", "an empty issuer name").await?;
+    warned(&namespace, "BadConfig", "an empty Issuer DN").await?;
     is(
         &requests,
         "other",
@@ -278,7 +278,7 @@ pub(crate) async fn a_request_needs_no_certificate(bed: &Bed) -> Result<()> {
     Ok(())
 }
 
-fn issuer(kind: &str, name: &str, spec: Value) -> Value {
+pub(crate) fn issuer(kind: &str, name: &str, spec: Value) -> Value {
     json!({
         "apiVersion": "cert-manager.io/v1", "kind": kind,
         "metadata": {"name": name}, "spec": spec,
@@ -339,7 +339,7 @@ fn request(name: &str, from: &str, key: &PrivateKey, annotations: Value) -> Resu
 }
 
 /// A CA as people bring it along: made elsewhere, valid for a while.
-fn self_signed(name: &str) -> Result<BTreeMap<&'static str, ByteString>> {
+pub(crate) fn self_signed(name: &str) -> Result<BTreeMap<&'static str, ByteString>> {
     let key = rcgen::KeyPair::generate()?;
     let mut ca = rcgen::CertificateParams::default();
     ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);

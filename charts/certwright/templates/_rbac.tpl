@@ -77,7 +77,7 @@ orders:
 challenges:
   - apiGroups: [acme.cert-manager.io]
     resources: [challenges]
-    verbs: [get, list, watch, patch]
+    verbs: [get, list, watch, patch, delete]
   - apiGroups: [acme.cert-manager.io]
     resources: [challenges/status]
     verbs: [patch]
@@ -102,6 +102,32 @@ challenges:
   - apiGroups: [discovery.k8s.io]
     resources: [endpointslices/restricted]
     verbs: [create]
+
+# Used where feature gate ExperimentalCertificateSigningRequestControllers is on. Who may have an Issuer
+# sign is up to its namespace: verb reference on signers.cert-manager.io.
+certificatesigningrequests:
+  - apiGroups: [certificates.k8s.io]
+    resources: [certificatesigningrequests]
+    verbs: [list, watch]
+  - apiGroups: [certificates.k8s.io]
+    resources: [certificatesigningrequests/status]
+    verbs: [patch]
+  - apiGroups: [certificates.k8s.io]
+    resources: [certificatesigningrequests/finalizers]
+    verbs: [update]
+  - apiGroups: [certificates.k8s.io]
+    resources: [signers]
+    resourceNames: [issuers.cert-manager.io/*, clusterissuers.cert-manager.io/*]
+    verbs: [sign]
+  - apiGroups: [authorization.k8s.io]
+    resources: [subjectaccessreviews]
+    verbs: [create]
+  - apiGroups: [acme.cert-manager.io]
+    resources: [orders]
+    verbs: [get, list, watch, create, delete]
+  - *readIssuers
+  - *readSecrets
+  - *events
 
 # An annotated Ingress is only told, by an event, that it is not supported yet.
 ingress-shim:
@@ -195,6 +221,14 @@ signers:
       resources: [configmaps]
       resourceNames: [{{ include "certwright.signersName" . }}]
       verbs: [get, list, watch, patch]
+
+# What was ordered from each ACME account: a ConfigMap an account, named by its hash.
+ratelimits:
+  namespace: {{ .Values.clusterResourceNamespace | default (include "certwright.namespace" .) }}
+  rules:
+    - apiGroups: [""]
+      resources: [configmaps]
+      verbs: [create, get, patch]
 {{- end -}}
 
 {{/* What people may do: added to the built-in roles under `to`. */}}

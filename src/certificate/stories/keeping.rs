@@ -1,6 +1,7 @@
 //! Is what was issued kept as it should be, and left alone where it should be?
 
 use jiff::SignedDuration;
+use k8s_openapi::ByteString;
 use rcgen::KeyPair;
 
 use super::{World, assert_done, spec, world::certificate};
@@ -11,7 +12,11 @@ use crate::{
         keystore::{Keystores, Pkcs12Keystore},
         names::{label, secret_key},
     },
-    certificate::action::{Action, Content},
+    certificate::{
+        action::{Action, Content},
+        keystores::Standing,
+        policy::Violation,
+    },
     cluster::Next,
 };
 
@@ -59,7 +64,7 @@ fn a_certificate_being_deleted_is_left_alone() {
 }
 
 #[test]
-fn what_is_not_supported_is_refused() {
+fn key_stores_wait_for_their_password() {
     let mut asked = spec();
     asked.keystores = Some(Keystores {
         pkcs12: Some(Pkcs12Keystore {
@@ -68,19 +73,44 @@ fn what_is_not_supported_is_refused() {
         }),
         ..Keystores::default()
     });
-    let mut world = World::new(asked);
-    assert_eq!(world.settle(), 1);
+    let mut world = World::issued(asked);
+    let why = Violation::new("KeystorePasswordSecretNotFound", "no password");
+    world.keystores = Standing::Blocked(why.clone());
+    world.settle();
     let (ready, reason, message) = world.condition(kind::READY).unwrap();
-    assert_eq!((ready, &*reason), (ConditionStatus::False, "NotSupported"));
-    assert!(
-        message.contains("spec.keystores.pkcs12 is not supported"),
-        "{message}"
+    assert_eq!(ready, ConditionStatus::False);
+    assert_eq!((&*reason, &*message), (why.reason, "no password"));
+    let event = world.events.pop().unwrap();
+    assert!(event.warning);
+    assert_eq!(
+        (&*event.reason, &*event.message),
+        (why.reason, "no password")
     );
-    world.spec().keystores = None;
+    // The label that is lost would be written again, if the Secret could be.
+    let secret = world.secrets.get_mut("web-tls").unwrap();
+    secret.metadata.labels = None;
+    assert_eq!(world.settle(), 0);
+    assert_eq!(world.events.len(), 0, "said once");
+
+    // What is there from before is still good.
+    let secret = world.secrets.get_mut("web-tls").unwrap();
+    for key in ["keystore.p12", "truststore.p12"] {
+        let data = secret.data.as_mut().unwrap();
+        data.insert(key.to_owned(), ByteString(b"x".to_vec()));
+    }
     world.settle();
-    world.sign("web-1");
+    let (ready, reason, message) = world.condition(kind::READY).unwrap();
+    assert_eq!((ready, &*reason), (ConditionStatus::True, "Ready"));
+    let want = "Certificate is up to date and has not expired; the next one cannot be stored: \
+                no password";
+    assert_eq!(message, want);
+
+    world.writes.clear();
+    world.keystores = Standing::Outdated(Violation::new("SecretMismatch", "another password"));
     world.settle();
-    assert_done(&world, 1);
+    assert_eq!(world.writes, ["patch status", "apply secret"]);
+    let message = world.condition(kind::READY).unwrap().2;
+    assert_eq!(message, "Certificate is up to date and has not expired");
 }
 
 #[test]
@@ -194,10 +224,11 @@ fn a_deleted_or_broken_secret_is_issued_again() {
             |world| {
                 let secret = world.secrets.get_mut("web-tls").unwrap();
                 let key = KeyPair::generate().unwrap().serialize_pem();
-                secret.data.as_mut().unwrap().insert(
-                    secret_key::PRIVATE_KEY.into(),
-                    k8s_openapi::ByteString(key.into_bytes()),
-                );
+                secret
+                    .data
+                    .as_mut()
+                    .unwrap()
+                    .insert(secret_key::PRIVATE_KEY.into(), ByteString(key.into_bytes()));
             },
             "InvalidKeyPair",
         ),

@@ -1,13 +1,17 @@
 //! Does a Certificate come to its end, whatever happens on the way? Stories in a world in memory.
 
+mod at_once;
 mod issuing;
 mod keeping;
+mod others;
+mod renewing;
 mod server;
 mod world;
+mod years;
 
 use crate::api::condition::{ConditionStatus, kind};
 
-pub(in crate::certificate) use world::{World, spec};
+pub(in crate::certificate) use world::{World, at, spec};
 
 /// One request of the current revision, one Secret, and nothing left of the issuance.
 pub(super) fn assert_done(world: &World, revision: i64) {

@@ -15,6 +15,7 @@ use crate::{
         action,
         content::{self, Content},
         facts::{CertificateFacts, Write},
+        keystores::Standing,
         secret::ChainHash,
         temporary,
     },
@@ -29,9 +30,9 @@ impl World {
         let target = facts.spec.secret_name.clone();
         let standing = self.secrets.get(&target).cloned();
         let built = match content {
-            action::Content::Issued { key_secret } => {
+            action::Content::Issued { key: place } => {
                 let issued = self.situation().issued.unwrap();
-                let key = self.key(&key_secret.name);
+                let key = self.key_at(&place);
                 let key_pem = key.to_pem(content::encoding(facts)).unwrap();
                 let content = Content {
                     key_pem: key_pem.as_bytes(),
@@ -74,6 +75,7 @@ impl World {
             chain: ChainHash::of(&applied.data.as_ref().unwrap()[secret_key::CERTIFICATE].0),
         });
         self.secrets.insert(target, applied);
+        self.keystores = Standing::Fine;
     }
 
     fn build(

@@ -1,42 +1,37 @@
 //! What does a cluster do with the steps of a Certificate? One in memory, for tests.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, LazyLock},
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
-    ByteString,
     api::core::v1::Secret,
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time},
 };
-use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, IsCa, Issuer,
-    KeyPair,
-};
-use time::OffsetDateTime;
 
 use crate::{
     api::{
         certificate::{Certificate, CertificateSpec, CertificateStatus},
-        condition::{self, ConditionStatus, RequestCondition, kind},
+        condition::{self, ConditionStatus},
         names::secret_key,
         private_key::{PrivateKey as PrivateKeySpec, PrivateKeyAlgorithm},
-        reason::request as request_reason,
         reference::IssuerRef,
-        request::{CertificateRequest, CertificateRequestStatus},
+        request::CertificateRequest,
     },
     certificate::{
-        action::{Action, Event, Plan},
+        action::{Action, Event, KeyPlace, Plan},
         content,
-        facts::{CertificateFacts, Settings, Situation, Taken, Write},
+        facts::{CertificateFacts, Held, Settings, Situation, Taken, Write},
         issued::Issued,
         key::{self, Source},
+        keystores::Standing,
         plan::plan,
         request,
-        secret::SecretFacts,
+        secret::{KeyFacts, SecretFacts},
         standing::{is_issued, is_pending},
+        suggestion,
     },
     cluster::Facts,
     pki::{csr::CertificateSigningRequest, key::PrivateKey},
@@ -57,20 +52,24 @@ pub(in crate::certificate) struct World {
     pub(in crate::certificate) writes: Vec<&'static str>,
     pub(in crate::certificate) settings: Settings,
     pub(in crate::certificate) cause: Option<String>,
+    pub(in crate::certificate) source: suggestion::Source,
     pub(in crate::certificate) written: Option<Write>,
     pub(in crate::certificate) withdrawal: Withdrawal,
-    version: u64,
+    pub(in crate::certificate) keystores: Standing,
+    /// Who answers requests at once, if somebody does.
+    pub(in crate::certificate) clerk: Option<Clerk>,
+    /// Whether a process that starts anew does not see the latest requests at once.
+    pub(in crate::certificate) lags: bool,
+    unseen: BTreeSet<String>,
+    /// A key that is stored nowhere.
+    held: Option<(Held, Arc<PrivateKey>)>,
+    /// Whether the clerk could not answer, in this reconcile.
+    waits: bool,
+    pub(super) version: u64,
 }
 
-/// Who signs in this world.
-static CA: LazyLock<Issuer<'static, KeyPair>> = LazyLock::new(|| {
-    let mut params = CertificateParams::default();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "Test CA");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    Issuer::new(params, KeyPair::generate().unwrap())
-});
+/// Answers a request, if it can.
+pub(in crate::certificate) type Clerk = fn(&mut World, &str);
 
 pub(in crate::certificate) fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -122,9 +121,16 @@ impl World {
             events: Vec::new(),
             writes: Vec::new(),
             settings: Settings::default(),
+            source: suggestion::Source::NotAsked,
             cause: None,
             written: None,
             withdrawal: Withdrawal::default(),
+            keystores: Standing::Fine,
+            clerk: None,
+            lags: false,
+            unseen: BTreeSet::new(),
+            held: None,
+            waits: false,
             version: 1,
         }
     }
@@ -188,13 +194,16 @@ impl World {
             .collect();
         let all: Vec<Arc<RequestFacts>> = self
             .requests
-            .values()
-            .map(|request| Arc::new(RequestFacts::reduce(request.clone())))
+            .iter()
+            .filter(|(name, _)| !self.unseen.contains(*name))
+            .map(|(_, request)| Arc::new(RequestFacts::reduce(request.clone())))
             .collect();
         let next_request = all.iter().find(|request| {
             certificate.is_issuing() && request.revision() == Some(certificate.next_revision())
         });
-        let issued = next_request
+        let issued = all
+            .iter()
+            .find(|request| request.revision() == Some(certificate.next_revision()))
             .filter(|request| is_issued(request))
             .map(|request| self.requests[&*request.meta.key.name].clone())
             .map(|request| Arc::new(Issued::of(request)));
@@ -207,6 +216,7 @@ impl World {
         let next_key = key::parameters(&certificate.spec)
             .map(|wanted| key::next_name(&certificate, wanted))
             .unwrap_or_default();
+        let held = self.held.as_ref().map(|(held, _)| held.clone());
         let next_name = request::name(&certificate.meta.key.name, certificate.next_revision());
         let taken = Taken {
             key: secrets
@@ -225,6 +235,8 @@ impl World {
                 .into_iter()
                 .filter(|request| request.meta.controller.as_ref() == uid)
                 .collect(),
+            held: held.filter(|held| held.name == next_key),
+            answers_at_once: self.clerk.is_some() && !self.waits,
             keys: secrets.into_iter().filter(is_next_key).collect(),
             sharing: self
                 .rivals
@@ -238,7 +250,9 @@ impl World {
             unrecorded: None,
             withdrawal: self.withdrawal.clone(),
             cause,
+            source: self.source,
             written: self.written.clone(),
+            keystores: self.keystores.clone(),
             now: self.now,
             settings: Arc::new(self.settings.clone()),
             certificate,
@@ -260,10 +274,17 @@ impl World {
         for _ in 0..50 {
             let plan = self.plan();
             if plan.actions.is_empty() {
-                return writes;
+                self.held = None;
+                self.waits = false;
+                if self.unseen.is_empty() {
+                    return writes;
+                }
+                // The watch brings them in the end, and wakes us.
+                self.unseen.clear();
+                continue;
             }
             for action in plan.actions {
-                let is_write = !matches!(action, Action::Publish(_));
+                let is_write = !matches!(action, Action::Publish(_) | Action::HoldKey { .. });
                 self.apply(action);
                 writes += usize::from(is_write);
                 if is_write && writes == cut {
@@ -275,9 +296,26 @@ impl World {
         panic!("no end: {:?}", self.plan());
     }
 
+    /// Act on one plan.
+    pub(in crate::certificate) fn step(&mut self) {
+        for action in self.plan().actions {
+            self.apply(action);
+        }
+    }
+
     /// The process starts anew, and knows no more than what is stored.
     pub(in crate::certificate) fn restart(&mut self) {
         self.written = None;
+        self.held = None;
+        if self.lags {
+            let next = format!("web-{}", self.facts().next_revision());
+            self.unseen = self
+                .requests
+                .keys()
+                .filter(|name| **name == next)
+                .cloned()
+                .collect();
+        }
     }
 
     pub(in crate::certificate) fn meta(&mut self, mut meta: ObjectMeta) -> ObjectMeta {
@@ -292,6 +330,8 @@ impl World {
 
     pub(in crate::certificate) fn apply(&mut self, action: Action) {
         self.writes.push(match &action {
+            Action::HoldKey { .. } => "hold key",
+            Action::AnswerRequest { .. } => "answer request",
             Action::CreateNextKey { .. } => "create key",
             Action::DeleteKey { .. } => "delete key",
             Action::CreateRequest { .. } => "create request",
@@ -304,11 +344,24 @@ impl World {
         let facts = self.facts();
         match action {
             Action::CreateNextKey { name, source } => {
-                let key = match source {
-                    Source::Generate(parameters) => PrivateKey::generate(parameters).unwrap(),
-                    Source::Reuse => self.key(&facts.spec.secret_name),
-                };
+                let key = self.key_from(source);
                 self.create_key(&name, &key, None);
+            }
+            Action::HoldKey { name, source } => {
+                let key = self.key_from(source);
+                let held = Held {
+                    name,
+                    key: KeyFacts::of(&key).unwrap(),
+                    since: self.now,
+                };
+                self.held = Some((held, key));
+            }
+            Action::AnswerRequest { key, held } => {
+                assert_eq!(self.held.as_ref().unwrap().0.name, held);
+                let before = self.requests[&*key.name].status.clone();
+                self.clerk.unwrap()(self, &key.name);
+                let after = self.requests.get(&*key.name).and_then(|r| r.status.clone());
+                self.waits = before == after;
             }
             Action::DeleteKey { key, uid } => {
                 let gone = self.secrets.remove(&*key.name).unwrap();
@@ -316,14 +369,18 @@ impl World {
             }
             Action::CreateRequest {
                 revision,
-                key_secret,
+                key: place,
             } => {
-                let key = self.key(&key_secret.name);
+                if self.unseen.remove(&request::name("web", revision)) {
+                    // It exists, and is ours.
+                    return;
+                }
+                let key = self.key_at(&place);
                 let parameters = request::parameters(&facts.spec).unwrap();
                 let csr = CertificateSigningRequest::build(&parameters, &key).unwrap();
                 let prefixes = &self.settings.copied_annotation_prefixes;
                 let mut made =
-                    request::build(&facts, revision, &key_secret.name, csr.to_pem(), prefixes);
+                    request::build(&facts, revision, place.name(), csr.to_pem(), prefixes);
                 made.metadata = self.meta(made.metadata);
                 let name = made.metadata.name.clone().unwrap();
                 assert!(self.requests.insert(name, made).is_none(), "it exists");
@@ -363,68 +420,33 @@ impl World {
         assert!(self.secrets.insert(name.to_owned(), secret).is_none());
     }
 
-    pub(in crate::certificate) fn key(&self, secret: &str) -> PrivateKey {
-        PrivateKey::from_pem(self.entry(secret, secret_key::PRIVATE_KEY)).unwrap()
+    pub(in crate::certificate) fn key(&self, secret: &str) -> Arc<PrivateKey> {
+        let pem = self.entry(secret, secret_key::PRIVATE_KEY);
+        Arc::new(PrivateKey::from_pem(pem).unwrap())
+    }
+
+    pub(in crate::certificate) fn key_at(&self, place: &KeyPlace) -> Arc<PrivateKey> {
+        match place {
+            KeyPlace::Stored(secret) => self.key(&secret.name),
+            KeyPlace::Held(name) => {
+                let (held, key) = self.held.as_ref().unwrap();
+                assert_eq!(&held.name, name);
+                Arc::clone(key)
+            }
+        }
+    }
+
+    fn key_from(&self, source: Source) -> Arc<PrivateKey> {
+        match source {
+            Source::Generate(parameters) => Arc::new(PrivateKey::generate(parameters).unwrap()),
+            Source::Reuse => self.key(&self.certificate.spec.secret_name),
+            Source::Held => Arc::clone(&self.held.as_ref().unwrap().1),
+        }
     }
 
     pub(in crate::certificate) fn entry(&self, secret: &str, key: &str) -> &[u8] {
         let data = self.secrets[secret].data.as_ref();
         data.and_then(|data| data.get(key))
             .map_or(&[], |value| value.0.as_slice())
-    }
-
-    /// Somebody puts a condition on a request.
-    pub(in crate::certificate) fn say(
-        &mut self,
-        request: &str,
-        type_: &str,
-        holds: bool,
-        reason: &str,
-        said: &str,
-    ) {
-        let now = self.now;
-        let request = self.requests.get_mut(request).unwrap();
-        let status = request.status.get_or_insert_default();
-        let condition = RequestCondition::new(type_, holds, reason, said);
-        condition::set(status.conditions.get_or_insert_default(), condition, now);
-        if matches!(reason, request_reason::FAILED | request_reason::DENIED) {
-            status
-                .failure_time
-                .get_or_insert(condition::to_the_second(now));
-        }
-        self.version += 1;
-        request.metadata.resource_version = Some(self.version.to_string());
-    }
-
-    /// The issuer signs a request, for 90 days.
-    pub(in crate::certificate) fn sign(&mut self, request: &str) {
-        let until = self
-            .now
-            .checked_add(SignedDuration::from_hours(90 * 24))
-            .unwrap();
-        self.sign_until(request, until);
-    }
-
-    pub(in crate::certificate) fn sign_until(&mut self, request: &str, until: Timestamp) {
-        let pem = &self.requests[request].spec.request.0;
-        let pem = std::str::from_utf8(pem).unwrap();
-        let date = |at: Timestamp| OffsetDateTime::from_unix_timestamp(at.as_second()).unwrap();
-        let mut signing = CertificateSigningRequestParams::from_pem(pem).unwrap();
-        signing.params.not_before = date(self.now);
-        signing.params.not_after = date(until);
-        let chain = signing.signed_by(&CA).unwrap().pem();
-        self.answer(request, chain);
-    }
-
-    /// The issuer gives this certificate for a request.
-    pub(in crate::certificate) fn answer(&mut self, request: &str, chain: String) {
-        let status = CertificateRequestStatus {
-            certificate: Some(ByteString(chain.into_bytes())),
-            ca: Some(ByteString(b"the CA".to_vec())),
-            ..CertificateRequestStatus::default()
-        };
-        self.requests.get_mut(request).unwrap().status = Some(status);
-        self.say(request, kind::APPROVED, true, "cert-manager.io", "approved");
-        self.say(request, kind::READY, true, request_reason::ISSUED, "signed");
     }
 }

@@ -5,7 +5,10 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    api::certificate::{AdditionalOutputFormat, SecretTemplate},
+    api::{
+        certificate::{AdditionalOutputFormat, SecretTemplate},
+        keystore::{JksKeystore, Keystores},
+    },
     certificate::stories::{World, spec},
 };
 
@@ -184,4 +187,46 @@ fn an_owner_reference_of_another_shape_is_put_right() {
             .message
             .starts_with("unexpected Secret Owner Reference value")
     );
+}
+
+#[test]
+fn key_stores_that_lack_or_are_too_many() {
+    let (lacks, extra) = (
+        Some("Keystore key does not contain data"),
+        Some("Keystore is not defined"),
+    );
+    let table: [(&[&str], bool, Option<&str>); 6] = [
+        (&[], true, lacks),
+        (&["keystore.jks"], true, lacks),
+        (&["keystore.jks"], false, None),
+        (&["keystore.jks", "truststore.jks"], true, None),
+        (&["keystore.jks", "truststore.jks"], false, extra),
+        (
+            &["keystore.jks", "truststore.jks", "keystore.p12"],
+            true,
+            extra,
+        ),
+    ];
+    for (stores, has_ca, want) in table {
+        let mut asked = spec();
+        asked.keystores = Some(Keystores {
+            jks: Some(JksKeystore {
+                create: true,
+                ..JksKeystore::default()
+            }),
+            pkcs12: None,
+        });
+        let mut world = World::issued(asked);
+        for store in stores {
+            held(&mut world)["f:data"][format!("f:{store}")] = json!({});
+            let data = secret(&mut world).data.as_mut().unwrap();
+            data.insert((*store).to_owned(), ByteString(b"x".to_vec()));
+        }
+        if !has_ca {
+            secret(&mut world).data.as_mut().unwrap().remove("ca.crt");
+        }
+        let found = violation(&world.facts(), &world.target().unwrap(), false);
+        let found = found.map(|violation| violation.message);
+        assert_eq!(found.as_deref(), want, "{stores:?} {has_ca}");
+    }
 }

@@ -33,6 +33,34 @@ pub enum Controller {
     RequestsVault,
     /// CertificateRequests of Venafi issuers.
     RequestsVenafi,
+    /// CertificateSigningRequests of ACME issuers.
+    SigningRequestsAcme,
+    /// CertificateSigningRequests of CA issuers.
+    SigningRequestsCa,
+    /// CertificateSigningRequests of self-signed issuers.
+    SigningRequestsSelfSigned,
+    /// CertificateSigningRequests of Vault issuers.
+    SigningRequestsVault,
+    /// CertificateSigningRequests of Venafi issuers.
+    SigningRequestsVenafi,
+}
+
+impl Controller {
+    /// Whether it works on objects that have no namespace.
+    pub fn is_for_the_cluster(self) -> bool {
+        self == Self::ClusterIssuers || self.is_for_signing_requests()
+    }
+
+    fn is_for_signing_requests(self) -> bool {
+        matches!(
+            self,
+            Self::SigningRequestsAcme
+                | Self::SigningRequestsCa
+                | Self::SigningRequestsSelfSigned
+                | Self::SigningRequestsVault
+                | Self::SigningRequestsVenafi
+        )
+    }
 }
 
 /// cert-manager's name, what it is here, and whether `*` means it too.
@@ -94,11 +122,31 @@ const KNOWN: &[(&str, Option<Controller>, bool)] = &[
         true,
     ),
     ("certificates-trigger", Some(Controller::Certificates), true),
-    ("certificatesigningrequests-issuer-acme", None, false),
-    ("certificatesigningrequests-issuer-ca", None, false),
-    ("certificatesigningrequests-issuer-selfsigned", None, false),
-    ("certificatesigningrequests-issuer-vault", None, false),
-    ("certificatesigningrequests-issuer-venafi", None, false),
+    (
+        "certificatesigningrequests-issuer-acme",
+        Some(Controller::SigningRequestsAcme),
+        false,
+    ),
+    (
+        "certificatesigningrequests-issuer-ca",
+        Some(Controller::SigningRequestsCa),
+        false,
+    ),
+    (
+        "certificatesigningrequests-issuer-selfsigned",
+        Some(Controller::SigningRequestsSelfSigned),
+        false,
+    ),
+    (
+        "certificatesigningrequests-issuer-vault",
+        Some(Controller::SigningRequestsVault),
+        false,
+    ),
+    (
+        "certificatesigningrequests-issuer-venafi",
+        Some(Controller::SigningRequestsVenafi),
+        false,
+    ),
     ("challenges", Some(Controller::Challenges), true),
     ("clusterissuers", Some(Controller::ClusterIssuers), true),
     ("gateway-shim", None, false),
@@ -108,12 +156,16 @@ const KNOWN: &[(&str, Option<Controller>, bool)] = &[
     ("orders", Some(Controller::Orders), true),
 ];
 
-/// The controllers that `list` asks for.
+/// The controllers that `list` asks for, and those for CertificateSigningRequests where their
+/// feature gate is on; what `list` takes away is never there.
 ///
 /// # Errors
 /// A name that nobody knows, one that is not supported yet, or one step of the Certificate
 /// controller without the others: said in words.
-pub(super) fn select(list: &[String]) -> Result<BTreeSet<Controller>, String> {
+pub(super) fn select(
+    list: &[String],
+    signing_requests: bool,
+) -> Result<BTreeSet<Controller>, String> {
     let (mut enabled, mut disabled) = (BTreeSet::new(), BTreeSet::new());
     for item in list {
         match (item.as_str(), item.strip_prefix('-')) {
@@ -132,6 +184,9 @@ pub(super) fn select(list: &[String]) -> Result<BTreeSet<Controller>, String> {
     }
     if enabled.is_empty() {
         enabled.extend(by_default());
+    }
+    if signing_requests {
+        enabled.extend(for_signing_requests());
     }
     enabled.retain(|name| !disabled.contains(name));
     let missing: Vec<&str> = steps().filter(|step| !enabled.contains(step)).collect();
@@ -156,6 +211,13 @@ fn by_default() -> impl Iterator<Item = &'static str> {
     KNOWN.iter().filter(|known| known.2).map(|known| known.0)
 }
 
+fn for_signing_requests() -> impl Iterator<Item = &'static str> {
+    let is_one = |(_, controller, _): &&(_, Option<Controller>, _)| {
+        controller.is_some_and(Controller::is_for_signing_requests)
+    };
+    KNOWN.iter().filter(is_one).map(|known| known.0)
+}
+
 /// The names that together are the Certificate controller.
 fn steps() -> impl Iterator<Item = &'static str> {
     let is_step = |known: &&(_, Option<Controller>, _)| known.1 == Some(Controller::Certificates);
@@ -167,8 +229,11 @@ mod tests {
     use super::*;
 
     fn of(list: &[&str]) -> Result<BTreeSet<Controller>, String> {
-        let list: Vec<String> = list.iter().map(|&item| item.to_owned()).collect();
-        select(&list)
+        select(&texts(list), false)
+    }
+
+    fn texts(list: &[&str]) -> Vec<String> {
+        list.iter().map(|&item| item.to_owned()).collect()
     }
 
     #[test]
@@ -186,6 +251,25 @@ mod tests {
         assert_eq!(of(&["*", "-gateway-shim"]).unwrap(), all);
         let only = of(&["orders", "challenges", "-challenges"]).unwrap();
         assert_eq!(only, BTreeSet::from([Controller::Orders]));
+    }
+
+    #[test]
+    fn signing_requests_are_served_by_their_gate_or_by_name() {
+        let ca = "certificatesigningrequests-issuer-ca";
+        let all = of(&["*"]).unwrap();
+        let gated = select(&texts(&["*"]), true).unwrap();
+        let added: Vec<Controller> = gated.difference(&all).copied().collect();
+        assert_eq!(added.len(), 5);
+        assert!(added.into_iter().all(Controller::is_for_the_cluster));
+        let without = select(
+            &texts(&["*", "-certificatesigningrequests-issuer-ca"]),
+            true,
+        );
+        let mut wanted = gated.clone();
+        wanted.remove(&Controller::SigningRequestsCa);
+        assert_eq!(without.unwrap(), wanted);
+        let only = BTreeSet::from([Controller::SigningRequestsCa]);
+        assert_eq!(of(&[ca]).unwrap(), only);
     }
 
     #[test]

@@ -8,6 +8,9 @@ pub struct Gates {
     pub exact_ingress_path: bool,
     /// `UseCertificateRequestBasicConstraints`: CSRs carry BasicConstraints.
     pub basic_constraints_in_csr: bool,
+    /// `ExperimentalCertificateSigningRequestControllers`: Kubernetes' CertificateSigningRequests are
+    /// handed to the issuers that they name.
+    pub signing_requests: bool,
 }
 
 impl Default for Gates {
@@ -15,6 +18,7 @@ impl Default for Gates {
         Self {
             exact_ingress_path: true,
             basic_constraints_in_csr: false,
+            signing_requests: false,
         }
     }
 }
@@ -42,7 +46,8 @@ pub(super) enum Answer {
 
 fn stand(name: &str) -> Option<Stand> {
     Some(match name {
-        "AdditionalCertificateOutputFormats"
+        "ACMEUseARI"
+        | "AdditionalCertificateOutputFormats"
         | "AllBeta"
         | "DefaultPrivateKeyRotationPolicyAlways"
         | "DisallowInsecureCSRUsageDefinition"
@@ -51,10 +56,7 @@ fn stand(name: &str) -> Option<Stand> {
         | "OtherNames"
         | "StableCertificateRequestName"
         | "UseDomainQualifiedFinalizer" => Stand::Always,
-        "ACMEUseARI"
-        | "AllAlpha"
-        | "ExperimentalCertificateSigningRequestControllers"
-        | "ListenerSets" => Stand::Never,
+        "AllAlpha" | "ListenerSets" => Stand::Never,
         "ContextualLogging" | "LoggingAlphaOptions" | "LoggingBetaOptions" => {
             Stand::Same("logs are always structured")
         }
@@ -65,6 +67,9 @@ fn stand(name: &str) -> Option<Stand> {
         "ACMEHTTP01IngressPathTypeExact" => Stand::Choice(|gates| &mut gates.exact_ingress_path),
         "UseCertificateRequestBasicConstraints" => {
             Stand::Choice(|gates| &mut gates.basic_constraints_in_csr)
+        }
+        "ExperimentalCertificateSigningRequestControllers" => {
+            Stand::Choice(|gates| &mut gates.signing_requests)
         }
         _ => return None,
     })
@@ -126,10 +131,16 @@ mod tests {
                 true,
                 Answer::Accepted,
             ),
+            (
+                "ExperimentalCertificateSigningRequestControllers",
+                true,
+                Answer::Accepted,
+            ),
         ] {
             assert_eq!(gates.set(name, on), want, "{name}={on}");
         }
         assert!(!gates.exact_ingress_path);
         assert!(gates.basic_constraints_in_csr);
+        assert!(gates.signing_requests);
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     cli::logging::{Format, Logging},
     cluster::{ObjectKey, lease::Timing},
     net::dns::Nameserver,
+    pki::pem::Limits,
 };
 
 /// What `certwright controller` is to do. Taken apart without `..` where it is used, so that no
@@ -48,6 +49,8 @@ pub struct Settings {
     /// Prefixes of annotations copied from Certificates to requests and orders: `*` for all, `-` in
     /// front for not.
     pub copied_annotation_prefixes: Vec<String>,
+    /// How large PEM texts may be.
+    pub pem_limits: Limits,
     /// The ConfigMap that parametrizes the approval policy.
     pub signers_config_map: Option<ObjectKey>,
     /// Features that can be chosen.
@@ -145,10 +148,11 @@ impl Settings {
         let mut notes = values.notes()?;
         let gates = gates(values, &mut notes)?;
         let namespace = values.some_text("namespace");
-        let mut controllers = controllers::select(&values.list("controllers"))
-            .map_err(|problem| values.error("controllers", problem))?;
+        let mut controllers =
+            controllers::select(&values.list("controllers"), gates.signing_requests)
+                .map_err(|problem| values.error("controllers", problem))?;
         if namespace.is_some() {
-            controllers.remove(&Controller::ClusterIssuers);
+            controllers.retain(|controller| !controller.is_for_the_cluster());
         }
         let count = |name| values.number(name, 1.., "a whole number, 1 or more");
         Ok(Self {
@@ -174,6 +178,7 @@ impl Settings {
             certificate_owns_secret: values.bool("enable-certificate-owner-ref")?,
             deletion: deletion(values)?,
             copied_annotation_prefixes: values.list("copied-annotation-prefixes"),
+            pem_limits: pem_limits(values)?,
             signers_config_map: values.object("signers-config-map")?,
             gates,
             fault_point: Some(values.number("fault-point", 0.., "a number")?)
@@ -266,6 +271,16 @@ fn waits(values: &Values) -> Result<Waits, FlagError> {
         check_retry: values.duration("dns01-check-retry-period")?,
         first_backoff,
         most_backoff,
+    })
+}
+
+fn pem_limits(values: &Values) -> Result<Limits, FlagError> {
+    let bytes = |name| values.number(name, 1.., "a number of bytes, 1 or more");
+    Ok(Limits {
+        private_key: bytes("max-private-key-size")?,
+        certificate: bytes("max-certificate-size")?,
+        chain: bytes("max-certificate-chain-length")?,
+        bundle: bytes("max-certificate-bundle-size")?,
     })
 }
 

@@ -89,7 +89,6 @@ const fn refused(
 }
 
 const FAIRNESS: &str = "the API server limits its clients itself (priority and fairness)";
-const FIXED_LIMITS: &str = "the limits are those that cert-manager has by default";
 const NO_CLOUD: &str = "no DNS provider of this version uses credentials of the environment";
 const NO_INGRESSES: &str = "this version makes no Certificates for Ingresses";
 const NO_PODS: &str = "challenges are answered by the operator, not by pods";
@@ -150,10 +149,10 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("fault-point", Kind::Number, "0", &[], "For crash tests: end the process before the n-th request that changes something; 0 for never"),
     flag("certificate-request-minimum-backoff-duration", Kind::Duration, "1h", &["certificateRequestMinimumBackoffDuration"], "The pause after the first failed issuance; it doubles with each"),
     flag("certificate-request-maximum-backoff-duration", Kind::Duration, "32h", &["certificateRequestMaximumBackoffDuration"], "The longest pause after failed issuances"),
-    idle("max-certificate-size", Kind::Number, &["pemSizeLimitsConfig.maxCertificateSize"], FIXED_LIMITS),
-    idle("max-private-key-size", Kind::Number, &["pemSizeLimitsConfig.maxPrivateKeySize"], FIXED_LIMITS),
-    idle("max-certificate-chain-length", Kind::Number, &["pemSizeLimitsConfig.maxChainLength"], FIXED_LIMITS),
-    idle("max-certificate-bundle-size", Kind::Number, &["pemSizeLimitsConfig.maxBundleSize"], FIXED_LIMITS),
+    flag("max-certificate-size", Kind::Number, "36500", &["pemSizeLimitsConfig.maxCertificateSize"], "Bytes of PEM that a single certificate or certificate request may have"),
+    flag("max-private-key-size", Kind::Number, "13000", &["pemSizeLimitsConfig.maxPrivateKeySize"], "Bytes of PEM that a private key may have"),
+    flag("max-certificate-chain-length", Kind::Number, "95000", &["pemSizeLimitsConfig.maxChainLength"], "Bytes of PEM that a certificate with its chain may have"),
+    flag("max-certificate-bundle-size", Kind::Number, "330000", &["pemSizeLimitsConfig.maxBundleSize"], "Bytes of PEM that a bundle of certificates, such as a CA sends, may have"),
     flag("signers-config-map", Kind::Text, "", &[], "NAMESPACE/NAME of the ConfigMap that the approval policy has as parameter"),
     flag("feature-gates", Kind::Map, "", &["featureGates"], "NAME=true or NAME=false"),
     refused("enable-gateway-api", Kind::Bool, &["gatewayAPI.enabled", "enableGatewayAPI"], GATEWAY),

@@ -12,6 +12,7 @@ use crate::{
     api::deletion::DeletionPolicy,
     cli::logging::{Format, Logging},
     cluster::{ObjectKey, lease::Timing},
+    pki::pem::Limits,
 };
 
 fn flags(arguments: &[&str]) -> Result<Flags, clap::Error> {
@@ -45,6 +46,7 @@ fn defaults_are_those_of_cert_manager() {
         certificate_owns_secret,
         deletion,
         copied_annotation_prefixes,
+        pem_limits,
         signers_config_map,
         fault_point,
         gates,
@@ -95,6 +97,7 @@ fn defaults_are_those_of_cert_manager() {
             "-argocd.argoproj.io/"
         ]
     );
+    assert_eq!(pem_limits, Limits::default());
     assert_eq!(signers_config_map, None);
     assert_eq!(gates, Gates::default());
     assert_eq!((http01.check_port, dns01.authoritative_port), (80, 53));
@@ -143,6 +146,22 @@ fn flags_are_typed_as_for_cert_manager() {
                 .to_vec();
         },
     );
+    change(
+        &[
+            "--max-certificate-size=1",
+            "--max-private-key-size=2",
+            "--max-certificate-chain-length=3",
+            "--max-certificate-bundle-size=4",
+        ],
+        |s| {
+            s.pem_limits = Limits {
+                certificate: 1,
+                private_key: 2,
+                chain: 3,
+                bundle: 4,
+            };
+        },
+    );
     change(&["--acme-http01-solver-service=cw/solver"], |s| {
         s.http01.backend = Some(SolverBackend::Service(ObjectKey::new("cw", "solver")));
     });
@@ -172,6 +191,24 @@ fn flags_are_typed_as_for_cert_manager() {
             s.gates.basic_constraints_in_csr = true;
         },
     );
+    let gate = "--feature-gates=ExperimentalCertificateSigningRequestControllers=true";
+    change(&[gate, "--controllers=orders"], |s| {
+        s.gates.signing_requests = true;
+        s.controllers = BTreeSet::from([
+            Controller::Orders,
+            Controller::SigningRequestsAcme,
+            Controller::SigningRequestsCa,
+            Controller::SigningRequestsSelfSigned,
+            Controller::SigningRequestsVault,
+            Controller::SigningRequestsVenafi,
+        ]);
+    });
+    // They have no namespace.
+    change(&[gate, "--controllers=orders", "--namespace=a"], |s| {
+        s.gates.signing_requests = true;
+        s.controllers = BTreeSet::from([Controller::Orders]);
+        s.namespace = Some("a".into());
+    });
     change(
         &["--metrics-tls-cert-file=", "--enable-gateway-api=false"],
         |_| (),
@@ -205,6 +242,10 @@ fn errors_name_the_flag() {
         (
             "--concurrent-workers=0",
             "--concurrent-workers: \"0\" is not a whole number, 1 or more",
+        ),
+        (
+            "--max-certificate-size=0",
+            "--max-certificate-size: \"0\" is not a number of bytes, 1 or more",
         ),
         (
             "--controllers=nonsense",

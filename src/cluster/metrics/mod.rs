@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     core::Collector,
@@ -59,6 +60,7 @@ struct Inner {
     events: IntCounterVec,
     revocations: IntCounterVec,
     revocation_brake: IntGauge,
+    next_orders: IntGaugeVec,
 }
 
 /// What came of a try to revoke a certificate.
@@ -219,6 +221,16 @@ impl Metrics {
                      revoked until it is confirmed.",
                 )?,
             )?,
+            next_orders: registered(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "certwright_acme_next_order_timestamp_seconds",
+                        "When the next ACME order is allowed, of accounts whose limit is reached.",
+                    ),
+                    &["account"],
+                )?,
+            )?,
             registry,
         };
         Ok(Self {
@@ -286,6 +298,16 @@ impl Metrics {
     /// Whether revocation is stopped until somebody confirms it.
     pub fn revocation_brake(&self, on: bool) {
         self.inner.revocation_brake.set(i64::from(on));
+    }
+
+    /// The next order of the ACME account is allowed then, or there is none that waits.
+    pub fn next_order(&self, account: &str, at: Option<Timestamp>) {
+        let gauges = &self.inner.next_orders;
+        match at {
+            Some(at) => gauges.with_label_values(&[account]).set(at.as_second()),
+            // It is an error that there was none, and none that matters.
+            None => drop(gauges.remove_label_values(&[account])),
+        }
     }
 
     /// The count of events with that outcome.

@@ -178,11 +178,14 @@ impl Asked {
         let input = SigningInput {
             namespace: "web",
             annotations: &self.annotations,
+            key_annotation: "cert-manager.io/private-key-secret-name",
             duration: self.duration.as_ref(),
             is_ca: self.is_ca,
             usages: &[],
+            ca_may_sign: true,
             csr: self.csr.as_ref().map_err(String::as_str),
             request: self.pem.as_bytes(),
+            key: None,
         };
         match issuer.signer().unwrap() {
             Signer::Ca(ca) => world.signers.sign_by_ca(issuer, ca, &input).await,
@@ -237,6 +240,8 @@ async fn a_ca_is_read_once_for_each_version_of_its_secret() {
     world.clock.advance(11 * 86_400);
     let (what, reason, message) = shown(asked.at(&world, &issuer).await);
     assert_eq!((what, reason), ("Pending", "SecretInvalidData"));
+    let start = "Failed to parse signing CA keypair from secret web/pair: ";
+    assert!(message.starts_with(start), "{message}");
     assert!(message.contains("certificate expired at"), "{message}");
     let error = world.signers.check_ca(&issuer, spec).await.unwrap_err();
     assert_eq!(error.condition_reason(), "ErrInvalidKeyPair");
@@ -254,6 +259,10 @@ async fn the_issuer_says_what_its_secret_lacks() {
     };
     let (certificate, ca_key) = ca(&world.clock);
     let (_, other_key) = ca(&world.clock);
+    let leaf_key = rcgen::KeyPair::generate().unwrap();
+    let leaf = rcgen::CertificateParams::default();
+    let leaf = leaf.self_signed(&leaf_key).unwrap().pem();
+    let leaf_key = leaf_key.serialize_pem();
     let table = [
         (None, "ErrGetKeyPair", "not found in namespace \"web\""),
         (
@@ -271,7 +280,13 @@ async fn the_issuer_says_what_its_secret_lacks() {
         (
             pair(&certificate, &other_key),
             "ErrInvalidKeyPair",
-            "does not belong to the certificate",
+            "Error getting keypair for CA issuer: the private key does not belong to the \
+             certificate; see Secret \"pair\" in namespace \"web\"",
+        ),
+        (
+            pair(&leaf, &leaf_key),
+            "ErrInvalidKeyPair",
+            "Error getting keypair for CA issuer: certificate is not a CA; see Secret",
         ),
     ];
     for (data, reason, message) in table {
@@ -332,30 +347,50 @@ async fn a_request_that_signs_itself_waits_for_its_key_and_fails_with_another() 
     let asked = Asked::by(&own);
     let pem = own.to_pem(KeyEncoding::Pkcs1).unwrap();
     let other = key().to_pem(KeyEncoding::Pkcs8).unwrap();
+    let unreadable = "Failed to get key \"pair\" referenced in annotation \
+                      \"cert-manager.io/private-key-secret-name\": ";
+    let mismatch = "Error generating certificate template: CSR not signed by referenced private \
+                    key: ";
+    let missing = "Referenced secret web/pair not found: ";
     let table = [
-        (None, ("Pending", "MissingSecret")),
-        (Some(json!({})), ("Pending", "ErrorParsingKey")),
-        (pair("", "x"), ("Pending", "ErrorParsingKey")),
-        (pair("", &other), ("Failed", "ErrorKeyMatch")),
-        (pair("", &pem), ("Issued", "")),
+        (None, "Pending", "MissingSecret", missing),
+        (Some(json!({})), "Pending", "ErrorParsingKey", unreadable),
+        (pair("", ""), "Pending", "ErrorParsingKey", unreadable),
+        (pair("", "x"), "Pending", "ErrorParsingKey", unreadable),
+        (pair("", &other), "Failed", "ErrorKeyMatch", mismatch),
+        (pair("", &pem), "Issued", "", ""),
     ];
-    for (data, want) in table {
+    for (data, what, reason, message) in table {
         world.store(data);
-        let (what, reason, message) = shown(asked.at(&world, &issuer).await);
-        assert_eq!((what, reason), want, "{message}");
+        let found = shown(asked.at(&world, &issuer).await);
+        assert_eq!((found.0, found.1), (what, reason), "{}", found.2);
+        assert!(found.2.starts_with(message), "{}", found.2);
     }
     let Outcome::Issued(issued) = asked.at(&world, &issuer).await else {
         panic!("not issued");
     };
     assert_eq!(issued.chain_pem, issued.ca_pem);
-    assert_eq!(issued.remark.map(|said| said.reason), Some("BadConfig"));
+    let remark = issued.remark.unwrap();
+    assert_eq!(remark.reason, "BadConfig");
+    let bad = "Certificate will be issued with an empty Issuer DN, which contravenes RFC 5280 and \
+               could break some strict clients";
+    assert!(remark.message.starts_with(bad), "{}", remark.message);
 
-    let unnamed = Asked {
-        annotations: BTreeMap::new(),
-        ..Asked::by(&own)
-    };
-    let (what, reason, _) = shown(unnamed.at(&world, &issuer).await);
-    assert_eq!((what, reason), ("Failed", "MissingAnnotation"));
+    let annotation = "cert-manager.io/private-key-secret-name".to_owned();
+    for annotations in [
+        BTreeMap::new(),
+        BTreeMap::from([(annotation, String::new())]),
+    ] {
+        let unnamed = Asked {
+            annotations,
+            ..Asked::by(&own)
+        };
+        let (what, reason, message) = shown(unnamed.at(&world, &issuer).await);
+        assert_eq!((what, reason), ("Failed", "MissingAnnotation"));
+        let start = "Annotation \"cert-manager.io/private-key-secret-name\" missing or reference \
+                     empty: secret name missing";
+        assert!(message.starts_with(start), "{message}");
+    }
     let wrong = Asked {
         is_ca: true,
         ..Asked::by(&own)

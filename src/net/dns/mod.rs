@@ -5,6 +5,8 @@
 
 mod answer;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod nameserver;
 mod transport;
 mod zone;

@@ -1,5 +1,6 @@
 //! What does a certificate request say?
 
+use serde::{Deserialize, Serialize};
 use x509_parser::{
     certification_request::X509CertificationRequest, cri_attributes::ParsedCriAttribute,
     prelude::FromDer,
@@ -18,7 +19,7 @@ use crate::pki::{
 };
 
 /// What a certificate request says, once its signature has been checked.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CsrFacts {
     /// The subject by fields.
@@ -126,7 +127,7 @@ impl CsrFacts {
 /// # Errors
 /// [`Error::TooLarge`], or [`Error::Request`] if there is none.
 pub fn request_der(text: &[u8]) -> Result<Vec<u8>, Error> {
-    let limit = Limits::default().certificate;
+    let limit = Limits::current().certificate;
     let blocks = pem::blocks(text, "the certificate request", limit)?;
     blocks
         .into_iter()

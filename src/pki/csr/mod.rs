@@ -144,6 +144,9 @@ fn write_extension_request(writer: yasna::DERWriter<'_>, extensions: &[Extension
 }
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 pub(in crate::pki) mod tests {
     use x509_parser::{
         certification_request::X509CertificationRequest, cri_attributes::ParsedCriAttribute,

@@ -72,6 +72,7 @@ fn with<T>(
         facts: &facts,
         is_ca: parameters.is_ca,
         usages: &parameters.usages,
+        ca_may_sign: true,
         serial: Serial::from_random([0xff; 16]),
         not_before: now(),
         not_after: now() + 90 * DAY,
@@ -322,6 +323,7 @@ fn openssl_reads_all_of_it_in_the_order_of_cert_manager() {
         facts: &facts,
         is_ca: true,
         usages: &parameters.usages,
+        ca_may_sign: true,
         serial: Serial::from_random([0; 16]),
         not_before: now(),
         not_after: "2050-02-03T04:05:06Z".parse().unwrap(),
@@ -411,5 +413,29 @@ fn serials_are_positive_and_never_short() {
         let Serial(bytes) = Serial::from_random([first; 16]);
         assert!((0x40..0x80).contains(&bytes[0]), "{first}");
         assert_eq!(bytes[1..], [first; 15]);
+    }
+}
+
+#[test]
+fn a_ca_may_sign_only_if_that_is_allowed() {
+    let key = key();
+    let parameters = RequestParameters {
+        omit_usages: true,
+        ..authority_request("CA")
+    };
+    for (ca_may_sign, usages, signs) in [
+        (true, &[][..], true),
+        (false, &[], false),
+        (false, &[Usage::CertSign], true),
+    ] {
+        let change = |template: &mut Template<'_>| template.ca_may_sign = ca_may_sign;
+        let parameters = RequestParameters {
+            usages: usages.to_vec(),
+            ..parameters.clone()
+        };
+        let pem = with(&parameters, &key, change, |t| sign_itself(t, &key).unwrap());
+        let found = CertificateFacts::from_pem(&pem).unwrap();
+        assert_eq!(found.usages, UsageSet::of(usages, signs));
+        assert!(found.is_ca(), "{ca_may_sign}");
     }
 }

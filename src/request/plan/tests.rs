@@ -131,6 +131,7 @@ fn decide(
         served: ALL,
         issuer,
         order,
+        replaces: None,
         now: now(),
     })
 }
@@ -218,6 +219,9 @@ fn other_groups_are_approved_and_left_to_their_controllers() {
     );
     let denied = request("example.com", json!([condition("Denied", "True", "x")]));
     assert_eq!(decide(&denied, true, Err(&foreign), None), Plan::default());
+    // Whoever approves them instead, we do not tell that we wait for it.
+    let new = request("example.com", json!([]));
+    assert_eq!(decide(&new, false, Err(&foreign), None), Plan::default());
 }
 
 #[test]
@@ -298,6 +302,40 @@ fn keys_in_the_cluster_sign_at_once_and_all_is_one_write() {
 }
 
 #[test]
+fn only_who_signs_here_now_answers_at_once() {
+    let ca = json!({"ca": {"secretName": "root"}});
+    let itself = json!({"selfSigned": {}});
+    let missing = Missing::Kind { kind: "x".into() };
+    let table = [
+        (true, ALL, Ok(issuer_of(&ca, "True")), true),
+        (true, ALL, Ok(issuer_of(&itself, "True")), true),
+        (true, ALL, Ok(issuer_of(&ca, "False")), false),
+        (true, ALL, Ok(issuer("True")), false),
+        (true, ALL, Err(missing), false),
+        (false, ALL, Ok(issuer_of(&ca, "True")), false),
+        (
+            true,
+            Served { ca: false, ..ALL },
+            Ok(issuer_of(&ca, "True")),
+            false,
+        ),
+        (
+            true,
+            Served {
+                self_signed: false,
+                ..ALL
+            },
+            Ok(issuer_of(&itself, "True")),
+            false,
+        ),
+    ];
+    for (approver, served, issuer, want) in table {
+        let found = answers_at_once(approver, served, issuer.as_ref());
+        assert_eq!(found, want, "{approver} {served:?} {issuer:?}");
+    }
+}
+
+#[test]
 fn what_is_switched_off_is_approved_and_left_alone() {
     let request = request("", json!([]));
     let ca = issuer_of(&json!({"ca": {"secretName": "root"}}), "True");
@@ -312,6 +350,7 @@ fn what_is_switched_off_is_approved_and_left_alone() {
             served,
             issuer: Ok(issuer),
             order: None,
+            replaces: None,
             now: now(),
         });
         assert_eq!(shown(&plan), ["Approved=True/cert-manager.io"]);

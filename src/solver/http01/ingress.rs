@@ -25,6 +25,8 @@ pub fn add_path(ingress: &mut Ingress, challenge: &ChallengeFacts, path_type: Pa
             if http.paths.contains(&wanted) {
                 return false;
             }
+            // cert-manager's, perhaps: of two the first would be taken, or none.
+            http.paths.retain(|path| path.path != wanted.path);
             http.paths.insert(0, wanted);
         }
         None => rules.push(rule(challenge, host, path_type)),
@@ -49,9 +51,9 @@ pub fn remove_path(ingress: &mut Ingress, challenge: &ChallengeFacts) -> bool {
             return true;
         };
         let before = http.paths.len();
-        // By path and backend: the type may have been another when it was added.
-        http.paths
-            .retain(|path| path.path != ours.path || path.backend != ours.backend);
+        // By the path, which has the token in it: the rest may have been another when it was added,
+        // by cert-manager perhaps.
+        http.paths.retain(|path| path.path != ours.path);
         let removed = http.paths.len() < before;
         changed |= removed;
         !(removed && http.paths.is_empty())
@@ -124,6 +126,30 @@ mod tests {
             assert!(!remove_path(&mut edited, &challenge));
             assert_eq!(edited, before);
         }
+    }
+
+    #[test]
+    fn the_path_of_a_predecessor_is_taken_over() {
+        let challenge = challenge("example.com");
+        let mut rule = app("example.com");
+        let theirs = json!({
+            "path": "/.well-known/acme-challenge/tok", "pathType": "ImplementationSpecific",
+            "backend": {"service": {"name": "cm-acme-http-solver-x7k2p", "port": {"number": 8089}}},
+        });
+        let paths = rule["http"]["paths"].as_array_mut().unwrap();
+        paths.insert(0, theirs);
+        let before = ingress(json!([rule]));
+        let mut edited = before.clone();
+        assert!(add_path(&mut edited, &challenge, PathType::Exact));
+        let rules = edited.spec.unwrap().rules.unwrap();
+        let paths = &rules[0].http.as_ref().unwrap().paths;
+        assert_eq!(
+            (paths.len(), &paths[0]),
+            (2, &path(&challenge, PathType::Exact))
+        );
+        let mut cleaned = before;
+        assert!(remove_path(&mut cleaned, &challenge));
+        assert_eq!(cleaned, ingress(json!([app("example.com")])));
     }
 
     #[test]

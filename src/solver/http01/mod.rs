@@ -5,6 +5,8 @@
 
 pub mod check;
 pub mod endpoints;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod ingress;
 pub mod present;
 pub mod responder;

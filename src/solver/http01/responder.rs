@@ -29,7 +29,7 @@ const LIVE_LIMIT: u32 = 500;
 /// The longest a live look-up may take.
 const LIVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// More than any token a CA hands out.
-const MAX_TOKEN: usize = 512;
+pub(super) const MAX_TOKEN: usize = 512;
 
 /// Answers challenges, on every replica.
 pub struct Responder {
@@ -123,7 +123,7 @@ async fn answer(State(responder): State<Arc<Responder>>, request: Request) -> Re
 }
 
 /// The host and token a request asks for, if it asks for a challenge.
-fn asked(request: &Request) -> Option<(String, String)> {
+pub(super) fn asked(request: &Request) -> Option<(String, String)> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return None;
     }

@@ -200,6 +200,19 @@ impl Pebble {
         serde_json::from_slice(&bytes).with_context(|| format!("reading {url}"))
     }
 
+    /// Makes it answer `answer`, whatever that is, to who asks when to renew `certificate` (PEM).
+    pub async fn answer_renewal_info(&self, certificate: &str, answer: &str) -> Result<()> {
+        let url = format!("{}/set-renewal-info/", self.management);
+        let body = json!({"Certificate": certificate, "ARIResponse": answer}).to_string();
+        self.http
+            .post(&url)
+            .body(body)
+            .send()
+            .await?
+            .error_for_status()?;
+        Ok(())
+    }
+
     /// Everything it has printed since it was started last: one line per request among it.
     pub async fn log(&self) -> String {
         self.process

@@ -1,32 +1,8 @@
-//! What work is the operator given, and when is it done?
+//! What is to be measured, as the command line says it?
 
-use std::{collections::BTreeMap, time::Duration};
-
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, ensure};
 use clap::ValueEnum;
-use futures::{StreamExt, TryStreamExt, stream};
-use kube::{
-    Api,
-    api::{DynamicObject, PostParams},
-};
 use serde::Serialize;
-use serde_json::{Value, json};
-use tokio::{
-    sync::oneshot,
-    time::{Instant, timeout},
-};
-
-use crate::{
-    Bed,
-    acme::Pebble,
-    apply::said,
-    authority::Authority,
-    bed::ZONE,
-    follow::{self, State, states},
-    namespace::Namespace,
-    operator::Operator,
-    process::tail,
-};
 
 /// What issues the certificates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
@@ -36,10 +12,20 @@ pub enum Kind {
     AcmeDns01,
     /// Pebble, through the ingress controller.
     AcmeHttp01,
-    /// A CA in a Secret.
+    /// CAs in Secrets.
     Ca,
     /// Each signs itself.
     SelfSigned,
+}
+
+/// The algorithm and size of keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Algorithm {
+    /// ECDSA on P-256.
+    Ecdsa,
+    /// RSA with 2048 bits.
+    Rsa2048,
 }
 
 /// What is measured.
@@ -51,182 +37,49 @@ pub struct Load {
     /// What issues them.
     #[arg(long, value_enum, default_value = "acme-dns01")]
     pub issuer: Kind,
-    /// How many namespaces they are spread over.
+    /// How many Issuers of that kind there are in each namespace; the Certificates take turns.
+    #[arg(long, default_value_t = 10)]
+    pub issuers: usize,
+    /// How many namespaces the Certificates are spread over.
     #[arg(long, default_value_t = 1)]
     pub namespaces: usize,
-    /// The algorithm of their keys.
-    #[arg(long, value_enum, default_value = "ecdsa-256")]
-    pub key: Key,
+    /// The algorithm of their keys. With rsa2048, also measure how many such keys the cores can
+    /// generate when they do nothing else.
+    #[arg(long, value_enum, default_value = "ecdsa")]
+    pub algorithm: Algorithm,
+    /// Create each Certificate when the one before is ready, instead of all at once.
+    #[arg(long)]
+    pub sequential: bool,
+    /// Switch the operator's own approver off; the bench approves each CertificateRequest as soon
+    /// as a watch shows it.
+    #[arg(long)]
+    pub external_approver: bool,
+    /// Also measure the API server alone: record what is written for one Certificate, and in the end
+    /// write the same without the operator, for each of as many Certificates (1000 at the most), over
+    /// 4, 8 and 16 connections.
+    #[arg(long)]
+    pub ceiling: bool,
+    /// When all are ready, stop the operator, start it again and measure until it comes to rest.
+    #[arg(long)]
+    pub restart: bool,
     /// Seconds for all of them to become ready.
     #[arg(long, default_value_t = 600)]
     pub patience: u64,
     /// Only measure the operator with nothing to do.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["ceiling", "restart", "sequential", "external_approver"])]
     pub rest: bool,
     /// Run the operator as built for debugging, which says little about its speed.
     #[arg(long)]
     pub debug_build: bool,
 }
 
-/// An algorithm and size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Key {
-    /// ECDSA on P-256.
-    #[value(name = "ecdsa-256")]
-    #[serde(rename = "ecdsa-256")]
-    Ecdsa256,
-    /// RSA with 2048 bits.
-    #[value(name = "rsa-2048")]
-    #[serde(rename = "rsa-2048")]
-    Rsa2048,
-}
-
-/// Creates all Certificates and waits for them; how long each took.
-pub(super) async fn issue(
-    bed: &Bed,
-    load: &Load,
-    places: &[Namespace],
-    operator: &mut Operator,
-) -> Result<Vec<Duration>> {
-    let (all_created, created) = oneshot::channel();
-    let arrivals = arrivals(bed, load, places, operator);
-    let create = async {
-        let begun: BTreeMap<_, _> = stream::iter(0..load.n)
-            .map(async |index| create(bed, load, places, index).await)
-            .buffer_unordered(16)
-            .try_collect()
-            .await?;
-        // Only fails when nobody waits any more, because an error came first.
-        let _ = all_created.send(());
-        anyhow::Ok(begun)
-    };
-    let (begun, arrived) = futures::try_join!(create, async {
-        let arrived = arrivals.await?;
-        let _ = created.await;
-        Ok(arrived)
-    })?;
-    begun
-        .iter()
-        .map(|(name, begun)| {
-            let arrived = arrived
-                .get(name)
-                .context("a Certificate was never seen ready")?;
-            Ok(arrived.saturating_duration_since(*begun))
-        })
-        .collect()
-}
-
-/// When each Certificate was first seen ready.
-async fn arrivals(
-    bed: &Bed,
-    load: &Load,
-    places: &[Namespace],
-    operator: &mut Operator,
-) -> Result<BTreeMap<String, Instant>> {
-    let watches = places
-        .iter()
-        .map(|place| states(bed.client(), place.name()).boxed());
-    let mut states = stream::select_all(watches);
-    let mut arrived = BTreeMap::new();
-    let mut last = None;
-    let deadline = Instant::now() + Duration::from_secs(load.patience);
-    while arrived.len() < load.n {
-        match timeout(Duration::from_secs(1), states.next()).await {
-            Ok(Some(state)) => match state? {
-                State {
-                    name, ready: true, ..
-                } => drop(arrived.entry(name).or_insert_with(Instant::now)),
-                waiting => last = Some(waiting),
-            },
-            Ok(None) => bail!("the watch of Certificates ended"),
-            Err(_) => {
-                if let Some(status) = operator.exited()? {
-                    bail!("the operator ended, {status}:\n{}", tail(&operator.log()));
-                }
-            }
-        }
-        if Instant::now() > deadline {
-            let why = last.map_or_else(String::new, |state| {
-                format!(
-                    "; last seen of {}: {}: {}",
-                    state.name, state.reason, state.message
-                )
-            });
-            bail!(
-                "{} of {} Certificates are ready after {} s{why}",
-                arrived.len(),
-                load.n,
-                load.patience
-            );
-        }
+impl Load {
+    /// An error if there is nothing to measure.
+    pub(super) fn check(&self) -> Result<()> {
+        ensure!(
+            self.n > 0 && self.namespaces > 0 && self.issuers > 0,
+            "nothing to measure: --n, --namespaces and --issuers are 1 or more"
+        );
+        Ok(())
     }
-    Ok(arrived)
-}
-
-async fn create(
-    bed: &Bed,
-    load: &Load,
-    places: &[Namespace],
-    index: usize,
-) -> Result<(String, Instant)> {
-    let name = format!("c{index:05}");
-    let place = &places[index % places.len()];
-    let (algorithm, size) = match load.key {
-        Key::Ecdsa256 => ("ECDSA", 256),
-        Key::Rsa2048 => ("RSA", 2048),
-    };
-    let certificate: DynamicObject = serde_json::from_value(json!({
-        "apiVersion": "cert-manager.io/v1",
-        "kind": "Certificate",
-        "metadata": { "name": name },
-        "spec": {
-            "secretName": name,
-            "dnsNames": [format!("{name}.{}.{ZONE}", place.name())],
-            "privateKey": { "algorithm": algorithm, "size": size },
-            "issuerRef": { "name": "bench" },
-        },
-    }))?;
-    let begun = Instant::now();
-    let api: Api<DynamicObject> =
-        Api::namespaced_with(bed.client().clone(), place.name(), &follow::resource());
-    api.create(&PostParams::default(), &certificate)
-        .await
-        .map_err(said)
-        .with_context(|| format!("creating Certificate {name}"))?;
-    Ok((name, begun))
-}
-
-/// The Issuer `bench`, and what it needs.
-pub(super) fn issuer(bed: &Bed, kind: Kind, pebble: &Pebble) -> Result<Vec<Value>> {
-    let issuer = |spec: Value| {
-        json!({
-            "apiVersion": "cert-manager.io/v1",
-            "kind": "Issuer",
-            "metadata": { "name": "bench" },
-            "spec": spec,
-        })
-    };
-    let acme = |solver: Value| bed.acme_issuer("bench", pebble, &json!([solver]));
-    Ok(match kind {
-        Kind::AcmeDns01 => {
-            vec![
-                bed.tsig_secret("tsig"),
-                acme(json!({ "dns01": bed.dns01("tsig") })),
-            ]
-        }
-        Kind::AcmeHttp01 => vec![acme(json!({ "http01": bed.http01() }))],
-        Kind::Ca => {
-            let ca = Authority::new("bench CA")?;
-            let secret = json!({
-                "apiVersion": "v1",
-                "kind": "Secret",
-                "type": "kubernetes.io/tls",
-                "metadata": { "name": "ca" },
-                "stringData": { "tls.crt": ca.pem(), "tls.key": ca.key() },
-            });
-            vec![secret, issuer(json!({ "ca": { "secretName": "ca" } }))]
-        }
-        Kind::SelfSigned => vec![issuer(json!({ "selfSigned": {} }))],
-    })
 }

@@ -1,43 +1,40 @@
 //! How fast is the operator, and what does it cost?
 
-use std::time::Duration;
-
-use anyhow::{Context, Result, bail, ensure};
-use kube::{
-    Api,
-    api::{DynamicObject, PostParams},
-    core::GroupVersionKind,
-    discovery::ApiResource,
-};
+use anyhow::{Context, Result};
 use serde_json::json;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-pub use self::load::{Key, Kind, Load};
+pub use self::load::{Algorithm, Kind, Load};
+pub(crate) use self::recorded::PLACE as RECORDED;
 use self::{
+    recorded::Script,
+    report::{Report, Run},
     requests::Requests,
-    usage::{Memory, cpu_seconds, memory},
+    usage::{Memory, cpu_seconds, settled},
 };
 use crate::{
     Bed, BedOptions,
-    acme::PebbleOptions,
+    acme::{Pebble, PebbleOptions},
     home::Home,
-    namespace::Namespace,
     operator::{self, Operator, OperatorOptions},
-    process::{tail, wait::until},
     progress::Progress,
 };
 
+mod approver;
+mod ceiling;
+mod issue;
+mod issuers;
+mod keys;
 mod load;
+mod recorded;
 mod report;
 mod requests;
+mod restart;
 mod usage;
 
-/// Measures and prints.
+/// Measures; prints one line of JSON, and in words what it says to standard error.
 pub async fn run(home: Home, load: &Load) -> Result<()> {
-    ensure!(
-        load.n > 0 && load.namespaces > 0,
-        "nothing to measure: --n and --namespaces are 1 or more"
-    );
+    load.check()?;
     let progress = Progress::shown();
     progress.step("building the operator");
     let binary = operator::build(&home, !load.debug_build).await?;
@@ -59,119 +56,132 @@ pub async fn run(home: Home, load: &Load) -> Result<()> {
 }
 
 async fn measure(bed: &Bed, load: &Load, binary_kib: u64, progress: Progress) -> Result<String> {
-    // The CA's awkwardness would be measured otherwise.
-    let polite = PebbleOptions {
-        rejected_nonces: 0,
-        ..PebbleOptions::default()
-    };
-    let pebble = bed.pebble("pebble", &polite).await?;
-    bed.install_chart(&json!({ "crds": { "enabled": true } }))
-        .await?;
-    let mut operator = bed.operator(&OperatorOptions::default()).await?;
-    let rest = settled(&operator).await?;
+    let values = json!({
+        "crds": { "enabled": true },
+        "disableAutoApproval": load.external_approver,
+    });
+    bed.install_chart(&values).await?;
+    let operator = bed.operator(&OperatorOptions::default()).await?;
+    let rest = settled(operator.pid()).await?;
     if load.rest {
         let report =
             json!({ "binary_kib": binary_kib, "memory_kib": { "at_rest": rest.resident } });
         return Ok(report.to_string());
     }
 
-    let mut places = Vec::new();
+    let mut namespaces = Vec::new();
     for _ in 0..load.namespaces {
-        let namespace = bed.namespace("bench").await?;
-        namespace
-            .apply_all(&load::issuer(bed, load.issuer, &pebble)?)
-            .await?;
-        places.push(namespace);
+        namespaces.push(bed.namespace("bench").await?);
     }
-    for namespace in &places {
-        issuer_ready(bed, namespace, &operator).await?;
-        policies_in_force(bed, namespace).await?;
+    let places: Vec<String> = namespaces.iter().map(|one| one.name().to_owned()).collect();
+    let work = work(bed, load, operator, rest, &places, binary_kib, progress);
+    let report = if load.external_approver {
+        let mut approved = places.clone();
+        approved.push(RECORDED.to_owned());
+        tokio::select! {
+            biased;
+            report = work => report?,
+            never = approver::approve(bed, &approved) => return never.map(|()| String::new()),
+        }
+    } else {
+        work.await?
+    };
+    for line in report.text() {
+        progress.step(&line);
     }
-    settled(&operator).await?;
-
-    progress.step(&format!("creating {} Certificates", load.n));
-    let audit = bed.audit_log();
-    let requests = Requests::mark(&audit)?;
-    let cpu = cpu_seconds(operator.pid())?;
-    let begun = Instant::now();
-    let latencies = load::issue(bed, load, &places, &mut operator).await?;
-    let seconds = begun.elapsed().as_secs_f64();
-    progress.step("all are ready");
-    let after = settled(&operator).await?;
-    let cpu = cpu_seconds(operator.pid())? - cpu;
-    let requests = requests.since(&audit, &bed.operator_user()?)?;
-    let report = report::report(
-        load,
-        seconds,
-        latencies,
-        &requests,
-        cpu,
-        (rest, after),
-        binary_kib,
-    );
-    operator.stop().await?;
     serde_json::to_string(&report).context("writing the report")
 }
 
-async fn issuer_ready(bed: &Bed, namespace: &Namespace, operator: &Operator) -> Result<()> {
-    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("cert-manager.io", "v1", "Issuer"));
-    let issuers: Api<DynamicObject> =
-        Api::namespaced_with(bed.client().clone(), namespace.name(), &kind);
-    until("the Issuer", Duration::from_secs(30), async || {
-        let issuer = issuers.get("bench").await?;
-        let conditions = issuer.data["status"]["conditions"].as_array().cloned();
-        let ready = conditions
-            .into_iter()
-            .flatten()
-            .find(|one| one["type"] == "Ready");
-        match ready {
-            Some(ready) if ready["status"] == "True" => Ok(()),
-            Some(ready) => bail!("{}", ready["message"]),
-            None => bail!("it has no Ready condition"),
+async fn work(
+    bed: &Bed,
+    load: &Load,
+    mut operator: Operator,
+    rest: Memory,
+    places: &[String],
+    binary_kib: u64,
+    progress: Progress,
+) -> Result<Report> {
+    let keys = match load.algorithm {
+        Algorithm::Ecdsa => None,
+        Algorithm::Rsa2048 => {
+            progress.step("generating RSA keys and nothing else");
+            Some(keys::rsa2048_per_second().await?)
         }
-    })
-    .await
-    .with_context(|| tail(&operator.log()))
-}
-
-/// For some moments after they are installed, the API server answers 503 for what policies look at:
-/// tries would be counted that no cluster in use sees.
-async fn policies_in_force(bed: &Bed, namespace: &Namespace) -> Result<()> {
-    let version = GroupVersionKind::gvk("cert-manager.io", "v1", "CertificateRequest");
-    let kind = ApiResource::from_gvk(&version);
-    let requests: Api<DynamicObject> =
-        Api::namespaced_with(bed.client().clone(), namespace.name(), &kind);
-    let request: DynamicObject = serde_json::from_value(json!({
-        "apiVersion": "cert-manager.io/v1",
-        "kind": "CertificateRequest",
-        "metadata": { "generateName": "in-force-" },
-        "spec": { "request": "YQ==", "issuerRef": { "name": "bench" } },
-    }))?;
-    let dry = PostParams {
-        dry_run: true,
-        ..PostParams::default()
     };
-    until("policies in force", Duration::from_secs(30), async || {
-        let made = requests.create(&dry, &request).await?;
-        ensure!(
-            made.data["spec"]["username"].is_string(),
-            "no requester is written down"
-        );
-        Ok(())
-    })
-    .await
+    // The CA's awkwardness would be measured otherwise.
+    let polite = PebbleOptions {
+        rejected_nonces: 0,
+        ..PebbleOptions::default()
+    };
+    let pebble = bed.pebble("pebble", &polite).await?;
+    for place in places {
+        issuers::prepare(bed, place, load.issuer, load.issuers, &pebble, &operator).await?;
+    }
+    let script = match load.ceiling {
+        true => Some(record(bed, load, &pebble, &operator, progress).await?),
+        false => None,
+    };
+    settled(operator.pid()).await?;
+
+    progress.step(&format!("creating {} Certificates", load.n));
+    let audit = bed.audit_log();
+    let mark = Requests::mark(&audit)?;
+    let cpu = cpu_seconds(operator.pid())?;
+    let begun = Instant::now();
+    let latencies = issue::issue(bed, load, places, &mut operator).await?;
+    let seconds = begun.elapsed().as_secs_f64();
+    progress.step("all are ready");
+    let after = settled(operator.pid()).await?;
+    let cpu_seconds = cpu_seconds(operator.pid())? - cpu;
+    let requests = mark.since(&audit, &bed.operator_user()?)?;
+
+    let mut again = None;
+    if load.restart {
+        progress.step("starting the operator again");
+        let options = OperatorOptions {
+            name: "operator-again".to_owned(),
+            ..OperatorOptions::default()
+        };
+        // One more if a Certificate was recorded.
+        let known = load.n + usize::from(load.ceiling);
+        let (started, restart) = restart::restart(bed, operator, &options, known).await?;
+        (operator, again) = (started, Some(restart));
+    }
+    operator.stop().await?;
+    let ceiling = match &script {
+        Some(script) => {
+            progress.step("writing the same without the operator");
+            Some(ceiling::measure(bed, load, script).await?)
+        }
+        None => None,
+    };
+    Ok(Report::new(
+        load,
+        Run {
+            seconds,
+            latencies,
+            requests,
+            cpu_seconds,
+            rest,
+            after,
+            binary_kib,
+            keys_per_second: keys,
+            ceiling,
+            restart: again,
+        },
+    ))
 }
 
-/// The operator's memory once it has used no processor time for a second.
-async fn settled(operator: &Operator) -> Result<Memory> {
-    let mut before = cpu_seconds(operator.pid())?;
-    for _ in 0..60 {
-        sleep(Duration::from_secs(1)).await;
-        let now = cpu_seconds(operator.pid())?;
-        if now - before < 0.02 {
-            return memory(operator.pid());
-        }
-        before = now;
-    }
-    bail!("the operator does not come to rest within a minute");
+async fn record(
+    bed: &Bed,
+    load: &Load,
+    pebble: &Pebble,
+    operator: &Operator,
+    progress: Progress,
+) -> Result<Script> {
+    progress.step("recording what is written for one Certificate");
+    let object =
+        json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": RECORDED } });
+    bed.apply_all(&[object]).await?;
+    ceiling::record(bed, load, pebble, operator).await
 }

@@ -44,6 +44,11 @@ impl Requests {
         Ok(Self { from: from.len() })
     }
 
+    /// The byte at which it is.
+    pub(super) fn from(self) -> u64 {
+        self.from
+    }
+
     /// What `user` has asked for since, by `verb resource/subresource`; without Leases, which are
     /// renewed by the clock and not by the certificate.
     pub(super) fn since(&self, log: &Path, user: &str) -> Result<BTreeMap<String, u64>> {

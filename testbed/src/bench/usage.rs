@@ -1,8 +1,9 @@
 //! What processor time and memory does a process use?
 
-use std::fs;
+use std::{fs, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use tokio::time::sleep;
 
 /// Linux counts in hundredths of a second, whatever the kernel's own clock.
 const TICKS: f64 = 100.0;
@@ -32,6 +33,20 @@ pub(super) fn memory(pid: u32) -> Result<Memory> {
         resident: field("VmRSS:")?,
         peak: field("VmHWM:")?,
     })
+}
+
+/// The memory of a process once it has used no processor time for a second.
+pub(super) async fn settled(pid: u32) -> Result<Memory> {
+    let mut before = cpu_seconds(pid)?;
+    for _ in 0..60 {
+        sleep(Duration::from_secs(1)).await;
+        let now = cpu_seconds(pid)?;
+        if now - before < 0.02 {
+            return memory(pid);
+        }
+        before = now;
+    }
+    bail!("the operator does not come to rest within a minute");
 }
 
 fn read(pid: u32, name: &str) -> Result<String> {

@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 use super::{access::Access, etcd::Etcd, text, token_keys};
 use crate::{
     authority::Authority,
+    bench,
     folder::Folder,
     process::{Launcher, Process, Program, ports},
     tools::{Tool, Tools},
@@ -128,14 +129,22 @@ impl ApiServer {
     }
 }
 
-/// Records who asked for what, of ServiceAccounts only: the operator is one.
+/// Records who asked for what, of ServiceAccounts only: the operator is one. In one namespace, which
+/// only the bench uses, it records what was written by anyone, with bodies.
 fn audited(program: Program, folder: &Folder) -> Result<Program> {
     let policy = json!({
         "apiVersion": "audit.k8s.io/v1",
         "kind": "Policy",
         "omitStages": ["RequestReceived"],
         "omitManagedFields": true,
-        "rules": [{ "level": "Metadata", "userGroups": ["system:serviceaccounts"] }],
+        "rules": [
+            {
+                "level": "RequestResponse",
+                "namespaces": [bench::RECORDED],
+                "verbs": ["create", "update", "patch", "delete"],
+            },
+            { "level": "Metadata", "userGroups": ["system:serviceaccounts"] },
+        ],
     });
     let policy = folder.write("audit-policy.json", policy.to_string())?;
     let log = folder.path().join("audit.log");

@@ -2,6 +2,8 @@
 //!
 //! One path for all four algorithms that cert-manager knows, of which hickory signs with two.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod record;
 
 use std::{fmt, str::FromStr};

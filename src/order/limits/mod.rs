@@ -1,0 +1,386 @@
+//! How many orders does a CA take from an account, and is there room for one more? Pure.
+//!
+//! Each limit is a bucket that refills evenly, kept as the moment at which it will be full again
+//! (the generic cell rate algorithm, as Let's Encrypt counts too).
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
+};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use instant_acme::Identifier;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::issuer::limits::{Limit, Limits};
+
+/// Buckets that are kept of one account; the ones that are full again soonest make room. A
+/// ConfigMap holds about twenty thousand.
+const MOST_BUCKETS: usize = 10_000;
+
+/// What an order asks for, as limits count it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// The registered domains, addresses, and networks of addresses.
+    domains: BTreeSet<String>,
+    /// One for exactly these names.
+    set: String,
+}
+
+impl Names {
+    /// Those of an order.
+    pub fn of(identifiers: &[Identifier]) -> Self {
+        let mut all: Vec<String> = Vec::with_capacity(identifiers.len());
+        let mut domains = BTreeSet::new();
+        for identifier in identifiers {
+            match identifier {
+                Identifier::Dns(name) => {
+                    let name = name.to_ascii_lowercase();
+                    domains.insert(registered_domain(&name).to_owned());
+                    all.push(name);
+                }
+                Identifier::Ip(address) => {
+                    domains.insert(network(*address));
+                    all.push(address.to_string());
+                }
+                // No CA that is asked here counts others.
+                _ => {}
+            }
+        }
+        all.sort();
+        all.dedup();
+        let hash = digest(&SHA256, all.join("\n").as_bytes());
+        let set = hash.as_ref().iter().take(12);
+        Self {
+            domains,
+            set: set.map(|byte| format!("{byte:02x}")).collect(),
+        }
+    }
+}
+
+impl What {
+    /// Which of our limits a CA speaks of when it refuses an order for `names`. Let's Encrypt names
+    /// the section of its documentation; what it does not name stays with that order.
+    pub fn of_refusal(detail: &str, names: &Names) -> Option<Self> {
+        if detail.contains("#new-orders-per-account") {
+            return Some(Self::Orders);
+        }
+        if detail.contains("#new-certificates-per-exact-set-of-") {
+            return Some(Self::SameNames);
+        }
+        if !detail.contains("#new-certificates-per-registered-domain") {
+            return None;
+        }
+        let named = |name: &&String| detail.contains(&format!("\"{name}\""));
+        names.domains.iter().find(named).cloned().map(Self::Domain)
+    }
+}
+
+/// The domain that a registry sold: one label above a public suffix.
+fn registered_domain(name: &str) -> &str {
+    let name = name.strip_prefix("*.").unwrap_or(name);
+    psl::domain_str(name).unwrap_or(name)
+}
+
+/// An IPv4 address counts by itself, an IPv6 address with its /64.
+fn network(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+        }
+    }
+}
+
+/// What stands in the way of an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Full {
+    /// What is full.
+    pub what: What,
+    /// When there is room for this order.
+    pub at: Timestamp,
+}
+
+impl Full {
+    /// For people: what is used up, and when it is this order's turn.
+    pub fn message(&self, limits: &Limits) -> String {
+        let limit = |limit: Option<Limit>| limit.map(|limit| limit.to_string()).unwrap_or_default();
+        let what = match &self.what {
+            What::Orders => format!("{} for orders of this account", limit(limits.orders)),
+            What::Domain(name) => {
+                format!("{} for certificates of {name}", limit(limits.domain))
+            }
+            What::SameNames => format!(
+                "{} for certificates with exactly these names",
+                limit(limits.same_names)
+            ),
+        };
+        format!(
+            "the CA's limit of {what} is reached; next order allowed at {}",
+            self.at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        )
+    }
+}
+
+/// What is counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Orders of the account.
+    Orders,
+    /// Certificates of a registered domain.
+    Domain(String),
+    /// Certificates with exactly the same names.
+    SameNames,
+}
+
+/// The buckets of one account: when each is full again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Buckets {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    orders: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    domains: BTreeMap<String, Timestamp>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    sets: BTreeMap<String, Timestamp>,
+}
+
+impl Buckets {
+    /// The limit that makes an order for `names` wait longest, if one does.
+    fn fullest(&self, limits: &Limits, names: &Names, now: Timestamp) -> Option<Full> {
+        let Limits {
+            orders,
+            domain,
+            same_names,
+        } = limits;
+        let full = |limit: &Option<Limit>, filled: Option<&Timestamp>, what: What| {
+            let at = limit.as_ref()?.room(filled.copied(), now);
+            (at > now).then_some(Full { what, at })
+        };
+        let domains = names
+            .domains
+            .iter()
+            .filter_map(|name| full(domain, self.domains.get(name), What::Domain(name.clone())));
+        full(orders, self.orders.as_ref(), What::Orders)
+            .into_iter()
+            .chain(domains)
+            .chain(full(same_names, self.sets.get(&names.set), What::SameNames))
+            .max_by_key(|full| full.at)
+    }
+
+    /// Count an order for `names`.
+    fn take(&mut self, limits: &Limits, names: &Names, now: Timestamp) {
+        let Limits {
+            orders,
+            domain,
+            same_names,
+        } = limits;
+        let Self {
+            orders: filled,
+            domains,
+            sets,
+        } = self;
+        if let Some(limit) = orders {
+            *filled = Some(limit.taken(*filled, now));
+        }
+        if let Some(limit) = domain {
+            for name in &names.domains {
+                let filled = domains.get(name).copied();
+                domains.insert(name.clone(), limit.taken(filled, now));
+            }
+        }
+        if let Some(limit) = same_names {
+            let filled = sets.get(&names.set).copied();
+            sets.insert(names.set.clone(), limit.taken(filled, now));
+        }
+        self.tidy(now);
+    }
+
+    /// An order for `names` came to nothing: no certificate counts.
+    fn give_back(&mut self, limits: &Limits, names: &Names) {
+        let Limits {
+            orders: _,
+            domain,
+            same_names,
+        } = limits;
+        if let Some(limit) = domain {
+            for name in &names.domains {
+                if let Some(filled) = self.domains.get_mut(name) {
+                    *filled = limit.given_back(*filled);
+                }
+            }
+        }
+        if let Some(limit) = same_names
+            && let Some(filled) = self.sets.get_mut(&names.set)
+        {
+            *filled = limit.given_back(*filled);
+        }
+    }
+
+    /// There is no room until `until`.
+    fn fill(&mut self, limits: &Limits, names: &Names, what: &What, until: Timestamp) {
+        let Limits {
+            orders,
+            domain,
+            same_names,
+        } = limits;
+        match what {
+            What::Orders => {
+                if let Some(limit) = orders {
+                    self.orders = Some(limit.full_until(until));
+                }
+            }
+            What::Domain(name) => {
+                if let Some(limit) = domain {
+                    self.domains.insert(name.clone(), limit.full_until(until));
+                }
+            }
+            What::SameNames => {
+                if let Some(limit) = same_names {
+                    self.sets.insert(names.set.clone(), limit.full_until(until));
+                }
+            }
+        }
+    }
+
+    /// Forget what is full again, and what is too much to keep.
+    fn tidy(&mut self, now: Timestamp) {
+        for buckets in [&mut self.domains, &mut self.sets] {
+            buckets.retain(|_, filled| *filled > now);
+            if buckets.len() > MOST_BUCKETS {
+                let mut times: Vec<Timestamp> = buckets.values().copied().collect();
+                times.sort();
+                if let Some(oldest) = times.get(times.len() - MOST_BUCKETS).copied() {
+                    buckets.retain(|_, filled| *filled >= oldest);
+                }
+            }
+        }
+    }
+}
+
+/// What is known of one account.
+#[derive(Debug, Default)]
+pub struct Account {
+    /// Orders that were placed.
+    spent: Buckets,
+    /// The same, with those that have a time to be placed at.
+    planned: Buckets,
+    /// The times given out, by uid of the Order.
+    waiting: HashMap<String, Full>,
+}
+
+impl Account {
+    /// As `stored` before.
+    pub fn of(stored: Buckets) -> Self {
+        Self {
+            planned: stored.clone(),
+            spent: stored,
+            waiting: HashMap::new(),
+        }
+    }
+
+    /// What is to be stored.
+    pub fn buckets(&self) -> &Buckets {
+        &self.spent
+    }
+
+    /// Whether the Order `uid` for `names` can be placed now.
+    ///
+    /// An order that must wait gets a time of its own and keeps it: a thousand of them come one by
+    /// one, and not all at once each time there is room for one.
+    ///
+    /// # Errors
+    /// What is full, and when it is this order's turn.
+    pub fn admit(
+        &mut self,
+        limits: &Limits,
+        uid: &str,
+        names: &Names,
+        now: Timestamp,
+    ) -> Result<(), Full> {
+        if let Some(turn) = self.waiting.get(uid) {
+            return match turn.at > now {
+                true => Err(turn.clone()),
+                false => Ok(()),
+            };
+        }
+        self.waiting.retain(|_, turn| turn.at > now);
+        if self.waiting.is_empty() {
+            self.planned = self.spent.clone();
+        }
+        let Some(full) = self.planned.fullest(limits, names, now) else {
+            return Ok(());
+        };
+        self.planned.take(limits, names, now);
+        self.waiting.insert(uid.to_owned(), full.clone());
+        Err(full)
+    }
+
+    /// The Order `uid` for `names` was placed.
+    pub fn placed(&mut self, limits: &Limits, uid: &str, names: &Names, now: Timestamp) {
+        self.spent.take(limits, names, now);
+        if self.waiting.remove(uid).is_none() {
+            self.planned.take(limits, names, now);
+        }
+    }
+
+    /// The Order `uid` for `names`, which was placed, failed.
+    pub fn failed(&mut self, limits: &Limits, names: &Names) {
+        self.spent.give_back(limits, names);
+        self.planned.give_back(limits, names);
+    }
+
+    /// The CA refused the Order `uid` for `names` until `until`: it counts better than we do.
+    pub fn refused(&mut self, limits: &Limits, names: &Names, what: &What, until: Timestamp) {
+        for buckets in [&mut self.spent, &mut self.planned] {
+            buckets.fill(limits, names, what, until);
+        }
+    }
+
+    /// Whether any order has a turn to come.
+    pub fn is_waited_for(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// When the next order is allowed that is not, if any waits.
+    pub fn next_turn(&self, now: Timestamp) -> Option<Timestamp> {
+        let turns = self.waiting.values().map(|turn| turn.at);
+        turns.filter(|at| *at > now).min()
+    }
+}
+
+impl Limit {
+    /// How long one takes to come back.
+    fn interval(&self) -> SignedDuration {
+        self.period / i32::try_from(self.count.max(1)).unwrap_or(i32::MAX)
+    }
+
+    /// When there is room for one more in a bucket that is full again at `filled`.
+    fn room(&self, filled: Option<Timestamp>, now: Timestamp) -> Timestamp {
+        let filled = filled.unwrap_or(now).max(now);
+        filled
+            .checked_add(self.interval() - self.period)
+            .unwrap_or(now)
+    }
+
+    /// When the bucket is full again once one more is taken.
+    fn taken(&self, filled: Option<Timestamp>, now: Timestamp) -> Timestamp {
+        let filled = filled.unwrap_or(now).max(now);
+        filled.checked_add(self.interval()).unwrap_or(filled)
+    }
+
+    /// The inverse of [`Limit::room`].
+    fn full_until(&self, until: Timestamp) -> Timestamp {
+        let rest = self.period - self.interval();
+        until.checked_add(rest).unwrap_or(until)
+    }
+
+    fn given_back(&self, filled: Timestamp) -> Timestamp {
+        filled.checked_sub(self.interval()).unwrap_or(filled)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,341 @@
+//! Working on a CertificateSigningRequest: gather the facts, plan, act.
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::api::{
+    certificates::v1::{CertificateSigningRequest, CertificateSigningRequestStatus},
+    core::v1::ObjectReference,
+};
+use kube::{Api, Client};
+use tracing::info;
+
+use crate::{
+    api::{
+        names::signing_request as annotation,
+        order::Order,
+        reason::{request as reason, signing_request as word},
+    },
+    cluster::{
+        Cache, Class, Clock, Next, ObjectKey, ReconcileError, Reconciler, RequestError,
+        events::{EventType, Events},
+        write::{self, api_of},
+    },
+    issuer::{
+        IssuerView, Issuers, LocalSigners, Missing,
+        kind::Signer,
+        local::{Outcome, SigningError, SigningInput},
+        order_request::{self, Draft, Said},
+    },
+    order::{
+        facts::{OrderFacts, OrderIndex},
+        placing::{self, Placed},
+    },
+    request::plan::{Event, Served},
+    signing_request::{
+        access::may_reference,
+        facts::{Asked, SigningRequestFacts},
+        plan::{self, Situation, Step, Terms, plan},
+    },
+};
+
+/// How soon an Order in the way of ours is looked at again: nothing wakes us when it goes.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// Works on CertificateSigningRequests.
+pub struct SigningRequestReconciler {
+    /// For the API server.
+    pub client: Client,
+    /// The time.
+    pub clock: Clock,
+    /// CertificateSigningRequests for issuers of ours.
+    pub requests: Arc<Cache<SigningRequestFacts>>,
+    /// All Orders.
+    pub orders: Arc<Cache<OrderFacts>>,
+    /// All issuers.
+    pub issuers: Issuers,
+    /// What users are told.
+    pub events: Events,
+    /// Which issuers' requests are handed to them.
+    pub served: Served,
+    /// Those whose keys are in the cluster.
+    pub local: Arc<LocalSigners>,
+    /// Prefixes of annotations that are copied to Orders.
+    pub copied_annotation_prefixes: Vec<String>,
+}
+
+/// Why a step of a CertificateSigningRequest failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A request to the API server failed.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// Nothing became of the request yet.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
+}
+
+impl ReconcileError for Error {
+    fn class(&self) -> Class {
+        match self {
+            Self::Request(error) => error.class(),
+            Self::Signing(error) => error.class(),
+        }
+    }
+
+    fn reason(&self) -> Option<&'static str> {
+        match self.class() {
+            // A right or a quota is missing: somebody must know.
+            Class::Misconfigured | Class::Refused => Some(reason::REQUEST_ERROR),
+            Class::Conflict | Class::Transient | Class::RateLimited(_) | Class::Permanent => None,
+        }
+    }
+}
+
+impl Reconciler for SigningRequestReconciler {
+    const NAME: &'static str = "certificatesigningrequests";
+    type Error = Error;
+
+    async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
+        let Some(request) = self.requests.get(key) else {
+            return Ok(Next::Change);
+        };
+        let Some(asked) = &request.asked else {
+            return Ok(Next::Change);
+        };
+        let issuer = self.issuer(asked);
+        let orders = self
+            .orders
+            .find(&OrderIndex::Owner(request.meta.uid.clone()));
+        let mut situation = Situation {
+            request: &request,
+            served: self.served,
+            issuer: issuer.as_ref(),
+            may_reference: None,
+            order: orders.first(),
+            copied_annotation_prefixes: &self.copied_annotation_prefixes,
+        };
+        let mut step = plan(situation);
+        if step == Step::Ask {
+            let issuer = &asked.signer.key;
+            let may = may_reference(&self.client, &asked.requester, issuer).await?;
+            situation.may_reference = Some(may);
+            step = plan(situation);
+        }
+        match step {
+            Step::Nothing | Step::Ask => {}
+            Step::Wait(event) => self.tell(&request, event),
+            Step::Fail(said) => self.fail(&request, said).await?,
+            Step::Sign(terms) => {
+                if let Ok(issuer) = &issuer {
+                    self.sign(&request, asked, issuer, &terms).await?;
+                }
+            }
+            Step::Order(draft) => return self.order(&request, asked, *draft).await,
+            Step::Take => {
+                if let Some(order) = orders.first() {
+                    self.take(&request, asked, order).await?;
+                }
+            }
+        }
+        Ok(Next::Change)
+    }
+
+    fn reference(&self, key: &ObjectKey) -> Option<ObjectReference> {
+        self.requests.get(key).map(|request| reference(&request))
+    }
+}
+
+impl SigningRequestReconciler {
+    fn issuer(&self, asked: &Asked) -> Result<IssuerView, Missing> {
+        let (kind, key) = (asked.signer.kind, &asked.signer.key);
+        let missing = || Missing::NotFound {
+            kind,
+            key: key.clone(),
+        };
+        self.issuers.get(kind, key).ok_or_else(missing)
+    }
+
+    /// Have it signed by an issuer whose key is in the cluster.
+    async fn sign(
+        &self,
+        request: &SigningRequestFacts,
+        asked: &Asked,
+        issuer: &IssuerView,
+        terms: &Terms,
+    ) -> Result<(), Error> {
+        let input = SigningInput {
+            namespace: &issuer.secrets_namespace,
+            annotations: &asked.annotations,
+            key_annotation: annotation::PRIVATE_KEY_SECRET_NAME,
+            duration: Some(&terms.lifetime),
+            is_ca: asked.is_ca(),
+            usages: &terms.usages,
+            // Who approved it saw the usages, and no others are given.
+            ca_may_sign: false,
+            csr: asked.csr.as_ref().map_err(String::as_str),
+            request: &asked.request.0,
+            key: None,
+        };
+        let (outcome, message) = match issuer.signer() {
+            Ok(Signer::Ca(ca)) => {
+                let outcome = self.local.sign_by_ca(issuer, ca, &input).await?;
+                (outcome, FETCHED)
+            }
+            Ok(Signer::SelfSigned(itself)) => {
+                let outcome = self.local.sign_itself(itself, &input).await?;
+                (outcome, SELF_SIGNED)
+            }
+            // Not planned to be signed here.
+            Ok(Signer::Acme(_)) | Err(_) => return Ok(()),
+        };
+        match outcome {
+            Outcome::Issued(certificate) => {
+                let chain = certificate.chain_pem.into_bytes();
+                self.issued(request, chain, message).await?;
+                if let Some(remark) = certificate.remark {
+                    self.warn(request, remark);
+                }
+            }
+            Outcome::Pending(Said { reason, message }) => {
+                let reason = match reason {
+                    reason::MISSING_SECRET => word::SECRET_NOT_FOUND,
+                    other => other,
+                };
+                self.warn(request, Said { reason, message });
+            }
+            Outcome::Failed(said) => self.fail(request, said).await?,
+        }
+        Ok(())
+    }
+
+    async fn order(
+        &self,
+        request: &SigningRequestFacts,
+        asked: &Asked,
+        draft: Draft,
+    ) -> Result<Next, Error> {
+        let key = draft.key();
+        let pem = asked.request.clone();
+        match placing::place(&self.client, &self.orders, draft, pem).await? {
+            Placed::New => {
+                let event = Event {
+                    warning: false,
+                    reason: reason::ORDER_CREATED,
+                    message: format!("Created Order resource {key}"),
+                };
+                self.tell(request, event);
+                Ok(Next::Change)
+            }
+            Placed::Ours => Ok(Next::Change),
+            Placed::Taken => {
+                self.warn(request, order_request::name_taken(&key));
+                Ok(Next::After(LOOK_AGAIN))
+            }
+        }
+    }
+
+    async fn take(
+        &self,
+        request: &SigningRequestFacts,
+        asked: &Asked,
+        order: &OrderFacts,
+    ) -> Result<(), Error> {
+        let key = &order.meta.key;
+        let api = api_of::<Order>(&self.client, key);
+        let certificate = write::get(&api, key)
+            .await?
+            .and_then(|order| order.status?.certificate);
+        // The order is gone: its deletion wakes us.
+        let Some(certificate) = certificate else {
+            return Ok(());
+        };
+        let accepted = match &asked.csr {
+            Ok(csr) => order_request::accept(&certificate.0, csr).map(drop),
+            Err(error) => Err(error.clone()),
+        };
+        match accepted {
+            Ok(()) => self.issued(request, certificate.0, FETCHED).await,
+            Err(message) => {
+                let reason = word::ORDER_BAD_CERTIFICATE;
+                self.fail(request, Said { reason, message }).await
+            }
+        }
+    }
+
+    async fn issued(
+        &self,
+        request: &SigningRequestFacts,
+        certificate: Vec<u8>,
+        message: &str,
+    ) -> Result<(), Error> {
+        self.store(request, &plan::issued(request, certificate))
+            .await?;
+        info!("certificate issued");
+        let event = Event {
+            warning: false,
+            reason: reason::CERTIFICATE_ISSUED,
+            message: message.to_owned(),
+        };
+        self.tell(request, event);
+        Ok(())
+    }
+
+    async fn fail(&self, request: &SigningRequestFacts, said: Said) -> Result<(), Error> {
+        info!(reason = said.reason, message = said.message, "failed");
+        let status = plan::failed(request, &said, self.clock.now());
+        self.store(request, &status).await?;
+        self.warn(request, said);
+        Ok(())
+    }
+
+    async fn store(
+        &self,
+        request: &SigningRequestFacts,
+        status: &CertificateSigningRequestStatus,
+    ) -> Result<(), Error> {
+        let key = &request.meta.key;
+        let api: Api<CertificateSigningRequest> = Api::all(self.client.clone());
+        let version = &request.meta.resource_version;
+        let written = write::patch_status(&api, key, version, &request.status, status).await?;
+        if let Some(written) = written {
+            self.requests.observe(written);
+        }
+        Ok(())
+    }
+
+    fn warn(&self, request: &SigningRequestFacts, said: Said) {
+        let Said { reason, message } = said;
+        let event = Event {
+            warning: true,
+            reason,
+            message,
+        };
+        self.tell(request, event);
+    }
+
+    fn tell(&self, request: &SigningRequestFacts, event: Event) {
+        let Event {
+            warning,
+            reason,
+            message,
+        } = event;
+        let kind = if warning {
+            EventType::Warning
+        } else {
+            EventType::Normal
+        };
+        self.events
+            .publish(reference(request), kind, reason, message);
+    }
+}
+
+/// Told of a certificate that an issuer made.
+const FETCHED: &str = "Certificate fetched from issuer successfully";
+/// Told of a certificate that is signed by its own key.
+const SELF_SIGNED: &str = "Certificate self signed successfully";
+
+fn reference(request: &SigningRequestFacts) -> ObjectReference {
+    request
+        .meta
+        .reference("certificates.k8s.io/v1", "CertificateSigningRequest")
+}

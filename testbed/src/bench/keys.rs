@@ -1,0 +1,34 @@
+//! How many RSA keys can the cores generate when they do nothing else?
+
+use std::{
+    num::NonZeroUsize,
+    thread::available_parallelism,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use rcgen::{KeyPair, PKCS_RSA_SHA256, RsaKeySize};
+use tokio::task::JoinSet;
+
+/// How long is measured: one key takes several times as long as another.
+const TIME: Duration = Duration::from_secs(20);
+
+/// Keys of 2048 bits per second, by the library that the operator uses as well.
+pub(super) async fn rsa2048_per_second() -> Result<f64> {
+    let cores = available_parallelism().map_or(1, NonZeroUsize::get);
+    let mut threads: JoinSet<Result<usize>> = JoinSet::new();
+    let begun = Instant::now();
+    for _ in 0..cores {
+        threads.spawn_blocking(move || {
+            let mut made = 0;
+            while begun.elapsed() < TIME {
+                KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)
+                    .context("generating an RSA key")?;
+                made += 1;
+            }
+            Ok(made)
+        });
+    }
+    let made: Result<Vec<usize>> = threads.join_all().await.into_iter().collect();
+    Ok(made?.into_iter().sum::<usize>() as f64 / begun.elapsed().as_secs_f64())
+}
