@@ -36,6 +36,7 @@ use crate::{
     cluster::Facts,
     pki::{csr::CertificateSigningRequest, key::PrivateKey},
     request::facts::RequestFacts,
+    retire::record::Withdrawal,
 };
 
 /// A namespace with one Certificate and everything around it.
@@ -53,6 +54,7 @@ pub(in crate::certificate) struct World {
     pub(in crate::certificate) cause: Option<String>,
     pub(in crate::certificate) source: suggestion::Source,
     pub(in crate::certificate) written: Option<Write>,
+    pub(in crate::certificate) withdrawal: Withdrawal,
     pub(in crate::certificate) keystores: Standing,
     /// Who answers requests at once, if somebody does.
     pub(in crate::certificate) clerk: Option<Clerk>,
@@ -122,6 +124,7 @@ impl World {
             source: suggestion::Source::NotAsked,
             cause: None,
             written: None,
+            withdrawal: Withdrawal::default(),
             keystores: Standing::Fine,
             clerk: None,
             lags: false,
@@ -244,6 +247,8 @@ impl World {
             taken,
             unrequestable: None,
             issued,
+            unrecorded: None,
+            withdrawal: self.withdrawal.clone(),
             cause,
             source: self.source,
             written: self.written.clone(),
@@ -331,6 +336,7 @@ impl World {
             Action::DeleteKey { .. } => "delete key",
             Action::CreateRequest { .. } => "create request",
             Action::DeleteRequest { .. } => "delete request",
+            Action::Record(_) => "record",
             Action::ApplySecret(_) => "apply secret",
             Action::PatchStatus(_) => "patch status",
             Action::Publish(event) => return self.events.push(event.clone()),
@@ -392,7 +398,7 @@ impl World {
                 );
                 self.certificate.status = Some(*status);
             }
-            Action::Publish(_) => {}
+            Action::Publish(_) | Action::Record(_) => {}
         }
     }
 
