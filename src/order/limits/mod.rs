@@ -24,6 +24,8 @@ const MOST_BUCKETS: usize = 10_000;
 pub struct Names {
     /// The registered domains, addresses, and networks of addresses.
     domains: BTreeSet<String>,
+    /// What is validated: each name, of a wildcard without its prefix.
+    validated: BTreeSet<String>,
     /// One for exactly these names.
     set: String,
 }
@@ -32,16 +34,18 @@ impl Names {
     /// Those of an order.
     pub fn of(identifiers: &[Identifier]) -> Self {
         let mut all: Vec<String> = Vec::with_capacity(identifiers.len());
-        let mut domains = BTreeSet::new();
+        let (mut domains, mut validated) = (BTreeSet::new(), BTreeSet::new());
         for identifier in identifiers {
             match identifier {
                 Identifier::Dns(name) => {
                     let name = name.to_ascii_lowercase();
                     domains.insert(registered_domain(&name).to_owned());
+                    validated.insert(validated_name(&name).to_owned());
                     all.push(name);
                 }
                 Identifier::Ip(address) => {
                     domains.insert(network(*address));
+                    validated.insert(address.to_string());
                     all.push(address.to_string());
                 }
                 // No CA that is asked here counts others.
@@ -54,6 +58,7 @@ impl Names {
         let set = hash.as_ref().iter().take(12);
         Self {
             domains,
+            validated,
             set: set.map(|byte| format!("{byte:02x}")).collect(),
         }
     }
@@ -69,12 +74,20 @@ impl What {
         if detail.contains("#new-certificates-per-exact-set-of-") {
             return Some(Self::SameNames);
         }
+        let named = |name: &&String| detail.contains(&format!("\"{name}\""));
+        if detail.contains("#authorization-failures-per-") {
+            let name = names.validated.iter().find(named).cloned();
+            return name.map(Self::Failures);
+        }
         if !detail.contains("#new-certificates-per-registered-domain") {
             return None;
         }
-        let named = |name: &&String| detail.contains(&format!("\"{name}\""));
         names.domains.iter().find(named).cloned().map(Self::Domain)
     }
+}
+
+fn validated_name(name: &str) -> &str {
+    name.strip_prefix("*.").unwrap_or(name)
 }
 
 /// The domain that a registry sold: one label above a public suffix.
@@ -112,6 +125,12 @@ impl Full {
             What::Domain(name) => {
                 format!("{} for certificates of {name}", limit(limits.domain))
             }
+            What::Failures(name) => {
+                format!(
+                    "{} for failed validations of {name}",
+                    limit(limits.failures)
+                )
+            }
             What::SameNames => format!(
                 "{} for certificates with exactly these names",
                 limit(limits.same_names)
@@ -133,6 +152,8 @@ pub enum What {
     Domain(String),
     /// Certificates with exactly the same names.
     SameNames,
+    /// Validations of a name that fail.
+    Failures(String),
 }
 
 /// The buckets of one account: when each is full again.
@@ -145,6 +166,8 @@ pub struct Buckets {
     domains: BTreeMap<String, Timestamp>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     sets: BTreeMap<String, Timestamp>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    failures: BTreeMap<String, Timestamp>,
 }
 
 impl Buckets {
@@ -154,6 +177,7 @@ impl Buckets {
             orders,
             domain,
             same_names,
+            failures,
         } = limits;
         let full = |limit: &Option<Limit>, filled: Option<&Timestamp>, what: What| {
             let at = limit.as_ref()?.room(filled.copied(), now);
@@ -163,9 +187,17 @@ impl Buckets {
             .domains
             .iter()
             .filter_map(|name| full(domain, self.domains.get(name), What::Domain(name.clone())));
+        let names_failed = names.validated.iter().filter_map(|name| {
+            full(
+                failures,
+                self.failures.get(name),
+                What::Failures(name.clone()),
+            )
+        });
         full(orders, self.orders.as_ref(), What::Orders)
             .into_iter()
             .chain(domains)
+            .chain(names_failed)
             .chain(full(same_names, self.sets.get(&names.set), What::SameNames))
             .max_by_key(|full| full.at)
     }
@@ -176,11 +208,14 @@ impl Buckets {
             orders,
             domain,
             same_names,
+            // What fails is counted when it has failed.
+            failures: _,
         } = limits;
         let Self {
             orders: filled,
             domains,
             sets,
+            failures: _,
         } = self;
         if let Some(limit) = orders {
             *filled = Some(limit.taken(*filled, now));
@@ -198,12 +233,26 @@ impl Buckets {
         self.tidy(now);
     }
 
+    /// Count a validation of each of `names` that failed.
+    fn fail<'a>(&mut self, limits: &Limits, names: impl Iterator<Item = &'a str>, now: Timestamp) {
+        let Some(limit) = &limits.failures else {
+            return;
+        };
+        for name in names {
+            let filled = self.failures.get(name).copied();
+            let filled = limit.taken(filled, now);
+            self.failures.insert(name.to_owned(), filled);
+        }
+        self.tidy(now);
+    }
+
     /// An order for `names` came to nothing: no certificate counts.
     fn give_back(&mut self, limits: &Limits, names: &Names) {
         let Limits {
             orders: _,
             domain,
             same_names,
+            failures: _,
         } = limits;
         if let Some(limit) = domain {
             for name in &names.domains {
@@ -225,6 +274,7 @@ impl Buckets {
             orders,
             domain,
             same_names,
+            failures,
         } = limits;
         match what {
             What::Orders => {
@@ -237,6 +287,11 @@ impl Buckets {
                     self.domains.insert(name.clone(), limit.full_until(until));
                 }
             }
+            What::Failures(name) => {
+                if let Some(limit) = failures {
+                    self.failures.insert(name.clone(), limit.full_until(until));
+                }
+            }
             What::SameNames => {
                 if let Some(limit) = same_names {
                     self.sets.insert(names.set.clone(), limit.full_until(until));
@@ -247,7 +302,7 @@ impl Buckets {
 
     /// Forget what is full again, and what is too much to keep.
     fn tidy(&mut self, now: Timestamp) {
-        for buckets in [&mut self.domains, &mut self.sets] {
+        for buckets in [&mut self.domains, &mut self.sets, &mut self.failures] {
             buckets.retain(|_, filled| *filled > now);
             if buckets.len() > MOST_BUCKETS {
                 let mut times: Vec<Timestamp> = buckets.values().copied().collect();
@@ -314,6 +369,11 @@ impl Account {
             return Ok(());
         };
         self.planned.take(limits, names, now);
+        if matches!(full.what, What::Failures(_)) {
+            // It may well fail again: those that wait for the same name come one by one.
+            let validated = names.validated.iter().map(String::as_str);
+            self.planned.fail(limits, validated, now);
+        }
         self.waiting.insert(uid.to_owned(), full.clone());
         Err(full)
     }
@@ -330,6 +390,13 @@ impl Account {
     pub fn failed(&mut self, limits: &Limits, names: &Names) {
         self.spent.give_back(limits, names);
         self.planned.give_back(limits, names);
+    }
+
+    /// The CA could not validate these names.
+    pub fn not_validated(&mut self, limits: &Limits, names: &BTreeSet<String>, now: Timestamp) {
+        for buckets in [&mut self.spent, &mut self.planned] {
+            buckets.fail(limits, names.iter().map(|name| validated_name(name)), now);
+        }
     }
 
     /// The CA refused the Order `uid` for `names` until `until`: it counts better than we do.
