@@ -85,6 +85,9 @@ pub struct Draft {
     spec: OrderSpec,
 }
 
+/// How the message of a request starts whose Order failed.
+const ORDER_FAILED: &str = "Failed to wait for order resource";
+
 /// What to do for `request`, given the Order it owns.
 pub fn plan(
     request: RequestInput<'_>,
@@ -172,6 +175,11 @@ pub fn controller(object: &ObjectMeta) -> Option<&OwnerReference> {
     owners.find(|owner| owner.controller == Some(true))
 }
 
+/// Whether `message`, of a request that failed, tells of an Order that was made.
+pub fn is_of_order(message: &str) -> bool {
+    message.starts_with(ORDER_FAILED)
+}
+
 fn follow(order: OrderInput<'_>) -> Signing {
     let OrderInput {
         key,
@@ -184,7 +192,7 @@ fn follow(order: OrderInput<'_>) -> Signing {
         Some(state @ (State::Invalid | State::Expired | State::Errored)) => Signing::Failed(Said {
             reason: reason::ORDER_FAILED,
             message: format!(
-                "Failed to wait for order resource {:?} to become ready: order is in {:?} state: {}",
+                "{ORDER_FAILED} {:?} to become ready: order is in {:?} state: {}",
                 key.name,
                 state.as_str(),
                 why.unwrap_or("no reason was given"),

@@ -115,6 +115,7 @@ fn tell(book: &mut Book) {
     book.beside("dns01::cluster_issuer", dns01::a_cluster_issuer_has_its_key_elsewhere);
     book.beside("dns01::deletion", dns01::a_deletion_on_the_way_takes_the_record_away);
     book.beside("healing::dns_points_elsewhere", healing::dns_points_elsewhere);
+    book.beside("healing::issuer_changed", healing::a_failure_is_tried_again_when_its_issuer_changes);
     book.beside("healing::secret_deleted", healing::a_secret_is_deleted);
     book.beside("healing::secret_tampered", healing::a_secret_is_tampered_with);
     book.beside("healing::spec_changed", healing::the_spec_is_changed);

@@ -22,8 +22,10 @@ use crate::{
     },
     certificate::{
         action::{Action, Event, KeyPlace, Plan},
+        basis::Anew,
         content,
         facts::{CertificateFacts, Held, Settings, Situation, Taken, Write},
+        failure::Failure,
         issued::Issued,
         key::{self, Source},
         keystores::Standing,
@@ -51,6 +53,10 @@ pub(in crate::certificate) struct World {
     pub(in crate::certificate) writes: Vec<&'static str>,
     pub(in crate::certificate) settings: Settings,
     pub(in crate::certificate) cause: Option<String>,
+    /// Whether the CA refused for good, where a request failed.
+    pub(in crate::certificate) refused: bool,
+    /// What has changed since the latest request was made.
+    pub(in crate::certificate) anew: Option<Anew>,
     pub(in crate::certificate) source: suggestion::Source,
     pub(in crate::certificate) written: Option<Write>,
     pub(in crate::certificate) keystores: Standing,
@@ -119,6 +125,8 @@ impl World {
             events: Vec::new(),
             writes: Vec::new(),
             settings: Settings::default(),
+            refused: false,
+            anew: None,
             source: suggestion::Source::NotAsked,
             cause: None,
             written: None,
@@ -245,6 +253,11 @@ impl World {
             unrequestable: None,
             issued,
             cause,
+            failure: match self.refused {
+                true => Failure::Refused,
+                false => Failure::Open,
+            },
+            anew: self.anew,
             source: self.source,
             written: self.written.clone(),
             keystores: self.keystores.clone(),
