@@ -146,6 +146,9 @@ pub mod annotation {
 
     /// On a Certificate: revoke the certificate, for this reason.
     pub const REVOKE: &str = "certwright.io/revoke";
+    /// On a Certificate or a request: the ACME profile to order. `preferred:` before its name: where
+    /// the server offers it.
+    pub const ACME_PROFILE: &str = "certwright.io/acme-profile";
     /// On an issuer: how many orders its CA takes, where that is not known or not so.
     pub const RATE_LIMITS: &str = "certwright.io/rate-limits";
 }

@@ -27,11 +27,11 @@ const SECOND: SignedDuration = SignedDuration::from_secs(1);
 /// failed: a spec that has changed since is tried at once, and so is an Issuer.
 pub fn next_try(situation: &Situation, next: &[&Arc<RequestFacts>]) -> Option<Timestamp> {
     let certificate = &situation.certificate;
-    let outdated =
-        |request: &&Arc<RequestFacts>| match fit::violations(request, &certificate.spec) {
-            Ok(fields) => !fields.is_empty(),
-            Err(_) => true,
-        };
+    let outdated = |request: &&Arc<RequestFacts>| match fit::violations(request, &certificate.spec)
+    {
+        Ok(fields) => !fields.is_empty() || fit::another_profile(request, certificate).is_some(),
+        Err(_) => true,
+    };
     if next.iter().any(outdated) {
         return None;
     }

@@ -38,6 +38,8 @@ pub struct RequestInput<'a> {
     pub duration: Option<&'a Duration>,
     /// The signing request, or why it cannot be read.
     pub csr: Result<&'a CsrFacts, &'a str>,
+    /// The profile to order.
+    pub profile: Option<&'a str>,
     /// The certificate this one takes the place of, as renewal information identifies it.
     pub replaces: Option<&'a str>,
 }
@@ -221,6 +223,7 @@ fn draft(request: RequestInput<'_>, issuer: &AcmeIssuer) -> Result<Draft, Said> 
         issuer_ref,
         duration,
         csr,
+        profile,
         replaces,
     } = request;
     let csr = csr.map_err(|error| Said {
@@ -241,7 +244,7 @@ fn draft(request: RequestInput<'_>, issuer: &AcmeIssuer) -> Result<Draft, Said> 
                 .collect(),
         ),
         issuer_ref: issuer_ref.clone(),
-        profile: issuer.profile.clone().filter(|name| !name.is_empty()),
+        profile: profile.map(str::to_owned),
         replaces: replaces.map(str::to_owned),
         request: ByteString(Vec::new()),
     };
@@ -348,6 +351,7 @@ mod tests {
             },
             duration: Some(&"48h".into()),
             csr,
+            profile: issuer.profile.as_deref(),
             replaces: None,
         };
         plan(request, issuer, None)

@@ -38,6 +38,7 @@ mod objects;
 mod parts;
 mod predecessor;
 mod private_ca;
+mod profile;
 mod replicas;
 mod roundtrip;
 mod signing_place;
@@ -104,6 +105,7 @@ fn tell(book: &mut Book) {
     book.beside("certificate::failures", certificate::failures_and_foreign_objects);
     book.beside("ca::nonces", ca::nonces_and_authorizations);
     book.beside("ca::profile", ca::a_profile_is_chosen);
+    book.beside("profile::own", profile::a_certificate_has_its_own);
     book.beside("ca::preferred_chain", ca::the_preferred_chain_is_taken);
     book.beside("ca::down", ca::down_and_back);
     book.beside("ca::accounts_lost", ca::accounts_are_lost);

@@ -1,10 +1,12 @@
 //! When is an issuance that failed tried again, and what ends the wait?
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::{World, assert_done, at, spec};
 use crate::{
-    api::condition::kind,
+    api::{condition::kind, names::annotation},
     certificate::basis::Anew,
 };
 
@@ -32,6 +34,18 @@ fn told(world: &World) -> Timestamp {
 
 fn is_issuing(world: &World) -> bool {
     world.facts().is_issuing()
+}
+
+fn annotate(world: &mut World, profile: Option<&str>) {
+    let annotations = world
+        .certificate
+        .metadata
+        .annotations
+        .get_or_insert_default();
+    match profile {
+        Some(profile) => annotations.insert(annotation::ACME_PROFILE.into(), profile.into()),
+        None => annotations.remove(annotation::ACME_PROFILE),
+    };
 }
 
 #[test]
@@ -96,5 +110,77 @@ fn a_refusal_is_not_hurried_by_the_deadline() {
             world.settle();
             assert!(is_issuing(&world));
         }
+    }
+}
+
+#[test]
+fn another_profile_is_tried_at_once_and_issues_anew() {
+    let mut world = failed();
+    annotate(&mut world, Some("shortlived"));
+    world.settle();
+    assert!(is_issuing(&world));
+    let profile = |world: &World, request: &str| {
+        let annotations = world.requests[request].metadata.annotations.as_ref();
+        annotations.and_then(|all| all.get(annotation::ACME_PROFILE).cloned())
+    };
+    assert_eq!(profile(&world, "web-1").as_deref(), Some("shortlived"));
+    world.sign("web-1");
+    world.settle();
+    assert_done(&world, 1);
+
+    // On the way, the request is made anew.
+    annotate(&mut world, Some("classic"));
+    world.settle();
+    let (_, _, message) = world.condition(kind::ISSUING).unwrap();
+    assert!(
+        message.ends_with("not up to date: [metadata.annotations[certwright.io/acme-profile]]"),
+        "{message}"
+    );
+    annotate(&mut world, Some("preferred:classic"));
+    world.settle();
+    assert_eq!(
+        profile(&world, "web-2").as_deref(),
+        Some("preferred:classic")
+    );
+    annotate(&mut world, None);
+    world.settle();
+    assert_eq!(profile(&world, "web-2"), None);
+    world.sign("web-2");
+    world.settle();
+    assert_done(&world, 2);
+}
+
+#[test]
+fn a_profile_is_copied_whatever_else_is() {
+    let mut world = World::new(spec());
+    world.settings.copied_annotation_prefixes = Vec::new();
+    annotate(&mut world, Some("shortlived"));
+    world.settle();
+    let annotations: &BTreeMap<_, _> = world.requests["web-1"]
+        .metadata
+        .annotations
+        .as_ref()
+        .unwrap();
+    assert_eq!(annotations[annotation::ACME_PROFILE], "shortlived");
+    world.sign("web-1");
+    world.settle();
+    assert_done(&world, 1);
+}
+
+#[test]
+fn what_cert_manager_issued_stays_whatever_profile_is_named_since() {
+    for manager in [Some("cert-manager-certificates-request-manager"), None] {
+        let mut world = World::issued(spec());
+        let request = world.requests.get_mut("web-1").unwrap();
+        match manager {
+            Some(manager) => {
+                let fields = request.metadata.managed_fields.as_mut().unwrap();
+                fields[0].manager = Some(manager.into());
+            }
+            None => request.metadata.managed_fields = None,
+        }
+        annotate(&mut world, Some("shortlived"));
+        assert_eq!(world.settle(), 0, "{manager:?}");
+        assert_done(&world, 1);
     }
 }

@@ -8,14 +8,14 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::core::v1::Secret,
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time},
+    apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, OwnerReference, Time},
 };
 
 use crate::{
     api::{
         certificate::{Certificate, CertificateSpec, CertificateStatus},
         condition::{self, ConditionStatus},
-        names::secret_key,
+        names::{field_manager, secret_key},
         private_key::{PrivateKey as PrivateKeySpec, PrivateKeyAlgorithm},
         reference::IssuerRef,
         request::CertificateRequest,
@@ -389,6 +389,10 @@ impl World {
                 let mut made =
                     request::build(&facts, revision, place.name(), csr.to_pem(), prefixes);
                 made.metadata = self.meta(made.metadata);
+                made.metadata.managed_fields = Some(vec![ManagedFieldsEntry {
+                    manager: Some(field_manager::CERTWRIGHT.to_owned()),
+                    ..ManagedFieldsEntry::default()
+                }]);
                 let name = made.metadata.name.clone().unwrap();
                 assert!(self.requests.insert(name, made).is_none(), "it exists");
             }

@@ -131,6 +131,7 @@ fn decide(
         served: ALL,
         issuer,
         order,
+        profile: Ok(None),
         replaces: None,
         now: now(),
     })
@@ -350,6 +351,7 @@ fn what_is_switched_off_is_approved_and_left_alone() {
             served,
             issuer: Ok(issuer),
             order: None,
+            profile: Ok(None),
             replaces: None,
             now: now(),
         });
