@@ -59,7 +59,7 @@ impl CertificateReconciler {
             .caches
             .requests
             .find(&RequestIndex::Owner(meta.uid.clone()));
-        let keys = self
+        let keys: Vec<Arc<SecretFacts>> = self
             .caches
             .secrets
             .find(&SecretIndex::Owner(meta.uid.clone()))
@@ -107,7 +107,22 @@ impl CertificateReconciler {
         let taken = self.taken(&certificate, next_key, known);
         let keystores = self.keystores(&certificate, secret.as_deref()).await?;
         let source = source(&self.caches.issuers, &certificate);
+        let unrecorded = match &issued {
+            Some(issued) => {
+                self.desk
+                    .recorder
+                    .missing(&certificate, issued, now)
+                    .await?
+            }
+            None => None,
+        };
+        let withdrawal = self
+            .desk
+            .recorder
+            .withdrawal(&certificate, secret.as_deref(), &keys);
         Ok(Situation {
+            unrecorded,
+            withdrawal,
             secret,
             keystores,
             keys,

@@ -20,6 +20,7 @@ pub mod profile;
 mod recent;
 pub mod reconcile;
 pub mod refusal;
+pub mod revoke;
 mod secret;
 pub mod self_signed;
 pub mod sessions;

@@ -8,6 +8,7 @@ mod renewing;
 mod server;
 mod trying;
 mod world;
+mod years;
 
 use crate::api::condition::{ConditionStatus, kind};
 

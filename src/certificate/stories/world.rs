@@ -38,6 +38,7 @@ use crate::{
     cluster::Facts,
     pki::{csr::CertificateSigningRequest, key::PrivateKey},
     request::facts::RequestFacts,
+    retire::record::Withdrawal,
 };
 
 /// A namespace with one Certificate and everything around it.
@@ -59,6 +60,7 @@ pub(in crate::certificate) struct World {
     pub(in crate::certificate) anew: Option<Anew>,
     pub(in crate::certificate) source: suggestion::Source,
     pub(in crate::certificate) written: Option<Write>,
+    pub(in crate::certificate) withdrawal: Withdrawal,
     pub(in crate::certificate) keystores: Standing,
     /// Who answers requests at once, if somebody does.
     pub(in crate::certificate) clerk: Option<Clerk>,
@@ -130,6 +132,7 @@ impl World {
             source: suggestion::Source::NotAsked,
             cause: None,
             written: None,
+            withdrawal: Withdrawal::default(),
             keystores: Standing::Fine,
             clerk: None,
             lags: false,
@@ -252,6 +255,8 @@ impl World {
             taken,
             unrequestable: None,
             issued,
+            unrecorded: None,
+            withdrawal: self.withdrawal.clone(),
             cause,
             failure: match self.refused {
                 true => Failure::Refused,
@@ -344,6 +349,7 @@ impl World {
             Action::DeleteKey { .. } => "delete key",
             Action::CreateRequest { .. } => "create request",
             Action::DeleteRequest { .. } => "delete request",
+            Action::Record(_) => "record",
             Action::ApplySecret(_) => "apply secret",
             Action::PatchStatus(_) => "patch status",
             Action::Publish(event) => return self.events.push(event.clone()),
@@ -409,7 +415,7 @@ impl World {
                 );
                 self.certificate.status = Some(*status);
             }
-            Action::Publish(_) => {}
+            Action::Publish(_) | Action::Record(_) => {}
         }
     }
 
