@@ -16,7 +16,7 @@ use crate::{
 
 /// The wait is at most this part of the lifetime that is left, so that there are many tries before
 /// the certificate expires: a dozen in the last third of one of 160 hours, with time to spare.
-const PART_OF_LIFETIME: i32 = 8;
+const PART_OF_LIFETIME: i32 = 6;
 /// However little of it is left, and whatever has changed by itself, the wait is not cut below this:
 /// CAs take five failed validations of a name an hour, one every twelve minutes.
 const SHORTEST_CUT: SignedDuration = SignedDuration::from_mins(15);
@@ -135,9 +135,9 @@ mod tests {
             (7, None, hours(32)),
             (i64::MAX, None, hours(32)),
             (6, Some(hours(720)), hours(32)),
-            (6, Some(hours(40)), hours(5)),
+            (6, Some(hours(36)), hours(6)),
             (1, Some(hours(40)), hours(1)),
-            (6, Some(hours(4)), SignedDuration::from_mins(30)),
+            (6, Some(hours(3)), SignedDuration::from_mins(30)),
             (
                 6,
                 Some(SignedDuration::from_mins(1)),
@@ -176,9 +176,9 @@ mod tests {
     fn a_short_certificate_is_tried_often_and_a_refusal_seldom() {
         let third = |lifetime| SignedDuration::from_hours(lifetime) / 3;
         let short = tries(third(160), true);
-        assert!(short[11] < 40.0, "{short:?}");
+        assert!(short[11] < 45.0, "{short:?}");
         let long = tries(third(90 * 24), true);
-        assert!(long.len() < 80, "{}", long.len());
+        assert!(long.len() <= 60, "{}", long.len());
         let refused = tries(third(90 * 24), false);
         assert_eq!(refused.len(), 27);
         assert_eq!(refused[..6], [0.0, 1.0, 3.0, 7.0, 15.0, 31.0]);
