@@ -1,5 +1,7 @@
 //! Are the limits kept, and no tighter than they are?
 
+use instant_acme::Identifier;
+
 use super::*;
 
 fn at(text: &str) -> Timestamp {
