@@ -4,7 +4,11 @@ use super::names::annotation;
 use super::rules::{self, Rule};
 
 /// Annotations of our own. There are no fields of our own.
-pub const ANNOTATIONS: &[&str] = &[annotation::RATE_LIMITS, annotation::REVOKE];
+pub const ANNOTATIONS: &[&str] = &[
+    annotation::RATE_LIMITS,
+    annotation::REVOKE,
+    annotation::ROTATION,
+];
 
 /// The rules that we add to the schema of a kind; the CRD of each kind holds exactly these beside
 /// what the contract says.

@@ -146,6 +146,9 @@ pub mod annotation {
 
     /// On a Certificate: revoke the certificate, for this reason.
     pub const REVOKE: &str = "certwright.io/revoke";
+    /// On an issuer with a CA: whether what it signed is re-issued when that changes. Value `Never` or
+    /// `Automatic`.
+    pub const ROTATION: &str = "certwright.io/rotation";
     /// On an issuer: how many orders its CA takes, where that is not known or not so.
     pub const RATE_LIMITS: &str = "certwright.io/rate-limits";
 }

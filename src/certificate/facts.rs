@@ -19,6 +19,7 @@ use crate::{
         suggestion,
     },
     cluster::{Facts, Meta, ObjectKey},
+    issuer::rotation::Turn,
     request::facts::RequestFacts,
 };
 
@@ -193,6 +194,8 @@ pub struct Situation {
     pub cause: Option<String>,
     /// Whether the issuer is asked when to renew.
     pub source: suggestion::Source,
+    /// What it may do as the CA of its issuer changed.
+    pub turn: Turn,
     /// Our own last write of the Secret, since the start of the process.
     pub written: Option<Write>,
     /// How the key stores in the Secret are.
@@ -223,6 +226,8 @@ pub struct Write {
     pub generation: i64,
     /// What it put into `tls.crt`.
     pub chain: ChainHash,
+    /// Whether it put `ca.crt` back to the one root.
+    pub restored: bool,
 }
 
 impl Write {

@@ -23,6 +23,7 @@ use crate::{
         request::CertificateRequest,
     },
     cluster::Facts,
+    issuer::rotation::Turn,
     pki::{
         csr::CertificateSigningRequest,
         key::{KeyAlgorithm, KeyParameters, PrivateKey},
@@ -123,6 +124,7 @@ fn look(certificate: &CertificateFacts, secret: Option<&SecretFacts>) {
         certificate,
         secret,
         current: None,
+        turn: Turn::None,
         now: Timestamp::UNIX_EPOCH,
     };
     let _ = (policy::trigger(view), policy::readiness(view));

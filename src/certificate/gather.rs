@@ -13,7 +13,7 @@ use crate::{
         issued::Issued,
         key,
         reconcile::CertificateReconciler,
-        request,
+        request, rotation,
         secret::{SecretFacts, SecretIndex},
         standing::{is_issued, is_pending, is_told},
         suggestion::Source,
@@ -103,6 +103,11 @@ impl CertificateReconciler {
         let taken = self.taken(&certificate, next_key, known);
         let keystores = self.keystores(&certificate, secret.as_deref()).await?;
         let source = source(&self.caches.issuers, &certificate);
+        let turn = secret
+            .as_deref()
+            .and_then(|secret| rotation::issued(&certificate, secret))
+            .map(|(issuer, issued)| self.rotations.turn(&issuer, &meta.key, &issued, now))
+            .unwrap_or_default();
         Ok(Situation {
             secret,
             keystores,
@@ -114,6 +119,7 @@ impl CertificateReconciler {
             issued,
             cause,
             source,
+            turn,
             written: self.written.get(&meta.key),
             unrequestable: known.unrequestable.clone(),
             now,

@@ -30,6 +30,7 @@ use crate::{
         events::Events,
         write::{self, api_of},
     },
+    issuer::rotation::Rotations,
     request::{identity::Requester, reconcile::RequestReconciler},
 };
 
@@ -46,6 +47,14 @@ pub struct Desk {
     pub requests: RequestReconciler,
 }
 
+/// Who has certificates renewed before their time.
+pub struct Prompts {
+    /// Of Certificates whose CA is to be asked when to renew them.
+    pub renewal_infos: Queue,
+    /// Knows whose CA changed.
+    pub rotations: Arc<Rotations>,
+}
+
 /// Works on Certificates.
 pub struct CertificateReconciler {
     pub(super) client: Client,
@@ -57,13 +66,14 @@ pub struct CertificateReconciler {
     pub(super) written: Written,
     pub(super) checks: Checks,
     pub(super) desk: Desk,
+    pub(super) rotations: Arc<Rotations>,
     /// Of Certificates whose CA is to be asked when to renew them.
     pub(super) renewal_infos: Queue,
 }
 
 impl CertificateReconciler {
     /// Works on the Certificates in `caches` through `client`, and keeps them by `settings`. Makes
-    /// as many private keys at once as there are cores; requests pass over `desk`. Certificates whose CA is to be asked for renewal information go to `renewal_infos`.
+    /// as many private keys at once as there are cores; requests pass over `desk`.
     pub fn new(
         client: Client,
         clock: Clock,
@@ -71,9 +81,13 @@ impl CertificateReconciler {
         events: Events,
         settings: Settings,
         desk: Desk,
-        renewal_infos: Queue,
+        prompts: Prompts,
     ) -> Self {
         let cores = available_parallelism().map_or(1, NonZeroUsize::get);
+        let Prompts {
+            renewal_infos,
+            rotations,
+        } = prompts;
         Self {
             client,
             clock,
@@ -84,6 +98,7 @@ impl CertificateReconciler {
             written: Written::default(),
             checks: Checks::default(),
             desk,
+            rotations,
             renewal_infos,
         }
     }

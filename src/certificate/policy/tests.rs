@@ -38,6 +38,7 @@ fn check(change: Change) -> [Option<(&'static str, String)>; 3] {
         certificate: &situation.certificate,
         secret: situation.secret.as_deref(),
         current: current.map(AsRef::as_ref),
+        turn: situation.turn,
         now: world.now,
     };
     [trigger(view), readiness(view), temporary(view)]
@@ -239,6 +240,7 @@ fn renewal_triggers_and_expiry_is_not_ready() {
             certificate: &situation.certificate,
             secret: situation.secret.as_deref(),
             current: situation.requests.first().map(AsRef::as_ref),
+            turn: situation.turn,
             now: world.now,
         };
         let said = |found: Option<Violation>| found.map(|found| (found.reason, found.message));

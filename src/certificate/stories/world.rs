@@ -34,6 +34,7 @@ use crate::{
         suggestion,
     },
     cluster::Facts,
+    issuer::rotation::Turn,
     pki::{csr::CertificateSigningRequest, key::PrivateKey},
     request::facts::RequestFacts,
 };
@@ -52,6 +53,7 @@ pub(in crate::certificate) struct World {
     pub(in crate::certificate) settings: Settings,
     pub(in crate::certificate) cause: Option<String>,
     pub(in crate::certificate) source: suggestion::Source,
+    pub(in crate::certificate) turn: Turn,
     pub(in crate::certificate) written: Option<Write>,
     pub(in crate::certificate) keystores: Standing,
     /// Who answers requests at once, if somebody does.
@@ -121,6 +123,7 @@ impl World {
             settings: Settings::default(),
             source: suggestion::Source::NotAsked,
             cause: None,
+            turn: Turn::None,
             written: None,
             keystores: Standing::Fine,
             clerk: None,
@@ -246,6 +249,7 @@ impl World {
             issued,
             cause,
             source: self.source,
+            turn: self.turn,
             written: self.written.clone(),
             keystores: self.keystores.clone(),
             now: self.now,
