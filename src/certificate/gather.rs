@@ -57,7 +57,7 @@ impl CertificateReconciler {
             .caches
             .requests
             .find(&RequestIndex::Owner(meta.uid.clone()));
-        let keys = self
+        let keys: Vec<Arc<SecretFacts>> = self
             .caches
             .secrets
             .find(&SecretIndex::Owner(meta.uid.clone()))
@@ -108,7 +108,22 @@ impl CertificateReconciler {
             .and_then(|secret| rotation::issued(&certificate, secret))
             .map(|(issuer, issued)| self.rotations.turn(&issuer, &meta.key, &issued, now))
             .unwrap_or_default();
+        let unrecorded = match &issued {
+            Some(issued) => {
+                self.desk
+                    .recorder
+                    .missing(&certificate, issued, now)
+                    .await?
+            }
+            None => None,
+        };
+        let withdrawal = self
+            .desk
+            .recorder
+            .withdrawal(&certificate, secret.as_deref(), &keys);
         Ok(Situation {
+            unrecorded,
+            withdrawal,
             secret,
             keystores,
             keys,

@@ -137,6 +137,7 @@ impl<'a> Requests<'a> {
             secret: situation.secret.as_deref(),
             current: self.current.map(AsRef::as_ref),
             turn: situation.turn,
+            withdrawal: &situation.withdrawal,
             now: situation.now,
         }
     }

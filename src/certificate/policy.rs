@@ -14,6 +14,7 @@ use crate::{
     },
     issuer::rotation::Turn,
     request::facts::RequestFacts,
+    retire::record::Withdrawal,
 };
 
 /// What a check looks at.
@@ -27,6 +28,8 @@ pub struct View<'a> {
     pub current: Option<&'a RequestFacts>,
     /// What it may do as the CA of its issuer changed.
     pub turn: Turn,
+    /// What became of the certificate in the Secret.
+    pub withdrawal: &'a Withdrawal,
     /// Now.
     pub now: Timestamp,
 }
@@ -57,6 +60,7 @@ pub fn trigger(view: View<'_>) -> Option<Violation> {
         Err(violation) => return Some(violation),
     };
     up_to_date(view, pair)
+        .or_else(|| withdrawn(view.withdrawal))
         .or_else(|| nearing_expiry(view, pair.leaf))
         .or_else(|| rotation::trigger(view.turn, &view.certificate.spec.issuer_ref))
 }
@@ -67,7 +71,9 @@ pub fn readiness(view: View<'_>) -> Option<Violation> {
         Ok(pair) => pair,
         Err(violation) => return Some(violation),
     };
-    up_to_date(view, pair).or_else(|| expired(view, pair.leaf))
+    up_to_date(view, pair)
+        .or_else(|| withdrawn(view.withdrawal).filter(|_| view.withdrawal.is_revoked))
+        .or_else(|| expired(view, pair.leaf))
 }
 
 /// Why the Secret is no use to anybody, if it is not: then a temporary certificate helps.
@@ -142,6 +148,14 @@ fn up_to_date(view: View<'_>, pair: Pair<'_>) -> Option<Violation> {
         .or_else(|| key_mismatches_spec(view.certificate, pair.key))
         .or_else(|| key_differs_from_request(view.current, pair.key))
         .or_else(|| request_mismatches_spec(view, pair.leaf))
+}
+
+fn withdrawn(withdrawal: &Withdrawal) -> Option<Violation> {
+    let why = withdrawal.why.as_ref()?;
+    Some(Violation::new(
+        reason::REVOKED,
+        format!("Issuing certificate as {why}"),
+    ))
 }
 
 fn temporary_certificate(leaf: &Leaf) -> Option<Violation> {

@@ -32,6 +32,7 @@ use crate::{
     },
     issuer::rotation::Rotations,
     request::{identity::Requester, reconcile::RequestReconciler},
+    retire::Recorder,
 };
 
 /// More rounds than any Certificate takes without waiting for somebody else.
@@ -41,6 +42,8 @@ const BREATHER: Duration = Duration::from_secs(5);
 
 /// How requests are made, and answered where that takes no time.
 pub struct Desk {
+    /// Writes down what is issued.
+    pub recorder: Recorder,
     /// Puts an identity on them.
     pub requester: Requester,
     /// Approves and signs them.

@@ -8,6 +8,7 @@ mod renewing;
 mod rotating;
 mod server;
 mod world;
+mod years;
 
 use crate::api::condition::{ConditionStatus, kind};
 

@@ -37,6 +37,7 @@ use crate::{
     issuer::rotation::Turn,
     pki::{csr::CertificateSigningRequest, key::PrivateKey},
     request::facts::RequestFacts,
+    retire::record::Withdrawal,
 };
 
 /// A namespace with one Certificate and everything around it.
@@ -55,6 +56,7 @@ pub(in crate::certificate) struct World {
     pub(in crate::certificate) source: suggestion::Source,
     pub(in crate::certificate) turn: Turn,
     pub(in crate::certificate) written: Option<Write>,
+    pub(in crate::certificate) withdrawal: Withdrawal,
     pub(in crate::certificate) keystores: Standing,
     /// Who answers requests at once, if somebody does.
     pub(in crate::certificate) clerk: Option<Clerk>,
@@ -125,6 +127,7 @@ impl World {
             cause: None,
             turn: Turn::None,
             written: None,
+            withdrawal: Withdrawal::default(),
             keystores: Standing::Fine,
             clerk: None,
             lags: false,
@@ -247,6 +250,8 @@ impl World {
             taken,
             unrequestable: None,
             issued,
+            unrecorded: None,
+            withdrawal: self.withdrawal.clone(),
             cause,
             source: self.source,
             turn: self.turn,
@@ -335,6 +340,7 @@ impl World {
             Action::DeleteKey { .. } => "delete key",
             Action::CreateRequest { .. } => "create request",
             Action::DeleteRequest { .. } => "delete request",
+            Action::Record(_) => "record",
             Action::ApplySecret(_) => "apply secret",
             Action::PatchStatus(_) => "patch status",
             Action::Publish(event) => return self.events.push(event.clone()),
@@ -396,7 +402,7 @@ impl World {
                 );
                 self.certificate.status = Some(*status);
             }
-            Action::Publish(_) => {}
+            Action::Publish(_) | Action::Record(_) => {}
         }
     }
 
