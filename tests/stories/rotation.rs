@@ -10,7 +10,10 @@ use certwright::{
         issuer::{ClusterIssuer, Issuer},
         request::CertificateRequest,
     },
-    pki::chain::certificates,
+    pki::{
+        chain::certificates,
+        keystore::{Format, Material, Password, Profile},
+    },
 };
 use futures::future::try_join_all;
 use k8s_openapi::{
@@ -38,6 +41,8 @@ use crate::{predecessor::Predecessor, private_ca::issuer};
 
 const SOON: Duration = Duration::from_secs(180);
 
+const PASSWORD: &str = "changeit";
+
 /// What happens to a CA.
 #[derive(Clone, Copy, Debug)]
 enum Change {
@@ -62,7 +67,7 @@ async fn follows(bed: &Bed, change: Change) -> Result<()> {
         .apply_all(&[
             old.secret("ca"),
             issuer("Issuer", "ca", json!({"ca": {"secretName": "ca"}})),
-            server("first", "48h"),
+            with_stores(server("first", "48h")),
             server("second", "240h"),
         ])
         .await?;
@@ -91,6 +96,7 @@ async fn follows(bed: &Bed, change: Change) -> Result<()> {
         async || {
             let first = data(&namespace, "first").await?;
             ensure!(first["ca.crt"].0 == both.as_bytes(), "not both");
+            trusts_both(&first)?;
             let message = rotating(&namespace).await?.context("nothing is said")?;
             ensure!(
                 message.contains(" of 2 certificates are of the new one"),
@@ -323,6 +329,26 @@ fn server(name: &str, duration: &str) -> Value {
             "issuerRef": {"name": "ca"}, "privateKey": {"algorithm": "ECDSA"},
         },
     })
+}
+
+fn with_stores(mut certificate: Value) -> Value {
+    let store = json!({"create": true, "password": PASSWORD, "profile": "Modern2023"});
+    certificate["spec"]["keystores"] = json!({"pkcs12": store});
+    certificate
+}
+
+/// Whether the trust store holds what `ca.crt` does: two certificates.
+fn trusts_both(data: &BTreeMap<String, ByteString>) -> Result<()> {
+    let entry = |name: &str| data[name].0.as_slice();
+    ensure!(certificates(entry("ca.crt"))?.len() == 2);
+    let material = Material::from_pem(entry("tls.key"), entry("tls.crt"), entry("ca.crt"))?;
+    let password = Password::new(PASSWORD.as_bytes());
+    Format::Pkcs12(Profile::MODERN_2023).is_truststore(
+        entry("truststore.p12"),
+        &material,
+        &password,
+    )?;
+    Ok(())
 }
 
 /// Whether the certificate of that name is of `ca` and knows no other, in that revision.
