@@ -9,6 +9,7 @@ pub const ANNOTATIONS: &[&str] = &[
     annotation::CONFIRM,
     annotation::RATE_LIMITS,
     annotation::REVOKE,
+    annotation::ROTATION,
 ];
 
 /// Kinds of our own, in an API group of our own.

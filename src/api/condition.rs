@@ -13,6 +13,8 @@ pub mod kind {
     pub const READY: &str = "Ready";
     /// Of a Certificate: an issuance is under way, or the last one failed.
     pub const ISSUING: &str = "Issuing";
+    /// Of an issuer: its CA changed, and what the former one signed is being re-issued.
+    pub const ROTATING: &str = "Rotating";
     /// Of a CertificateRequest: it may be signed.
     pub const APPROVED: &str = "Approved";
     /// Of a CertificateRequest: it may not be signed.

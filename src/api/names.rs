@@ -152,6 +152,9 @@ pub mod annotation {
     /// On a Certificate or a request: the ACME profile to order. `preferred:` before its name: where
     /// the server offers it.
     pub const ACME_PROFILE: &str = "certwright.io/acme-profile";
+    /// On an issuer with a CA: whether what it signed is re-issued when that changes. Value `Never` or
+    /// `Automatic`.
+    pub const ROTATION: &str = "certwright.io/rotation";
     /// On an issuer: how many orders its CA takes, where that is not known or not so.
     pub const RATE_LIMITS: &str = "certwright.io/rate-limits";
 }

@@ -22,6 +22,8 @@ pub mod certificate {
     pub const SECRET_MISMATCH: &str = "SecretMismatch";
     /// The spec asks for something else than was requested.
     pub const REQUEST_CHANGED: &str = "RequestChanged";
+    /// The CA of the issuer is another than the one that signed.
+    pub const CA_CHANGED: &str = "CAChanged";
     /// Renewal is due.
     pub const RENEWING: &str = "Renewing";
     /// The certificate has expired.
@@ -68,6 +70,8 @@ pub mod secret {
     pub const ADDITIONAL_OUTPUT_FORMATS_MISMATCH: &str = "AdditionalOutputFormatsMismatch";
     /// The owner reference is missing or too much.
     pub const OWNER_REF_MISMATCH: &str = "SecretOwnerRefMismatch";
+    /// `ca.crt` still has the root of a CA that nobody needs any more.
+    pub const FORMER_CA: &str = "FormerCA";
     /// managedFields could not be read.
     pub const MANAGED_FIELDS_PARSE_ERROR: &str = "ManagedFieldsParseError";
 }
@@ -173,6 +177,8 @@ pub mod issuer {
     pub const INVALID_URL: &str = "InvalidURL";
     /// ACME: credentials of a solver are missing.
     pub const INVALID_SOLVER: &str = "InvalidSolver";
+    /// Rotating: the CA is another one.
+    pub const CA_CHANGED: &str = "CAChanged";
     /// SelfSigned: ready.
     pub const IS_READY: &str = "IsReady";
     /// CA: the key pair is fine.

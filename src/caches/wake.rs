@@ -10,7 +10,7 @@ use crate::{
     cluster::{Cache, Facts, Meta, ObjectKey, Queue},
     issuer::{
         IssuerFacts, IssuerKind,
-        facts::{IssuerResource, is_news, naming_secret},
+        facts::{IssuerResource, is_news, is_news_to_users, naming_secret},
     },
     order::facts::OrderIndex,
     request::facts::RequestIndex,
@@ -193,7 +193,14 @@ impl Caches {
             {
                 queue.add(issuer.meta.key.clone());
             }
-            if let Some(issuer) = new.or(old) {
+            if new.is_none()
+                && let Some(issuer) = old
+            {
+                queue.add(issuer.meta.key.clone());
+            }
+            if let Some(issuer) = new.or(old)
+                && is_news_to_users(old, new)
+            {
                 wake(K::KIND, &issuer.meta.key);
             }
         })]);

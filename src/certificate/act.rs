@@ -16,10 +16,11 @@ use crate::{
         error::Error,
         facts::{CertificateFacts, Situation, Write},
         gather::{Known, is_next_key_of},
+        issued::Issued,
         key::Source,
         managed,
         reconcile::{CertificateReconciler, reference},
-        request,
+        request, rotation,
         secret::{ChainHash, SecretFacts},
         temporary,
     },
@@ -28,7 +29,8 @@ use crate::{
         events::EventType,
         write::{self, Created, api_of},
     },
-    pki::{csr::CertificateSigningRequest, key::PrivateKey},
+    issuer::rotation::Turn,
+    pki::{csr::CertificateSigningRequest, key::PrivateKey, signed_by::first},
 };
 
 impl CertificateReconciler {
@@ -183,10 +185,11 @@ impl CertificateReconciler {
                 };
                 let key = self.key_at(certificate, &key).await?;
                 let key_pem = encode(certificate, &key)?;
+                let ca_pem = self.with_former_roots(situation, issued);
                 let content = Content {
                     key_pem: key_pem.as_bytes(),
                     chain_pem: &issued.chain_pem,
-                    ca_pem: issued.ca_pem.as_deref(),
+                    ca_pem: ca_pem.as_deref(),
                     certificate_name: Some(&certificate.meta.key.name),
                     issuer: Some(Issuer::from(&issued.issuer)),
                 };
@@ -237,11 +240,27 @@ impl CertificateReconciler {
                     .unwrap_or_default(),
                 generation: certificate.meta.generation,
                 chain: ChainHash::of(entry(&object.0, secret_key::CERTIFICATE)),
+                restored: situation.turn == Turn::Restore,
             },
         );
         self.keystores_written(certificate, keystores, &written);
         self.caches.secrets.observe(written);
         Ok(())
+    }
+
+    /// The CA of what was issued, and those that other certificates of its issuer still need.
+    fn with_former_roots(&self, situation: &Situation, issued: &Issued) -> Option<Vec<u8>> {
+        let mut ca_pem = issued.ca_pem.clone()?;
+        let certificate = &situation.certificate.meta.key;
+        if let Some(issuer) = rotation::issuer(&issued.issuer, &certificate.namespace) {
+            let former = self
+                .rotations
+                .former_roots(&issuer, certificate, situation.now);
+            for root in former {
+                ca_pem.extend(root.bytes());
+            }
+        }
+        Some(ca_pem)
     }
 
     /// The Secret as it should be, from what it holds.
@@ -277,10 +296,14 @@ impl CertificateReconciler {
             }),
             false => request.map(|request| Issuer::from(&request.issuer_ref)),
         };
+        let root = match situation.turn {
+            Turn::Restore => first(entry(secret_key::CA)),
+            Turn::None | Turn::Reissue => None,
+        };
         let content = Content {
             key_pem: entry(secret_key::PRIVATE_KEY),
             chain_pem: entry(secret_key::CERTIFICATE),
-            ca_pem: Some(entry(secret_key::CA)),
+            ca_pem: Some(root.as_deref().unwrap_or_else(|| entry(secret_key::CA))),
             certificate_name,
             issuer,
         };

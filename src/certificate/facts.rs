@@ -22,6 +22,7 @@ use crate::{
         suggestion,
     },
     cluster::{Facts, Meta, ObjectKey},
+    issuer::rotation::Turn,
     request::facts::RequestFacts,
     retire::record::Withdrawal,
 };
@@ -205,6 +206,8 @@ pub struct Situation {
     pub anew: Option<Anew>,
     /// Whether the issuer is asked when to renew.
     pub source: suggestion::Source,
+    /// What it may do as the CA of its issuer changed.
+    pub turn: Turn,
     /// Our own last write of the Secret, since the start of the process.
     pub written: Option<Write>,
     /// How the key stores in the Secret are.
@@ -243,6 +246,8 @@ pub struct Write {
     pub generation: i64,
     /// What it put into `tls.crt`.
     pub chain: ChainHash,
+    /// Whether it put `ca.crt` back to the one root.
+    pub restored: bool,
 }
 
 impl Write {

@@ -23,6 +23,7 @@ use crate::{
         request::CertificateRequest,
     },
     cluster::Facts,
+    issuer::rotation::Turn,
     pki::{
         csr::CertificateSigningRequest,
         key::{KeyAlgorithm, KeyParameters, PrivateKey},
@@ -124,6 +125,7 @@ fn look(certificate: &CertificateFacts, secret: Option<&SecretFacts>) {
         certificate,
         secret,
         current: None,
+        turn: Turn::None,
         withdrawal: &Withdrawal::default(),
         now: Timestamp::UNIX_EPOCH,
     };

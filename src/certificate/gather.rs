@@ -15,7 +15,7 @@ use crate::{
         issued::Issued,
         key,
         reconcile::CertificateReconciler,
-        request,
+        request, rotation,
         secret::{SecretFacts, SecretIndex},
         standing::{is_issued, is_pending, is_told},
         suggestion::Source,
@@ -107,6 +107,11 @@ impl CertificateReconciler {
         let taken = self.taken(&certificate, next_key, known);
         let keystores = self.keystores(&certificate, secret.as_deref()).await?;
         let source = source(&self.caches.issuers, &certificate);
+        let turn = secret
+            .as_deref()
+            .and_then(|secret| rotation::issued(&certificate, secret))
+            .map(|(issuer, issued)| self.rotations.turn(&issuer, &meta.key, &issued, now))
+            .unwrap_or_default();
         let unrecorded = match &issued {
             Some(issued) => {
                 self.desk
@@ -135,6 +140,7 @@ impl CertificateReconciler {
             failure,
             anew,
             source,
+            turn,
             written: self.written.get(&meta.key),
             unrequestable: known.unrequestable.clone(),
             now,

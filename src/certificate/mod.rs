@@ -31,6 +31,7 @@ pub mod renewal;
 pub mod renewal_info;
 pub mod replaced;
 pub mod request;
+pub mod rotation;
 pub mod secret;
 pub mod spec;
 mod standing;

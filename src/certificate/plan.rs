@@ -18,11 +18,12 @@ use crate::{
         keystores::{self, Standing},
         policy::{self, View, Violation},
         renewal::renewal_time,
-        spec,
+        rotation, spec,
         status::Draft,
         suggestion, upkeep,
     },
     cluster::Next,
+    issuer::rotation::Turn,
     request::facts::RequestFacts,
 };
 
@@ -63,9 +64,27 @@ pub fn plan(situation: &Situation) -> Plan {
         None => settle(situation, &requests),
         Some(trigger) => match backoff::next_try(situation, &requests.next) {
             Some(at) => back_off(situation, &requests, at),
-            None => issue::plan(situation, &requests, Some(trigger)),
+            None => announced(
+                issue::plan(situation, &requests, Some(trigger.clone())),
+                trigger,
+            ),
         },
     }
+}
+
+/// Tell why an issuance begins where nothing else would: what people look for a reason for.
+fn announced(mut plan: Plan, trigger: Violation) -> Plan {
+    let begins = plan.actions.iter().any(|action| {
+        matches!(
+            action,
+            Action::HoldKey { .. } | Action::CreateNextKey { .. }
+        )
+    });
+    if begins && trigger.reason == reason::CA_CHANGED {
+        let event = Event::normal(trigger.reason, trigger.message);
+        plan.actions.push(Action::Publish(event));
+    }
+    plan
 }
 
 /// The requests that a Certificate controls, by what they are to it.
@@ -117,6 +136,7 @@ impl<'a> Requests<'a> {
             certificate: &situation.certificate,
             secret: situation.secret.as_deref(),
             current: self.current.map(AsRef::as_ref),
+            turn: situation.turn,
             withdrawal: &situation.withdrawal,
             now: situation.now,
         }
@@ -286,11 +306,15 @@ fn settle(situation: &Situation, requests: &Requests<'_>) -> Plan {
     } else if let Some(secret) = &situation.secret
         && let Some(violation) =
             upkeep::violation(certificate, secret, situation.settings.owner_reference)
+                .or_else(|| rotation::upkeep(situation.turn))
     {
-        let in_vain = situation
-            .written
-            .as_ref()
-            .is_some_and(|w| w.stands(secret) && w.generation == certificate.meta.generation);
+        let restores = situation.turn == Turn::Restore;
+        let in_vain = situation.written.as_ref().is_some_and(|w| {
+            w.stands(secret)
+                && w.generation == certificate.meta.generation
+                // What it added to `ca.crt` was of use then.
+                && (w.restored || !restores)
+        });
         if in_vain {
             // Our own write left it so: writing again would not help.
             next = next.sooner(Next::After(RECHECK));

@@ -8,10 +8,11 @@ use crate::{
         facts::CertificateFacts,
         fit, key,
         renewal::renewal_time,
-        request,
+        request, rotation,
         secret::{Entry, KeyFacts, Leaf, SecretFacts},
         suggestion::suggestion,
     },
+    issuer::rotation::Turn,
     request::facts::RequestFacts,
     retire::record::Withdrawal,
 };
@@ -25,6 +26,8 @@ pub struct View<'a> {
     pub secret: Option<&'a SecretFacts>,
     /// The request that the key pair in the Secret came from.
     pub current: Option<&'a RequestFacts>,
+    /// What it may do as the CA of its issuer changed.
+    pub turn: Turn,
     /// What became of the certificate in the Secret.
     pub withdrawal: &'a Withdrawal,
     /// Now.
@@ -59,6 +62,7 @@ pub fn trigger(view: View<'_>) -> Option<Violation> {
     up_to_date(view, pair)
         .or_else(|| withdrawn(view.withdrawal))
         .or_else(|| nearing_expiry(view, pair.leaf))
+        .or_else(|| rotation::trigger(view.turn, &view.certificate.spec.issuer_ref))
 }
 
 /// Why the certificate in the Secret is not good, if it is not.

@@ -31,6 +31,7 @@ use crate::{
         events::Events,
         write::{self, api_of},
     },
+    issuer::rotation::Rotations,
     request::{identity::Requester, reconcile::RequestReconciler},
     retire::Recorder,
 };
@@ -50,6 +51,14 @@ pub struct Desk {
     pub requests: RequestReconciler,
 }
 
+/// Who has certificates renewed before their time.
+pub struct Prompts {
+    /// Of Certificates whose CA is to be asked when to renew them.
+    pub renewal_infos: Queue,
+    /// Knows whose CA changed.
+    pub rotations: Arc<Rotations>,
+}
+
 /// Works on Certificates.
 pub struct CertificateReconciler {
     pub(super) client: Client,
@@ -62,13 +71,14 @@ pub struct CertificateReconciler {
     pub(super) bases: Bases,
     pub(super) checks: Checks,
     pub(super) desk: Desk,
+    pub(super) rotations: Arc<Rotations>,
     /// Of Certificates whose CA is to be asked when to renew them.
     pub(super) renewal_infos: Queue,
 }
 
 impl CertificateReconciler {
     /// Works on the Certificates in `caches` through `client`, and keeps them by `settings`. Makes
-    /// as many private keys at once as there are cores; requests pass over `desk`. Certificates whose CA is to be asked for renewal information go to `renewal_infos`.
+    /// as many private keys at once as there are cores; requests pass over `desk`.
     pub fn new(
         client: Client,
         clock: Clock,
@@ -76,9 +86,13 @@ impl CertificateReconciler {
         events: Events,
         settings: Settings,
         desk: Desk,
-        renewal_infos: Queue,
+        prompts: Prompts,
     ) -> Self {
         let cores = available_parallelism().map_or(1, NonZeroUsize::get);
+        let Prompts {
+            renewal_infos,
+            rotations,
+        } = prompts;
         Self {
             client,
             clock,
@@ -90,6 +104,7 @@ impl CertificateReconciler {
             bases: Bases::default(),
             checks: Checks::default(),
             desk,
+            rotations,
             renewal_infos,
         }
     }

@@ -25,6 +25,7 @@ use crate::{
         hash_text,
         key::{KeyParameters, PrivateKey},
         names::Names,
+        signed_by::{Fingerprint, SignedBy},
     },
 };
 
@@ -50,8 +51,12 @@ pub struct SecretFacts {
     pub leaf: Entry<Leaf>,
     /// SHA-256 of `tls.crt` as it stands.
     pub chain: Option<ChainHash>,
+    /// Which CA signed the leaf.
+    pub signed_by: SignedBy,
     /// Whether `ca.crt` says something.
     pub has_ca: bool,
+    /// The certificates in `ca.crt`, where they can be read.
+    pub roots: Vec<Fingerprint>,
     /// Whether `key.der` says what `tls.key` says; `None` without one.
     pub der_fits: Option<bool>,
     /// Whether `tls-combined.pem` says what `tls.key` and `tls.crt` say; `None` without one.
@@ -247,7 +252,12 @@ impl Facts for SecretFacts {
                 Entry::Read(certificate) => Entry::Read(Leaf::from(certificate)),
             },
             chain: (!chain_pem.is_empty()).then(|| ChainHash::of(chain_pem)),
+            signed_by: certificate
+                .read()
+                .map(|leaf| SignedBy::of(leaf, chain_pem, data.get(secret_key::CA)))
+                .unwrap_or_default(),
             has_ca: !data.get(secret_key::CA).is_empty(),
+            roots: Fingerprint::all(data.get(secret_key::CA)),
             der_fits: data.fits(secret_key::DER, || der_of(key_pem)),
             combined_fits: data.fits(secret_key::COMBINED_PEM, || {
                 Some(combined(key_pem, chain_pem))

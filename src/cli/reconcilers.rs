@@ -18,9 +18,10 @@ use crate::{
     caches::{Caches, Queues, Scope},
     certificate::{
         facts as certificate,
-        reconcile::{CertificateReconciler, Desk},
+        reconcile::{CertificateReconciler, Desk, Prompts},
         renewal_info::RenewalInfoReconciler,
         replaced::replaced,
+        rotation::Fleet,
     },
     challenge::{reconcile::ChallengeReconciler, slots::Slots, solve::Solvers},
     cli::flags::{Controller, Deletion, Settings, SolverBackend},
@@ -37,6 +38,7 @@ use crate::{
     issuer::{
         IssuerKind, IssuerView, LocalSigners, SecretVersion, Sessions,
         reconcile::{IssuerReconciler, TIMEOUT as ISSUER_TIMEOUT},
+        rotation::Rotations,
         sessions::SecretVersions,
     },
     net::{self, dns},
@@ -90,6 +92,28 @@ pub enum PartsError {
     Check(#[from] reqwest::Error),
 }
 
+/// What becomes of certificates when a CA changes.
+fn rotations(settings: &Settings, client: &Client, caches: &Caches, queues: &Queues) -> Rotations {
+    let fleet = Fleet {
+        certificates: Arc::clone(&caches.certificates),
+        secrets: Arc::clone(&caches.secrets),
+        queue: queues.certificates.clone(),
+    };
+    let (issuers, cluster_issuers) = (queues.issuers.clone(), queues.cluster_issuers.clone());
+    Rotations::new(
+        client.clone(),
+        settings.cluster_resource_namespace.as_str().into(),
+        Arc::new(fleet),
+        Box::new(move |(kind, issuer), wait| {
+            let queue = match kind {
+                IssuerKind::Issuer => &issuers,
+                IssuerKind::ClusterIssuer => &cluster_issuers,
+            };
+            queue.add_after(issuer.clone(), wait);
+        }),
+    )
+}
+
 /// Start the reconcilers that the settings ask for. Each begins when this process leads and every
 /// cache is filled, and ends with `stop`.
 pub(super) fn start(
@@ -125,6 +149,7 @@ pub(super) fn start(
         metrics: metrics.clone(),
         fault_point,
     });
+    let rotations = Arc::new(rotations(settings, &client, &caches, &queues));
     let local = LocalSigners::new(client.clone(), Arc::clone(&versions), clock.clone());
     let local = Arc::new(local);
     let sessions = Sessions::new(client.clone(), versions, ca, clock.clone());
@@ -169,6 +194,7 @@ pub(super) fn start(
             caches.issuers.clone(),
             Arc::clone(&sessions),
             Arc::clone(&local),
+            Arc::clone(&rotations),
         );
         starter.start(reconciler, &queues.issuers, issuer_options());
     }
@@ -179,6 +205,7 @@ pub(super) fn start(
             caches.issuers.clone(),
             Arc::clone(&sessions),
             Arc::clone(&local),
+            Arc::clone(&rotations),
         );
         starter.start(reconciler, &queues.cluster_issuers, issuer_options());
     }
@@ -245,7 +272,10 @@ pub(super) fn start(
                 requester,
                 requests: requests.clone(),
             },
-            queues.renewal_infos.clone(),
+            Prompts {
+                renewal_infos: queues.renewal_infos.clone(),
+                rotations,
+            },
         );
         starter.start(
             reconciler,

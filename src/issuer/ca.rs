@@ -19,6 +19,7 @@ use crate::{
             SigningError, SigningInput, not_signed, secret_missing, shortened,
         },
         order_request::Said,
+        rotation::record::Identity,
         secret::{self, Entries},
         view::IssuerView,
     },
@@ -34,17 +35,20 @@ enum Unavailable {
 }
 
 impl LocalSigners {
-    /// Whether the CA of `issuer` can sign. Answers when that will change, if nothing else does.
+    /// The CA of `issuer`, if it can sign, and when that will change, if nothing else does.
     pub(super) async fn check_ca(
         &self,
         issuer: &IssuerView,
         ca: &CaIssuer,
-    ) -> Result<Option<Timestamp>, Error> {
+    ) -> Result<(Identity, Option<Timestamp>), Error> {
         let authority = self.authority(issuer, ca).await.map_err(|why| match why {
             Unavailable::Issuer(error) => error,
             Unavailable::Unknown(error) => Error::AuthorityRead(Box::new(error)),
         })?;
-        Ok(authority.next_change(self.clock.now()))
+        Ok((
+            Identity::from(&*authority),
+            authority.next_change(self.clock.now()),
+        ))
     }
 
     /// What becomes of a request at the CA of `issuer`.
@@ -179,7 +183,8 @@ fn parse(entries: &Entries) -> Result<Authority, pki::Error> {
     Authority::from_pem(chain, key, entries.get(CA))
 }
 
-fn place(issuer: &IssuerView, ca: &CaIssuer) -> ObjectKey {
+/// The Secret of the CA of `issuer`.
+pub(super) fn place(issuer: &IssuerView, ca: &CaIssuer) -> ObjectKey {
     ObjectKey::new(
         Arc::clone(&issuer.secrets_namespace),
         ca.secret_name.as_str(),

@@ -11,6 +11,7 @@ use kube::{Api, Client};
 
 use crate::{
     api::{
+        condition,
         issuer::{AnyIssuer, ClusterIssuer, Issuer, IssuerSpec, IssuerStatus},
         names,
         reference::named,
@@ -85,6 +86,26 @@ pub fn is_news<K: IssuerResource>(
                 || new.status.conditions.is_none()
         }
     }
+}
+
+/// Whether a change of an issuer matters to those who use it. How far the re-issuing of certificates
+/// is does not: it is told many times, and they are many.
+pub fn is_news_to_users<K: IssuerResource>(
+    old: Option<&Arc<IssuerFacts<K>>>,
+    new: Option<&Arc<IssuerFacts<K>>>,
+) -> bool {
+    let (Some(old), Some(new)) = (old, new) else {
+        return true;
+    };
+    let ready = |facts: &IssuerFacts<K>| {
+        condition::find(facts.status.conditions.as_ref(), condition::kind::READY).cloned()
+    };
+    old.meta.uid != new.meta.uid
+        || old.meta.generation != new.meta.generation
+        || old.meta.deleting != new.meta.deleting
+        || old.annotations != new.annotations
+        || old.status.acme != new.status.acme
+        || ready(old) != ready(new)
 }
 
 /// The issuers of one kind that name `secret`; those of ClusterIssuers are in
@@ -261,5 +282,16 @@ mod tests {
         assert!(is_news(Some(&checked), Some(&touched)));
         assert!(is_news(Some(&checked), Some(&fresh)));
         assert!(!is_news(Some(&checked), None));
+        let ready = json!({"conditions": [{"type": "Ready", "status": "True"}]});
+        let rotating = json!({"conditions": [
+            {"type": "Ready", "status": "True"}, {"type": "Rotating", "status": "True"},
+        ]});
+        let (ready, rotating) = (facts(1, "", ready), facts(1, "", rotating));
+        assert!(is_news_to_users(Some(&checked), Some(&ready)));
+        assert!(!is_news_to_users(Some(&ready), Some(&rotating)));
+        assert!(!is_news_to_users(Some(&rotating), Some(&ready)));
+        assert!(is_news_to_users(Some(&ready), Some(&changed)));
+        assert!(is_news_to_users(Some(&ready), None));
+        assert!(is_news_to_users(None, Some(&ready)));
     }
 }

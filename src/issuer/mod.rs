@@ -21,6 +21,7 @@ mod recent;
 pub mod reconcile;
 pub mod refusal;
 pub mod revoke;
+pub mod rotation;
 mod secret;
 pub mod self_signed;
 pub mod sessions;

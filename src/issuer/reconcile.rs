@@ -9,11 +9,12 @@ use crate::{
     cluster::{Cache, Next, ObjectKey, Reconciler, write},
     issuer::{
         account::{Checked, Ready, status_after},
-        acme,
+        acme, ca,
         error::Error,
         facts::{IssuerFacts, IssuerResource},
         kind::Signer,
         local::LocalSigners,
+        rotation::{Rotations, record::Identity},
         sessions::Sessions,
         view::{IssuerView, Issuers},
     },
@@ -31,6 +32,16 @@ pub struct IssuerReconciler<K: IssuerResource> {
     issuers: Issuers,
     sessions: Arc<Sessions>,
     local: Arc<LocalSigners>,
+    rotations: Arc<Rotations>,
+}
+
+/// What a look at an issuer has found.
+struct Look {
+    checked: Checked,
+    /// When to look again if nothing changes.
+    next: Next,
+    /// Its CA, and the Secret that is in.
+    authority: Option<(Identity, ObjectKey)>,
 }
 
 impl<K: IssuerResource> IssuerReconciler<K> {
@@ -40,38 +51,44 @@ impl<K: IssuerResource> IssuerReconciler<K> {
         issuers: Issuers,
         sessions: Arc<Sessions>,
         local: Arc<LocalSigners>,
+        rotations: Arc<Rotations>,
     ) -> Self {
         Self {
             cache,
             issuers,
             sessions,
             local,
+            rotations,
         }
     }
 
-    /// What `issuer` is, and when to look again if nothing changes.
-    async fn check(&self, issuer: &IssuerView) -> (Checked, Next) {
-        let plain = |result| Checked {
-            account: None,
-            result,
+    async fn check(&self, issuer: &IssuerView) -> Look {
+        let look = |checked| Look {
+            checked,
+            next: Next::Change,
+            authority: None,
+        };
+        let plain = |result| {
+            look(Checked {
+                account: None,
+                result,
+            })
         };
         match issuer.signer() {
-            Ok(Signer::Acme(acme)) => {
-                let checked = acme::check(&self.sessions, issuer, acme).await;
-                (checked, Next::Change)
-            }
+            Ok(Signer::Acme(acme)) => look(acme::check(&self.sessions, issuer, acme).await),
             Ok(Signer::Ca(ca)) => match self.local.check_ca(issuer, ca).await {
-                Ok(change) => (plain(Ok(Ready::KeyPair)), self.at(change)),
-                Err(error) => (plain(Err(error)), Next::Change),
+                Ok((authority, change)) => Look {
+                    next: self.at(change),
+                    authority: Some((authority, ca::place(issuer, ca))),
+                    ..plain(Ok(Ready::KeyPair))
+                },
+                Err(error) => plain(Err(error)),
             },
-            Ok(Signer::SelfSigned(_)) => (plain(Ok(Ready::Always)), Next::Change),
-            Err(unsupported) => {
-                let checked = Checked {
-                    account: issuer.status.acme.clone(),
-                    result: Err(Error::Unsupported(unsupported)),
-                };
-                (checked, Next::Change)
-            }
+            Ok(Signer::SelfSigned(_)) => plain(Ok(Ready::Always)),
+            Err(unsupported) => look(Checked {
+                account: issuer.status.acme.clone(),
+                result: Err(Error::Unsupported(unsupported)),
+            }),
         }
     }
 
@@ -95,25 +112,43 @@ impl<K: IssuerResource> Reconciler for IssuerReconciler<K> {
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
         let Some(issuer) = self.issuers.get(K::KIND, key) else {
+            self.rotations.forget(K::KIND, key).await?;
             return Ok(Next::Change);
         };
         if issuer.deleting {
             return Ok(Next::Change);
         }
-        let (checked, next) = self.check(&issuer).await;
+        let Look {
+            checked,
+            next,
+            authority,
+        } = self.check(&issuer).await;
         if let Err(Error::Api(error)) = &checked.result
             && error.is_namespace_ending()
         {
             // The issuer follows its Secret: nothing to repair, nobody to tell.
             return Ok(Next::Change);
         }
-        let status = status_after(
+        let now = self.sessions.clock().now();
+        let rotation = match authority {
+            Some((present, secret)) => self.rotations.served(&issuer, secret, present, now).await,
+            None => {
+                if !matches!(issuer.signer(), Ok(Signer::Ca(_))) {
+                    self.rotations.stop(&issuer);
+                }
+                Ok(None)
+            }
+        };
+        let mut status = status_after(
             &issuer.status,
             issuer.spec.acme.as_ref(),
             issuer.generation,
             &checked,
-            self.sessions.clock().now(),
+            now,
         );
+        if checked.result.is_ok() {
+            self.rotations.tell(&issuer, &mut status, now);
+        }
         let api = K::api(self.sessions.cluster(), key);
         let version = &issuer.resource_version;
         if let Some(object) =
@@ -121,7 +156,8 @@ impl<K: IssuerResource> Reconciler for IssuerReconciler<K> {
         {
             self.cache.observe(object);
         }
-        checked.result.map(|_| next)
+        checked.result?;
+        Ok(next.sooner(self.at(rotation?)))
     }
 
     fn reference(&self, key: &ObjectKey) -> Option<ObjectReference> {

@@ -10,11 +10,13 @@ use super::{
     chain::Chain,
     key::PrivateKey,
     pem::{self, Limits},
+    signed_by::{Fingerprint, key_id},
 };
 
 /// A CA's certificate with its key. `Debug` shows neither.
 pub struct Authority {
     key: PrivateKey,
+    fingerprint: Fingerprint,
     subject_der: Vec<u8>,
     subject_key_id: Option<Vec<u8>>,
     signs_lists: bool,
@@ -71,6 +73,7 @@ impl Authority {
         let signs_lists = facts.usages.bits() == 0 || facts.usages.can_sign_lists();
         Ok(Self {
             key,
+            fingerprint: Fingerprint::of(&leaf),
             signs_lists,
             subject_der: facts.subject_der,
             subject_key_id: facts.subject_key_id,
@@ -114,6 +117,16 @@ impl Authority {
         self.not_after
     }
 
+    /// Which certificate it signs with.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// The identifier of its key, as what it signs names it.
+    pub fn key_id(&self) -> Option<Box<str>> {
+        self.subject_key_id().map(key_id)
+    }
+
     /// Whether it may sign revocation lists (RFC 5280, 4.2.1.3).
     pub fn signs_lists(&self) -> bool {
         self.signs_lists
@@ -136,7 +149,8 @@ impl Authority {
         &self.intermediates_pem
     }
 
-    pub(super) fn ca_pem(&self) -> &str {
+    /// The root, or the topmost certificate that is known, PEM.
+    pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }
 }

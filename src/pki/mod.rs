@@ -22,6 +22,7 @@ mod openssl;
 mod parameters;
 pub mod pem;
 pub mod signature;
+pub mod signed_by;
 pub mod subject;
 pub mod usages;
 

@@ -42,6 +42,7 @@ mod profile;
 mod replicas;
 mod retire;
 mod revoke;
+mod rotation;
 mod roundtrip;
 mod scene;
 mod signing_place;
@@ -151,6 +152,10 @@ fn tell(book: &mut Book) {
     book.beside("private_ca::leaf_ends", private_ca::a_leaf_ends_with_its_ca);
     book.beside("private_ca::by_hand", private_ca::a_request_needs_no_certificate);
 
+    book.beside("rotation::followed", rotation::what_a_ca_signed_follows_it);
+    book.beside("rotation::opt_out", rotation::an_issuer_may_opt_out);
+    book.beside("rotation::record", rotation::a_record_goes_with_its_issuer);
+
     book.beside("signing_request::ca", signing_request::a_ca_signs_what_is_approved);
     book.beside("signing_request::cluster_issuer", signing_request::a_cluster_issuer_signs_too);
     book.beside("signing_request::reference", signing_request::an_issuer_is_used_by_those_who_may);
@@ -185,6 +190,7 @@ fn tell(book: &mut Book) {
     book.alone("replicas::a_stopped_one_is_resumed", replicas::a_stopped_one_is_resumed);
     book.alone("replicas::any_replica_answers", replicas::any_replica_answers);
     book.alone("replicas::the_other_one_goes_on", replicas::the_other_one_goes_on);
+    book.alone("rotation::seen", rotation::only_what_was_seen_is_followed);
     book.alone("retire::after_the_delay", retire::after_the_delay);
     book.alone("retire::who_comes_back_keeps_it", retire::who_comes_back_keeps_it);
     book.alone("retire::an_ingress_holds_it", retire::an_ingress_holds_it);

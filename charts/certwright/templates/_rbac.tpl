@@ -229,6 +229,14 @@ ratelimits:
     - apiGroups: [""]
       resources: [configmaps]
       verbs: [create, get, patch]
+
+# Which CAs an issuer signed with: a ConfigMap an issuer, named by its hash, which goes when the issuer goes.
+authorities:
+  namespace: {{ .Values.clusterResourceNamespace | default (include "certwright.namespace" .) }}
+  rules:
+    - apiGroups: [""]
+      resources: [configmaps]
+      verbs: [create, get, patch, delete]
 {{- end -}}
 
 {{/* What people may do: added to the built-in roles under `to`. */}}

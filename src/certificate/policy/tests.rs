@@ -38,6 +38,7 @@ fn check(change: Change) -> [Option<(&'static str, String)>; 3] {
         certificate: &situation.certificate,
         secret: situation.secret.as_deref(),
         current: current.map(AsRef::as_ref),
+        turn: situation.turn,
         withdrawal: &situation.withdrawal,
         now: world.now,
     };
@@ -240,6 +241,7 @@ fn renewal_triggers_and_expiry_is_not_ready() {
             certificate: &situation.certificate,
             secret: situation.secret.as_deref(),
             current: situation.requests.first().map(AsRef::as_ref),
+            turn: situation.turn,
             withdrawal: &situation.withdrawal,
             now: world.now,
         };
@@ -293,6 +295,7 @@ fn a_withdrawn_certificate_is_replaced() {
             certificate: &situation.certificate,
             secret: situation.secret.as_deref(),
             current: situation.requests.first().map(AsRef::as_ref),
+            turn: situation.turn,
             withdrawal: &situation.withdrawal,
             now: world.now,
         };

@@ -19,6 +19,7 @@ use crate::{
         secret::ChainHash,
         temporary,
     },
+    issuer::rotation::Turn,
 };
 
 impl World {
@@ -72,6 +73,7 @@ impl World {
         self.written = Some(Write {
             version: applied.metadata.resource_version.clone().unwrap(),
             generation: facts.meta.generation,
+            restored: self.turn == Turn::Restore,
             chain: ChainHash::of(&applied.data.as_ref().unwrap()[secret_key::CERTIFICATE].0),
         });
         self.secrets.insert(target, applied);

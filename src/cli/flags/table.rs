@@ -115,7 +115,7 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("leader-election-renew-deadline", Kind::Duration, "40s", &["leaderElectionConfig.renewDeadline"], "How long the leader tries to renew before it stops; shorter than the lease"),
     flag("leader-election-retry-period", Kind::Duration, "15s", &["leaderElectionConfig.retryPeriod"], "The pause between two tries to take or renew the lease"),
     flag("controllers", Kind::List, "*", &["controllers"], "What to run: names, * for all that run by default, -NAME for all but that"),
-    flag("concurrent-workers", Kind::Number, "5", &["numberOfConcurrentWorkers"], "Objects of a kind worked on at the same time"),
+    flag("concurrent-workers", Kind::Number, "16", &["numberOfConcurrentWorkers"], "Objects of a kind worked on at the same time"),
     flag("max-concurrent-challenges", Kind::Number, "60", &["maxConcurrentChallenges"], "Challenges under way at the same time"),
     flag("acme-http01-solver-listen-address", Kind::Text, "0.0.0.0:8089", &[], "Where HTTP-01 challenges are answered"),
     flag("acme-http01-solver-service", Kind::Text, "", &[], "NAMESPACE/NAME of the Service whose ready addresses answer HTTP-01 challenges"),

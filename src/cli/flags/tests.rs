@@ -72,7 +72,7 @@ fn defaults_are_those_of_cert_manager() {
     );
     assert_eq!(leader_health_timeout, seconds(20));
     assert_eq!(controllers.len(), 14);
-    assert_eq!(concurrent_workers, 5);
+    assert_eq!(concurrent_workers, 16);
     assert_eq!(max_concurrent_challenges, 60);
     assert_eq!(http01.listen_address.to_string(), "0.0.0.0:8089");
     assert_eq!(http01.backend, None);

@@ -220,7 +220,7 @@ async fn a_ca_is_read_once_for_each_version_of_its_secret() {
     let (certificate, ca_key) = ca(&world.clock);
     world.store(pair(&certificate, &ca_key));
     let before = world.reads();
-    let change = world.signers.check_ca(&issuer, spec).await.unwrap();
+    let (_, change) = world.signers.check_ca(&issuer, spec).await.unwrap();
     let end = CertificateFacts::from_pem(&certificate).unwrap().not_after;
     assert_eq!(change, Some(end));
     for _ in 0..3 {

@@ -1,0 +1,131 @@
+//! How is it told that certificates are re-issued, as the CA of their issuer changed?
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::api::{
+    condition::{self, Condition, kind},
+    issuer::IssuerStatus,
+    names::annotation,
+    reason::issuer as reason,
+};
+
+/// How often the status tells how far it is.
+const INTERVAL: SignedDuration = SignedDuration::from_secs(10);
+
+/// What is to be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// Nothing is re-issued.
+    Nothing,
+    /// So many are left.
+    Underway {
+        /// Those of a former CA.
+        left: usize,
+        /// All.
+        of: usize,
+        /// When the last has its turn.
+        last: Option<Timestamp>,
+    },
+    /// The annotation of the issuer says this, which means nothing.
+    Unknown(String),
+}
+
+/// When it was told last.
+#[derive(Debug, Default)]
+pub struct Progress(Option<Timestamp>);
+
+impl Progress {
+    /// Put it into the status; how far it is not more often than every ten seconds.
+    pub fn tell(
+        &mut self,
+        said: &Said,
+        generation: i64,
+        status: &mut IssuerStatus,
+        now: Timestamp,
+    ) {
+        let known = condition::find(status.conditions.as_ref(), kind::ROTATING);
+        let (holds, reason, message) = match said {
+            Said::Nothing => {
+                if let Some(conditions) = status.conditions.as_mut() {
+                    condition::remove(conditions, kind::ROTATING);
+                }
+                self.0 = None;
+                return;
+            }
+            Said::Underway { left, of, last } => {
+                let is_told = self.0.is_some_and(|at| at.duration_until(now) < INTERVAL);
+                if known.is_some() && is_told {
+                    return;
+                }
+                self.0 = Some(now);
+                (true, reason::CA_CHANGED, underway(*left, *of, *last))
+            }
+            Said::Unknown(value) => (
+                false,
+                reason::INVALID_CONFIG,
+                format!(
+                    "annotation {}: {value:?} is unknown: use Automatic or Never; until then nothing \
+                     is re-issued when the CA changes",
+                    annotation::ROTATION
+                ),
+            ),
+        };
+        let rotating = Condition::new(kind::ROTATING, holds, reason, message, Some(generation));
+        condition::set(status.conditions.get_or_insert_default(), rotating, now);
+    }
+}
+
+fn underway(left: usize, of: usize, last: Option<Timestamp>) -> String {
+    let done = of.saturating_sub(left);
+    let by = last.map(|at| format!("; the last by {}", at.strftime("%Y-%m-%dT%H:%M:%SZ")));
+    format!(
+        "The CA changed: {done} of {of} certificates are of the new one{}",
+        by.unwrap_or_default()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn message(status: &IssuerStatus) -> Option<&str> {
+        let found = condition::find(status.conditions.as_ref(), kind::ROTATING)?;
+        found.message.as_deref()
+    }
+
+    #[test]
+    fn it_is_told_now_and_then_and_taken_back() {
+        let underway = |left| Said::Underway {
+            left,
+            of: 120,
+            last: Some(at(600)),
+        };
+        let (mut progress, mut status) = (Progress::default(), IssuerStatus::default());
+        for (second, said, want) in [
+            (0, Said::Nothing, None),
+            (1, underway(120), Some("0 of 120")),
+            (7, underway(119), Some("0 of 120")),
+            (11, underway(118), Some("2 of 120")),
+            (12, Said::Nothing, None),
+            (13, underway(3), Some("117 of 120")),
+            (
+                14,
+                Said::Unknown("Sometimes".into()),
+                Some("\"Sometimes\" is unknown"),
+            ),
+        ] {
+            progress.tell(&said, 1, &mut status, at(second));
+            match want {
+                None => assert_eq!(message(&status), None),
+                Some(want) => {
+                    let message = message(&status).unwrap();
+                    assert!(message.contains(want), "{second}: {message}");
+                }
+            }
+        }
+    }
+}
