@@ -17,6 +17,7 @@ pub mod net;
 pub mod order;
 pub mod pki;
 pub mod request;
+pub mod retire;
 pub mod route;
 pub mod signing_request;
 pub mod solver;

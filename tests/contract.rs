@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 
 use certwright::api::certificate::Certificate;
 use certwright::api::challenge::Challenge;
+use certwright::api::issuance::Issuance;
 use certwright::api::issuer::{ClusterIssuer, Issuer};
 use certwright::api::order::Order;
 use certwright::api::request::CertificateRequest;
@@ -146,6 +147,18 @@ fn collect(schema: &Value, path: String, required: bool, rows: &mut Fields) {
 /// The contract and our additions: what the schema of a kind must say, to the letter.
 fn expected(kind: &str, file: &str) -> Fields {
     let mut fields = contract(file);
+    for (of, path, values) in additions::FIELDS {
+        if *of == kind {
+            let mut constraints = Map::new();
+            constraints.insert("enum".to_owned(), json!(values));
+            let field = Field {
+                type_: "string".to_owned(),
+                required: false,
+                constraints,
+            };
+            assert_eq!(fields.insert((*path).to_owned(), field), None, "{path}");
+        }
+    }
     for rule in additions::rules(kind).filter(|rule| !rule.path.is_empty()) {
         let field = fields
             .get_mut(rule.path)
@@ -261,6 +274,18 @@ fn rules_on_the_root_are_our_additions() {
 }
 
 #[test]
+fn kinds_of_our_own_are_in_a_group_of_our_own() {
+    for crd in DEFINITIONS.iter() {
+        let kind = crd.spec.names.kind.as_str();
+        let is_known = KINDS.iter().any(|(known, _)| *known == kind);
+        let is_ours = additions::KINDS.contains(&kind);
+        assert_ne!(is_known, is_ours, "{kind}");
+        assert_eq!(is_ours, crd.spec.group == "certwright.io", "{kind}");
+    }
+    assert_eq!(DEFINITIONS.len(), KINDS.len() + additions::KINDS.len());
+}
+
+#[test]
 fn differences_are_seen() {
     let want = contract("certificate.tsv");
     let mut have = contract("certificate.tsv");
@@ -347,6 +372,7 @@ fn objects_pass_through_the_types_unchanged() {
     pass_through::<ClusterIssuer>("ClusterIssuer");
     pass_through::<Order>("Order");
     pass_through::<Challenge>("Challenge");
+    pass_through::<Issuance>("Issuance");
 }
 
 fn pass_through<K: Serialize + DeserializeOwned>(kind: &str) {

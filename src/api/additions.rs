@@ -3,8 +3,24 @@
 use super::names::annotation;
 use super::rules::{self, Rule};
 
-/// Annotations of our own. There are no fields of our own.
-pub const ANNOTATIONS: &[&str] = &[annotation::RATE_LIMITS, annotation::REVOKE];
+/// Annotations of our own.
+pub const ANNOTATIONS: &[&str] = &[
+    annotation::CONFIRM,
+    annotation::RATE_LIMITS,
+    annotation::REVOKE,
+];
+
+/// Kinds of our own, in an API group of our own.
+pub const KINDS: &[&str] = &["Issuance"];
+
+/// Fields of our own on kinds that people know: kind, path, and the values of a text.
+pub const FIELDS: &[(&str, &str, &[&str])] = &[
+    ("Certificate", "spec.deletionPolicy", POLICIES),
+    ("Issuer", "spec.deletionPolicy", POLICIES),
+    ("ClusterIssuer", "spec.deletionPolicy", POLICIES),
+];
+
+const POLICIES: &[&str] = &["Revoke", "Delete", "Retain"];
 
 /// The rules that we add to the schema of a kind; the CRD of each kind holds exactly these beside
 /// what the contract says.
@@ -15,6 +31,7 @@ pub fn rules(kind: &str) -> impl Iterator<Item = &'static Rule> {
         "Issuer" | "ClusterIssuer" => rules::ISSUER,
         "Order" => rules::ORDER,
         "Challenge" => rules::CHALLENGE,
+        "Issuance" => rules::ISSUANCE,
         _ => &[],
     };
     rules.iter().copied().flatten()

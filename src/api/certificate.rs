@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::condition::Condition;
+use super::deletion::DeletionPolicy;
 use super::duration::Duration;
 use super::reference::IssuerRef;
 
@@ -55,6 +56,10 @@ pub struct CertificateSpec {
     /// set it only where something old needs it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub common_name: Option<String>,
+    /// What becomes of the certificate and its Secret once this object is gone. Absent means what
+    /// the issuer says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<DeletionPolicy>,
     /// DNS names of the certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dns_names: Option<Vec<String>>,

@@ -1,4 +1,4 @@
-//! What do we tell the API server about the six kinds? The types, and what types cannot say.
+//! What do we tell the API server about our kinds? The types, and what types cannot say.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
@@ -8,6 +8,7 @@ use kube::CustomResourceExt;
 
 use super::certificate::Certificate;
 use super::challenge::Challenge;
+use super::issuance::Issuance;
 use super::issuer::{ClusterIssuer, Issuer};
 use super::order::Order;
 use super::request::CertificateRequest;
@@ -22,7 +23,20 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         definition::<ClusterIssuer>(rules::ISSUER, &["spec"]),
         definition::<Order>(rules::ORDER, &["metadata", "spec"]),
         definition::<Challenge>(rules::CHALLENGE, &["metadata", "spec"]),
+        written_at_once(definition::<Issuance>(
+            rules::ISSUANCE,
+            &["metadata", "spec"],
+        )),
     ]
+}
+
+/// Without a status subresource: the record of a certificate is made with its state in one request,
+/// and only the operator writes it.
+fn written_at_once(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    for version in &mut crd.spec.versions {
+        version.subresources = None;
+    }
+    crd
 }
 
 /// A definition as YAML.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::acme::{AcmeIssuer, AcmeIssuerStatus};
 use super::condition::Condition;
+use super::deletion::DeletionPolicy;
 use super::vault::VaultIssuer;
 use super::venafi::VenafiIssuer;
 
@@ -37,6 +38,10 @@ pub struct IssuerSpec {
     /// A CA whose certificate and key are in a Secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca: Option<CaIssuer>,
+    /// What becomes of certificates and their Secrets once their Certificate is gone, where that
+    /// does not say. Absent means the operator's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<DeletionPolicy>,
     /// Each certificate is signed with its own key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub self_signed: Option<SelfSignedIssuer>,
@@ -146,6 +151,7 @@ impl IssuerSpec {
         let Self {
             acme,
             ca,
+            deletion_policy: _,
             self_signed,
             vault,
             venafi,

@@ -6,11 +6,13 @@ pub mod certificate;
 pub mod challenge;
 pub mod condition;
 pub mod crd;
+pub mod deletion;
 pub mod dns01;
 pub mod duration;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod http01;
+pub mod issuance;
 pub mod issuer;
 pub mod keystore;
 pub mod names;

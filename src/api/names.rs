@@ -144,7 +144,10 @@ pub mod annotation {
     /// Set by `kubectl apply`; not copied from the object it is on.
     pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-    /// On a Certificate: revoke the certificate, for this reason.
+    /// On an Issuance: what was held back because too many were orphaned at once may go on. Value
+    /// `true`.
+    pub const CONFIRM: &str = "certwright.io/confirm";
+    /// On a Certificate: revoke the certificate: `REASON[,serial=HEX]`.
     pub const REVOKE: &str = "certwright.io/revoke";
     /// On an issuer: how many orders its CA takes, where that is not known or not so.
     pub const RATE_LIMITS: &str = "certwright.io/rate-limits";

@@ -26,6 +26,8 @@ pub mod certificate {
     pub const RENEWING: &str = "Renewing";
     /// The certificate has expired.
     pub const EXPIRED: &str = "Expired";
+    /// The certificate is, or is to be, revoked.
+    pub const REVOKED: &str = "Revoked";
     /// Renewal is switched off.
     pub const DISABLED: &str = "Disabled";
     /// Issuing: done. Event: an issuance starts or succeeded.

@@ -6,7 +6,7 @@ mod watch;
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::core::PartialObjectMeta;
 
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
         facts::RequestFacts,
         signers::{ForeignSigners, SignersFacts},
     },
+    retire::{departed::Departed, facts::IssuanceFacts},
     route::RouteFacts,
     signing_request::facts::SigningRequestFacts,
     solver::http01::endpoints::SliceFacts,
@@ -53,6 +54,37 @@ pub struct Caches {
     pub signers: Arc<Cache<SignersFacts>>,
     /// The kinds of issuers of other API groups that requests name.
     pub foreign_signers: Arc<ForeignSigners>,
+    /// The records of issued certificates.
+    pub issuances: Arc<Cache<IssuanceFacts>>,
+    /// Namespaces, by name and version alone.
+    pub namespaces: Arc<Cache<NamespaceFacts>>,
+    /// What Certificates said last that were seen going.
+    pub departed: Arc<Departed>,
+}
+
+/// What is kept of a namespace: whether it is being deleted.
+#[derive(Clone, Debug)]
+pub struct NamespaceFacts {
+    meta: Meta,
+}
+
+impl Facts for NamespaceFacts {
+    type Object = PartialObjectMeta<Namespace>;
+    type Index = ();
+
+    fn reduce(object: Self::Object) -> Self {
+        Self {
+            meta: Meta::of(&object.metadata),
+        }
+    }
+
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    fn indexes(&self) -> Vec<()> {
+        Vec::new()
+    }
 }
 
 /// What is kept of a Secret that is not ours: that it stands, and in which version.
@@ -91,6 +123,8 @@ pub struct Scope {
     pub signers: Option<ObjectKey>,
     /// Whether CertificateSigningRequests are.
     pub signing_requests: bool,
+    /// Where the records of issued certificates are.
+    pub issuances: String,
 }
 
 impl Caches {
@@ -113,6 +147,9 @@ impl Caches {
             routes: Arc::default(),
             signers: Arc::default(),
             foreign_signers: Arc::default(),
+            issuances: Arc::default(),
+            namespaces: Arc::default(),
+            departed: Arc::default(),
         }
     }
 
@@ -128,8 +165,10 @@ impl Caches {
         self.secrets.synced().await;
         self.other_secrets.synced().await;
         self.routes.synced().await;
+        self.issuances.synced().await;
         if scope.namespace.is_none() {
             self.issuers.cluster.synced().await;
+            self.namespaces.synced().await;
         }
         if scope.solver_service.is_some() {
             self.slices.synced().await;

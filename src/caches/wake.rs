@@ -14,6 +14,7 @@ use crate::{
     },
     order::facts::OrderIndex,
     request::facts::RequestIndex,
+    retire::facts::{IssuanceFacts, IssuanceIndex},
     signing_request::facts::SigningRequestIndex,
 };
 
@@ -40,6 +41,8 @@ pub struct Queues {
     pub routes: Queue,
     /// Of the ConfigMap of signers.
     pub signers: Queue,
+    /// Of Issuances.
+    pub issuances: Queue,
 }
 
 impl Caches {
@@ -60,6 +63,8 @@ impl Caches {
         self.wake_by_issuers(&self.issuers.cluster, &queues.cluster_issuers, queues);
         self.wake_by_secrets(queues);
         self.wake_by_endpoints(queues);
+        self.wake_by_issuances(queues);
+        self.wake_by_namespaces(queues);
         let queue = queues.routes.clone();
         self.routes.listen(vec![Box::new(move |_, new| {
             if let Some(route) = new.filter(|route| route.asks()) {
@@ -77,7 +82,9 @@ impl Caches {
     fn wake_by_certificates(&self, queues: &Queues) {
         let cache = Arc::downgrade(&self.certificates);
         let queue = queues.certificates.clone();
+        let records = self.records_of_certificate(queues);
         self.certificates.listen(vec![Box::new(move |old, new| {
+            records(old, new);
             let changed = old.into_iter().chain(new);
             for certificate in changed {
                 queue.add(certificate.meta().key.clone());
@@ -196,9 +203,13 @@ impl Caches {
         let ours = self.users_of_secret(queues);
         let certificates = queues.certificates.clone();
         let by_uid = Arc::clone(&self.certificates);
+        let (records, issuances) = (Arc::clone(&self.issuances), queues.issuances.clone());
         self.secrets.listen(vec![Box::new(move |old, new| {
             for secret in old.into_iter().chain(new) {
                 ours(&secret.meta().key);
+                let index = IssuanceIndex::Secret(secret.meta().key.clone());
+                let named = records.find_keys(&index);
+                named.into_iter().for_each(|key| issuances.add(key));
                 if let Some(owner) = &secret.meta().controller {
                     let owners = by_uid.find_keys(&CertificateIndex::Uid(owner.clone()));
                     owners.into_iter().for_each(|key| certificates.add(key));
@@ -209,6 +220,69 @@ impl Caches {
         self.other_secrets.listen(vec![Box::new(move |old, new| {
             if let Some(secret) = new.or(old) {
                 others(&secret.meta.key);
+            }
+        })]);
+    }
+
+    /// The records of what a Certificate keeps, and what it said last when it goes.
+    fn records_of_certificate(
+        &self,
+        queues: &Queues,
+    ) -> impl Fn(Option<&Arc<CertificateFacts>>, Option<&Arc<CertificateFacts>>) + Send + Sync + use<>
+    {
+        let (records, departed) = (Arc::clone(&self.issuances), Arc::clone(&self.departed));
+        let queue = queues.issuances.clone();
+        move |old, new| {
+            if let (Some(gone), None) = (old, new) {
+                departed.note(gone);
+            }
+            for certificate in old.into_iter().chain(new) {
+                for index in [
+                    IssuanceIndex::Secret(certificate.secret()),
+                    IssuanceIndex::Certificate(certificate.meta().uid.clone()),
+                ] {
+                    let keys = records.find_keys(&index);
+                    keys.into_iter().for_each(|key| queue.add(key));
+                }
+            }
+        }
+    }
+
+    /// A certificate that is withdrawn is to be replaced, and others with the same key too.
+    fn wake_by_issuances(&self, queues: &Queues) {
+        let queue = queues.issuances.clone();
+        let (certificates, keepers) = (Arc::clone(&self.certificates), queues.certificates.clone());
+        let records = Arc::downgrade(&self.issuances);
+        self.issuances.listen(vec![Box::new(move |old, new| {
+            for issuance in old.into_iter().chain(new) {
+                queue.add(issuance.meta().key.clone());
+            }
+            let withdrawn = |facts: Option<&Arc<IssuanceFacts>>| {
+                facts.is_some_and(|facts| facts.is_withdrawn())
+            };
+            let Some(issuance) = new.filter(|_| withdrawn(old) || withdrawn(new)) else {
+                return;
+            };
+            let index = CertificateIndex::Secret(issuance.secret.clone());
+            let found = certificates.find_keys(&index);
+            found.into_iter().for_each(|key| keepers.add(key));
+            if issuance.is_compromised()
+                && let Some(records) = records.upgrade()
+            {
+                let index = IssuanceIndex::Certificate(issuance.uid.clone());
+                let same = records.find_keys(&index);
+                same.into_iter().for_each(|key| queue.add(key));
+            }
+        })]);
+    }
+
+    fn wake_by_namespaces(&self, queues: &Queues) {
+        let (records, queue) = (Arc::clone(&self.issuances), queues.issuances.clone());
+        self.namespaces.listen(vec![Box::new(move |_, new| {
+            if let Some(namespace) = new.filter(|namespace| namespace.meta().deleting) {
+                let name = Arc::clone(&namespace.meta().key.name);
+                let keys = records.find_keys(&IssuanceIndex::Namespace(name));
+                keys.into_iter().for_each(|key| queue.add(key));
             }
         })]);
     }

@@ -4,7 +4,7 @@ use std::{future::Future, sync::Arc};
 
 use k8s_openapi::api::{
     certificates::v1::CertificateSigningRequest,
-    core::v1::{ConfigMap, Secret},
+    core::v1::{ConfigMap, Namespace, Secret},
     discovery::v1::EndpointSlice,
 };
 use kube::{
@@ -13,11 +13,12 @@ use kube::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Bystander, Caches, Scope};
+use super::{Bystander, Caches, NamespaceFacts, Scope};
 use crate::{
     api::{
         certificate::Certificate,
         challenge::Challenge,
+        issuance::Issuance,
         issuer::{ClusterIssuer, Issuer},
         names::label,
         order::Order,
@@ -62,7 +63,10 @@ impl Caches {
         watcher.namespaced::<Issuer, _>(&self.issuers.namespaced);
         if scope.namespace.is_none() {
             watcher.cluster::<ClusterIssuer, _>(&self.issuers.cluster);
+            watcher.namespaces(&self.namespaces);
         }
+        let records = Api::namespaced(client.clone(), &scope.issuances);
+        watcher.start::<Issuance, _>(records, Select::All, &self.issuances);
         watcher.secrets(&self.secrets, &self.other_secrets);
         watcher.routes(&self.routes);
         if let Some(service) = &scope.solver_service {
@@ -163,6 +167,12 @@ impl Watcher<'_> {
             let ours = SigningRequestFacts::is_ours;
             watch::some_objects(api, Select::All, ours, cache, on_invalid).await;
         });
+    }
+
+    fn namespaces(&self, cache: &Arc<Cache<NamespaceFacts>>) {
+        self.gate("metadata of namespaces", cache);
+        let (api, cache) = (Api::<_>::all(self.client.clone()), Arc::clone(cache));
+        self.spawn(async move { watch::metadata::<Namespace, _>(api, Select::All, cache).await });
     }
 
     fn slices(&self, service: &ObjectKey, cache: &Arc<Cache<SliceFacts>>) {

@@ -64,6 +64,7 @@ impl CertificateReconciler {
                 self.caches.requests.forget(&key, &uid);
                 Ok(())
             }
+            Action::Record(issuance) => Ok(self.desk.recorder.write(&issuance).await?),
             Action::ApplySecret(content) => self.apply_secret(situation, content).await,
             Action::PatchStatus(status) => self.patch_status(certificate, &status).await,
             Action::Publish(event) => {

@@ -1,9 +1,9 @@
 //! Which steps can be taken for a Certificate?
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use crate::{
-    api::certificate::CertificateStatus,
+    api::{certificate::CertificateStatus, issuance::Issuance},
     certificate::{key::Source, policy::Violation},
     cluster::{Next, ObjectKey},
 };
@@ -62,6 +62,8 @@ pub enum Action {
         /// Its uid.
         uid: String,
     },
+    /// Write down what was issued, before it is stored.
+    Record(Arc<Issuance>),
     /// Write the Secret of the Certificate.
     ApplySecret(Content),
     /// Change the status to this.

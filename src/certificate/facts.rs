@@ -9,6 +9,7 @@ use crate::{
     api::{
         certificate::{Certificate, CertificateSpec, CertificateStatus},
         condition::{self, Condition, kind},
+        issuance::Issuance,
         names::annotation,
         reference::IssuerAddress,
     },
@@ -20,6 +21,7 @@ use crate::{
     },
     cluster::{Facts, Meta, ObjectKey},
     request::facts::RequestFacts,
+    retire::record::Withdrawal,
 };
 
 /// What is kept of a Certificate.
@@ -189,6 +191,10 @@ pub struct Situation {
     pub unrequestable: Option<String>,
     /// What was issued for the next revision, once the request says so.
     pub issued: Option<Arc<Issued>>,
+    /// The record of it, if it needs one that is not written yet.
+    pub unrecorded: Option<Arc<Issuance>>,
+    /// What became of the certificate in the Secret, and of the keys.
+    pub withdrawal: Withdrawal,
     /// What the request for the next revision waits for, in one line.
     pub cause: Option<String>,
     /// Whether the issuer is asked when to renew.

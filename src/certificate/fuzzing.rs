@@ -28,6 +28,7 @@ use crate::{
         key::{KeyAlgorithm, KeyParameters, PrivateKey},
     },
     request::facts::RequestFacts,
+    retire::record::Withdrawal,
 };
 
 /// Certificates as the API server sends them: what is kept is read again as it was, the time of
@@ -123,6 +124,7 @@ fn look(certificate: &CertificateFacts, secret: Option<&SecretFacts>) {
         certificate,
         secret,
         current: None,
+        withdrawal: &Withdrawal::default(),
         now: Timestamp::UNIX_EPOCH,
     };
     let _ = (policy::trigger(view), policy::readiness(view));

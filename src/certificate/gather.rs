@@ -57,7 +57,7 @@ impl CertificateReconciler {
             .caches
             .requests
             .find(&RequestIndex::Owner(meta.uid.clone()));
-        let keys = self
+        let keys: Vec<Arc<SecretFacts>> = self
             .caches
             .secrets
             .find(&SecretIndex::Owner(meta.uid.clone()))
@@ -101,9 +101,24 @@ impl CertificateReconciler {
             .filter(|request| is_pending(request) && is_told(request, now))
             .map(|request| self.cause(request));
         let taken = self.taken(&certificate, next_key, known);
+        let unrecorded = match &issued {
+            Some(issued) => {
+                self.desk
+                    .recorder
+                    .missing(&certificate, issued, now)
+                    .await?
+            }
+            None => None,
+        };
+        let withdrawal = self
+            .desk
+            .recorder
+            .withdrawal(&certificate, secret.as_deref(), &keys);
         let keystores = self.keystores(&certificate, secret.as_deref()).await?;
         let source = source(&self.caches.issuers, &certificate);
         Ok(Situation {
+            unrecorded,
+            withdrawal,
             secret,
             keystores,
             keys,

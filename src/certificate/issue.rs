@@ -349,9 +349,12 @@ impl Issuance<'_> {
             );
             return not_ready(self.situation, violation, Next::After(RECHECK));
         }
-        Plan::act(vec![Action::ApplySecret(Content::Issued {
+        // What is not written down could never be revoked.
+        let record = self.situation.unrecorded.clone().map(Action::Record);
+        let store = Action::ApplySecret(Content::Issued {
             key: self.key.clone(),
-        })])
+        });
+        Plan::act(record.into_iter().chain([store]).collect())
     }
 
     /// Whether the Secret stands as we wrote it, and still does not hold what was issued.

@@ -139,6 +139,8 @@ pub fn choose(situation: &Situation, wanted: KeyParameters) -> Choice {
         .iter()
         .filter_map(|secret| Some((secret, secret.key.read()?)))
         .filter(|(_, key)| violations(key.parameters, wanted).is_empty())
+        // What others may have is never used again.
+        .filter(|(_, key)| !situation.withdrawal.compromised.contains(&key.public_key))
         .collect();
     let by_name = |name: Option<&str>| {
         usable
@@ -206,6 +208,16 @@ fn source(situation: &Situation, wanted: KeyParameters) -> Result<(Source, Optio
                 reason::DECODE_FAILED,
                 format!(
                     "Failed to decode private key stored in Secret {:?} - generating new key",
+                    spec.secret_name
+                ),
+            );
+            Ok((Source::Generate(wanted), Some(event)))
+        }
+        Some(Entry::Read(key)) if situation.withdrawal.compromised.contains(&key.public_key) => {
+            let event = Event::warning(
+                reason::REVOKED,
+                format!(
+                    "The private key in Secret {:?} is known to others - generating new key",
                     spec.secret_name
                 ),
             );
@@ -291,6 +303,41 @@ mod tests {
         let mut spec = spec();
         spec.private_key = None;
         assert_eq!(parameters(&spec).unwrap(), KeyParameters::default());
+    }
+
+    #[test]
+    fn a_key_that_others_have_is_never_used_again() {
+        let mut spec = spec();
+        let key = spec.private_key.get_or_insert_default();
+        key.rotation_policy = Some(RotationPolicy::Never);
+        let mut world = World::issued(spec.clone());
+        let wanted = parameters(&spec).unwrap();
+        let reused = choose(&world.situation(), wanted);
+        assert!(
+            matches!(
+                reused,
+                Choice::Missing {
+                    source: Source::Reuse,
+                    ..
+                }
+            ),
+            "{reused:?}"
+        );
+        // One is stored for an issuance under way, the same.
+        let same = world.key("web-tls");
+        world.create_key("web-next", &same, None);
+        assert!(matches!(
+            choose(&world.situation(), wanted),
+            Choice::Stored(..)
+        ));
+        let public_key = same.public_key_hash().unwrap();
+        world.withdrawal.compromised = vec![public_key];
+        let new = choose(&world.situation(), wanted);
+        let Choice::Missing { source, event, .. } = &new else {
+            panic!("{new:?}");
+        };
+        assert_eq!(*source, Source::Generate(wanted));
+        assert!(event.is_some());
     }
 
     #[test]

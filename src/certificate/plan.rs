@@ -117,6 +117,7 @@ impl<'a> Requests<'a> {
             certificate: &situation.certificate,
             secret: situation.secret.as_deref(),
             current: self.current.map(AsRef::as_ref),
+            withdrawal: &situation.withdrawal,
             now: situation.now,
         }
     }

@@ -13,6 +13,7 @@ use crate::{
         suggestion::suggestion,
     },
     request::facts::RequestFacts,
+    retire::record::Withdrawal,
 };
 
 /// What a check looks at.
@@ -24,6 +25,8 @@ pub struct View<'a> {
     pub secret: Option<&'a SecretFacts>,
     /// The request that the key pair in the Secret came from.
     pub current: Option<&'a RequestFacts>,
+    /// What became of the certificate in the Secret.
+    pub withdrawal: &'a Withdrawal,
     /// Now.
     pub now: Timestamp,
 }
@@ -53,7 +56,9 @@ pub fn trigger(view: View<'_>) -> Option<Violation> {
         Ok(pair) => pair,
         Err(violation) => return Some(violation),
     };
-    up_to_date(view, pair).or_else(|| nearing_expiry(view, pair.leaf))
+    up_to_date(view, pair)
+        .or_else(|| withdrawn(view.withdrawal))
+        .or_else(|| nearing_expiry(view, pair.leaf))
 }
 
 /// Why the certificate in the Secret is not good, if it is not.
@@ -62,7 +67,9 @@ pub fn readiness(view: View<'_>) -> Option<Violation> {
         Ok(pair) => pair,
         Err(violation) => return Some(violation),
     };
-    up_to_date(view, pair).or_else(|| expired(view, pair.leaf))
+    up_to_date(view, pair)
+        .or_else(|| withdrawn(view.withdrawal).filter(|_| view.withdrawal.is_revoked))
+        .or_else(|| expired(view, pair.leaf))
 }
 
 /// Why the Secret is no use to anybody, if it is not: then a temporary certificate helps.
@@ -137,6 +144,14 @@ fn up_to_date(view: View<'_>, pair: Pair<'_>) -> Option<Violation> {
         .or_else(|| key_mismatches_spec(view.certificate, pair.key))
         .or_else(|| key_differs_from_request(view.current, pair.key))
         .or_else(|| request_mismatches_spec(view, pair.leaf))
+}
+
+fn withdrawn(withdrawal: &Withdrawal) -> Option<Violation> {
+    let why = withdrawal.why.as_ref()?;
+    Some(Violation::new(
+        reason::REVOKED,
+        format!("Issuing certificate as {why}"),
+    ))
 }
 
 fn temporary_certificate(leaf: &Leaf) -> Option<Violation> {

@@ -138,6 +138,7 @@ pub async fn run(settings: Settings) -> Result<(), ControllerError> {
         },
         signers: settings.signers_config_map.clone(),
         signing_requests: reconcilers::signing_requests(&settings) != Served::NONE,
+        issuances: settings.deletion.issuances.clone(),
     };
     let (events, recorder) = Events::new(
         client.clone(),

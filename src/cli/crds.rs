@@ -71,11 +71,11 @@ mod tests {
         let mut out = vec![];
         run(&Args::default(), &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert_eq!(text.matches("\n---\n").count() + 1, 6);
+        assert_eq!(text.matches("\n---\n").count() + 1, 7);
         assert!(text.starts_with("---\n"));
         assert_eq!(
             text.matches("\nkind: CustomResourceDefinition\n").count(),
-            6
+            7
         );
     }
 }

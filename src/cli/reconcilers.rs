@@ -23,7 +23,7 @@ use crate::{
         replaced::replaced,
     },
     challenge::{reconcile::ChallengeReconciler, slots::Slots, solve::Solvers},
-    cli::flags::{Controller, Settings, SolverBackend},
+    cli::flags::{Controller, Deletion, Settings, SolverBackend},
     cluster::{
         Clock, Driver, Queue, Reconciler,
         client::FaultPoint,
@@ -45,6 +45,7 @@ use crate::{
         identity::Requester, in_hand::InHand, plan::Served, reconcile::RequestReconciler,
         signers::SignersReconciler,
     },
+    retire::{self, IssuanceReconciler, Recorder, reconcile::Place, record::ClusterId},
     route::RouteReconciler,
     signing_request::reconcile::SigningRequestReconciler,
     solver::http01::{check::Checker, endpoints::Endpoints, route::PathType},
@@ -55,6 +56,8 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Challenges are worked on all at once, as far as they have slots: a check waits for others most
 /// of the time.
 const CHALLENGE_WORKERS: usize = 256;
+/// Few certificates go at a time.
+const ISSUANCE_WORKERS: usize = 8;
 /// Issuers wait for CAs, and there are few.
 const ISSUER_WORKERS: usize = 32;
 
@@ -200,7 +203,36 @@ pub(super) fn start(
         },
         in_hand: InHand::new(Arc::clone(&caches.requests), queues.requests.clone()),
     };
+    let cluster = Arc::new(ClusterId::new(client.clone()));
+    let deletion = retire_settings(settings);
+    if wants(Controller::Issuances) {
+        let place = Place {
+            namespace: settings.namespace.as_deref().map(Into::into),
+            issuances: settings.deletion.issuances.as_str().into(),
+            cluster: Arc::clone(&cluster),
+            settings: deletion.clone(),
+        };
+        let reconciler = IssuanceReconciler::new(
+            client.clone(),
+            clock.clone(),
+            caches.clone(),
+            events.clone(),
+            metrics.clone(),
+            Arc::clone(&sessions),
+            place,
+        );
+        starter.start(reconciler, &queues.issuances, work(ISSUANCE_WORKERS));
+    }
     if wants(Controller::Certificates) {
+        let recorder = Recorder::new(
+            client.clone(),
+            Arc::clone(&caches.issuances),
+            caches.issuers.clone(),
+            events.clone(),
+            &settings.deletion.issuances,
+            cluster,
+            deletion,
+        );
         let reconciler = CertificateReconciler::new(
             client.clone(),
             clock.clone(),
@@ -210,6 +242,7 @@ pub(super) fn start(
             Desk {
                 requester,
                 requests: requests.clone(),
+                recorder,
             },
             queues.renewal_infos.clone(),
         );
@@ -362,6 +395,18 @@ fn certificate_settings(settings: &Settings) -> certificate::Settings {
         owner_reference: settings.certificate_owns_secret,
         basic_constraints_in_csr: settings.gates.basic_constraints_in_csr,
         copied_annotation_prefixes: settings.copied_annotation_prefixes.clone(),
+    }
+}
+
+fn retire_settings(settings: &Settings) -> retire::Settings {
+    let Deletion {
+        default_policy,
+        delay,
+        issuances: _,
+    } = settings.deletion;
+    retire::Settings {
+        delay: SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX),
+        default_policy,
     }
 }
 

@@ -44,8 +44,17 @@ impl<'a> Signer<'a> {
             Some(IssuerConfig::SelfSigned(itself)) => Ok(Self::SelfSigned(itself)),
             Some(IssuerConfig::Vault(_)) => Err(Unsupported::Vault),
             Some(IssuerConfig::Venafi(_)) => Err(Unsupported::Venafi),
-            None if *spec == IssuerSpec::default() => Err(Unsupported::Nothing),
-            None => Err(Unsupported::Several),
+            None => {
+                let nothing = IssuerSpec {
+                    deletion_policy: spec.deletion_policy,
+                    ..IssuerSpec::default()
+                };
+                Err(if *spec == nothing {
+                    Unsupported::Nothing
+                } else {
+                    Unsupported::Several
+                })
+            }
         }
     }
 }
@@ -112,6 +121,10 @@ mod tests {
                 Some(("NotSupported", "spec.venafi is not")),
             ),
             (json!({}), Some(("InvalidConfig", "names no kind"))),
+            (
+                json!({"deletionPolicy": "Retain"}),
+                Some(("InvalidConfig", "names no kind")),
+            ),
             (
                 json!({"acme": acme, "selfSigned": {}}),
                 Some(("InvalidConfig", "names several kinds")),

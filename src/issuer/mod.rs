@@ -19,6 +19,7 @@ pub mod order_request;
 mod recent;
 pub mod reconcile;
 pub mod refusal;
+pub mod revoke;
 mod secret;
 pub mod self_signed;
 pub mod sessions;

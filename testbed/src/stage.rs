@@ -202,9 +202,13 @@ async fn free_lease(bed: &Bed) -> Result<()> {
     }
 }
 
-/// The values of the chart that all tests share.
+/// The values of the chart that all tests share. What their namespaces leave behind is left alone: a
+/// test about that starts an operator of its own, with another default.
 fn values() -> Value {
-    json!({ "crds": { "enabled": true } })
+    json!({
+        "crds": { "enabled": true },
+        "defaults": { "deletionPolicy": "Retain" },
+    })
 }
 
 async fn within(limit: Duration, test: impl Future<Output = Result<()>>) -> Result<()> {

@@ -35,7 +35,7 @@ fn crds_come_when_asked_for_and_stay_when_told_to() {
             .set(path, json!(true))
             .set("crds.keep", json!(keep));
         let crds = crds(render);
-        assert_eq!(crds.len(), 6);
+        assert_eq!(crds.len(), 7);
         for crd in crds {
             let metadata = &crd["metadata"];
             assert_eq!(metadata["annotations"][kept] == "keep", keep, "{metadata}");

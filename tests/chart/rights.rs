@@ -17,6 +17,10 @@ fn nobody_but_the_operator_may_create_orders_and_challenges() {
             assert!(allowed.contains(needed), "{resource}: {needed}");
         }
     }
+    assert_eq!(
+        verbs(&people, "certwright.io", "issuances"),
+        ["get", "list", "watch"].into()
+    );
     for resource in ["certificates", "certificaterequests", "issuers"] {
         assert!(verbs(&people, "cert-manager.io", resource).contains("create"));
     }
@@ -76,15 +80,21 @@ fn the_operator_may_do_this_and_nothing_else() {
             "clusterissuers/status.cert-manager.io: patch",
             // Of its own namespace; lists and watches the one with the signers.
             "configmaps.: create get list patch watch",
+            // Of Certificates.
+            "customresourcedefinitions.apiextensions.k8s.io: get",
             // Reads those of its own namespace.
             "endpointslices.discovery.k8s.io: create delete get list patch watch",
             "endpointslices/restricted.discovery.k8s.io: create",
             "events.events.k8s.io: create patch",
+            "gateways.gateway.networking.k8s.io: list",
             "ingresses.networking.k8s.io: create delete get list update watch",
+            // In its own namespace.
+            "issuances.certwright.io: create delete get list patch watch",
             "issuers.cert-manager.io: get list watch",
             "issuers/status.cert-manager.io: patch",
             "leases.coordination.k8s.io: create get update",
             "mutatingwebhookconfigurations.admissionregistration.k8s.io: list",
+            "namespaces.: get list watch",
             "orders.acme.cert-manager.io: create delete get list watch",
             "orders/finalizers.acme.cert-manager.io: update",
             "orders/status.acme.cert-manager.io: patch",

@@ -117,7 +117,8 @@ fn objects(crd: &Value, empty: bool) -> Vec<Value> {
     let mut objects = alternatives(&schema, "", empty);
     for (number, object) in objects.iter_mut().enumerate() {
         let group = spec["group"].as_str().unwrap_or_default();
-        object["apiVersion"] = json!(format!("{group}/v1"));
+        let version = spec["versions"][0]["name"].as_str().unwrap_or_default();
+        object["apiVersion"] = json!(format!("{group}/{version}"));
         object["kind"] = spec["names"]["kind"].clone();
         object["metadata"] = json!({ "name": format!("full-{number}") });
     }

@@ -39,7 +39,10 @@ mod parts;
 mod predecessor;
 mod private_ca;
 mod replicas;
+mod retire;
+mod revoke;
 mod roundtrip;
+mod scene;
 mod signing_place;
 mod signing_request;
 mod site;
@@ -180,8 +183,19 @@ fn tell(book: &mut Book) {
     book.alone("replicas::the_other_one_goes_on", replicas::the_other_one_goes_on);
     book.alone("signing_request::another_operator_goes_on", signing_request::another_operator_goes_on);
     book.alone("signing_request::without_rights", signing_request::without_rights_all_the_rest_works);
+    book.alone("retire::after_the_delay", retire::after_the_delay);
+    book.alone("retire::who_comes_back_keeps_it", retire::who_comes_back_keeps_it);
+    book.alone("retire::an_ingress_holds_it", retire::an_ingress_holds_it);
+    book.alone("retire::many_at_once_are_held", retire::many_at_once_are_held);
+    book.alone("retire::with_its_namespace", retire::with_its_namespace);
+    book.alone("revoke::the_ca_is_down", revoke::the_ca_is_down);
+    book.alone("revoke::the_account_is_lost", revoke::the_account_is_lost);
+    book.alone("revoke::at_every_request", revoke::at_every_request);
+    book.alone("revoke::on_demand", revoke::on_demand);
     book.alone("told::signers_are_kept", told::signers_are_kept);
     book.alone("roundtrip::every_field_is_kept", roundtrip::every_field_is_kept);
+    // Takes every Certificate away.
+    book.alone("retire::with_the_definition", retire::with_the_definition);
     // Takes the API server away for a moment.
     book.alone("bed::control_plane", bed::the_control_plane_works);
 }

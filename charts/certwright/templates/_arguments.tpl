@@ -20,6 +20,9 @@ counts, and lists are joined; config, a file, is below both.
   "dns01-recursive-nameservers" .Values.dns01RecursiveNameservers
   "dns01-recursive-nameservers-only" (ternary "true" "" .Values.dns01RecursiveNameserversOnly)
   "enable-certificate-owner-ref" (ternary "true" "" .Values.enableCertificateOwnerRef)
+  "default-deletion-policy" .Values.defaults.deletionPolicy
+  "deletion-delay" .Values.defaults.deletionDelay
+  "issuances-namespace" $namespace
   "controllers" (ternary "-certificaterequests-approver" "" .Values.disableAutoApproval)
   "default-issuer-name" .Values.ingressShim.defaultIssuerName
   "default-issuer-kind" .Values.ingressShim.defaultIssuerKind

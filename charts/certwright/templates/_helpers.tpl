@@ -16,7 +16,7 @@ helm upgrade --reuse-values keeps the defaults of the old chart, so that those o
 so, rather than fail on the first of them. Here, since every object asks for its name first.
 */}}
 {{- define "certwright.checkValues" -}}
-{{- if not (and .Values.solver .Values.policies .Values.readinessProbe) -}}
+{{- if not (and .Values.solver .Values.policies .Values.readinessProbe .Values.defaults) -}}
 {{- fail "The defaults of this chart are missing from the values. helm upgrade --reuse-values does that: it keeps the defaults of the old chart. Use --reset-then-reuse-values." -}}
 {{- end -}}
 {{- end -}}

@@ -136,6 +136,31 @@ ingress-shim:
     verbs: [get, list, watch]
   - *events
 
+# What goes is looked at once more before: whether its Certificate is gone, and the definition of all of them
+# is not, whether its namespace is, and whether an Ingress or Gateway names its Secret.
+issuances:
+  - apiGroups: [cert-manager.io]
+    resources: [certificates]
+    verbs: [get, list, watch]
+  - *readIssuers
+  - apiGroups: [""]
+    resources: [secrets]
+    verbs: [get, list, watch, create, delete]
+  - apiGroups: [""]
+    resources: [namespaces]
+    verbs: [get, list, watch]
+  - apiGroups: [apiextensions.k8s.io]
+    resources: [customresourcedefinitions]
+    resourceNames: [certificates.cert-manager.io]
+    verbs: [get]
+  - apiGroups: [networking.k8s.io]
+    resources: [ingresses]
+    verbs: [list]
+  - apiGroups: [gateway.networking.k8s.io]
+    resources: [gateways]
+    verbs: [list]
+  - *events
+
 # Webhooks of a cert-manager that was removed by halves are found and named at /readyz.
 leftovers:
   - apiGroups: [admissionregistration.k8s.io]
@@ -178,6 +203,14 @@ solver:
       resources: [endpointslices]
       verbs: [get, list, watch]
 
+# The records of issued certificates, where tenants cannot write.
+issuances:
+  namespace: {{ include "certwright.namespace" . }}
+  rules:
+    - apiGroups: [certwright.io]
+      resources: [issuances]
+      verbs: [get, list, watch, create, patch, delete]
+
 signers:
   namespace: {{ include "certwright.namespace" . }}
   rules:
@@ -205,6 +238,9 @@ cluster-view:
   rules:
     - apiGroups: [cert-manager.io]
       resources: [clusterissuers]
+      verbs: [get, list, watch]
+    - apiGroups: [certwright.io]
+      resources: [issuances]
       verbs: [get, list, watch]
 
 view:

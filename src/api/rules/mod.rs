@@ -9,6 +9,7 @@
 mod acme;
 mod certificate;
 mod dns01;
+mod issuance;
 mod issuer;
 mod order;
 mod request;
@@ -116,5 +117,7 @@ pub const REQUEST: &[&[Rule]] = &[request::RULES];
 pub const ISSUER: &[&[Rule]] = &[issuer::RULES, acme::RULES, dns01::RULES];
 /// Rules of an Order.
 pub const ORDER: &[&[Rule]] = &[order::ORDER];
+/// Rules of an Issuance.
+pub const ISSUANCE: &[&[Rule]] = &[issuance::RULES];
 /// Rules of a Challenge.
 pub const CHALLENGE: &[&[Rule]] = &[order::CHALLENGE];

@@ -38,6 +38,7 @@ fn check(change: Change) -> [Option<(&'static str, String)>; 3] {
         certificate: &situation.certificate,
         secret: situation.secret.as_deref(),
         current: current.map(AsRef::as_ref),
+        withdrawal: &situation.withdrawal,
         now: world.now,
     };
     [trigger(view), readiness(view), temporary(view)]
@@ -239,6 +240,7 @@ fn renewal_triggers_and_expiry_is_not_ready() {
             certificate: &situation.certificate,
             secret: situation.secret.as_deref(),
             current: situation.requests.first().map(AsRef::as_ref),
+            withdrawal: &situation.withdrawal,
             now: world.now,
         };
         let said = |found: Option<Violation>| found.map(|found| (found.reason, found.message));
@@ -275,4 +277,32 @@ fn what_is_written_in_another_way_is_no_violation() {
         annotations.retain(|key, _| !key.starts_with("cert-manager.io/issuer-"));
     };
     assert_eq!(check(unannotated), [None, None, None]);
+}
+
+#[test]
+fn a_withdrawn_certificate_is_replaced() {
+    let mut world = World::issued(spec());
+    for is_revoked in [false, true] {
+        world.withdrawal = Withdrawal {
+            why: Some("certificate 1 is to be revoked".to_owned()),
+            is_revoked,
+            compromised: Vec::new(),
+        };
+        let situation = world.situation();
+        let view = View {
+            certificate: &situation.certificate,
+            secret: situation.secret.as_deref(),
+            current: situation.requests.first().map(AsRef::as_ref),
+            withdrawal: &situation.withdrawal,
+            now: world.now,
+        };
+        let found = trigger(view).unwrap();
+        assert_eq!(found.reason, "Revoked");
+        assert_eq!(
+            found.message,
+            "Issuing certificate as certificate 1 is to be revoked"
+        );
+        // Until it is revoked it serves as before.
+        assert_eq!(readiness(view), is_revoked.then_some(found));
+    }
 }

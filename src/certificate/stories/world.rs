@@ -36,6 +36,7 @@ use crate::{
     cluster::Facts,
     pki::{csr::CertificateSigningRequest, key::PrivateKey},
     request::facts::RequestFacts,
+    retire::record::Withdrawal,
 };
 
 /// A namespace with one Certificate and everything around it.
@@ -63,6 +64,7 @@ pub(in crate::certificate) struct World {
     held: Option<(Held, Arc<PrivateKey>)>,
     /// Whether the clerk could not answer, in this reconcile.
     waits: bool,
+    pub(in crate::certificate) withdrawal: Withdrawal,
     pub(super) version: u64,
 }
 
@@ -128,6 +130,7 @@ impl World {
             unseen: BTreeSet::new(),
             held: None,
             waits: false,
+            withdrawal: Withdrawal::default(),
             version: 1,
         }
     }
@@ -244,6 +247,8 @@ impl World {
             taken,
             unrequestable: None,
             issued,
+            unrecorded: None,
+            withdrawal: self.withdrawal.clone(),
             cause,
             source: self.source,
             written: self.written.clone(),
@@ -331,6 +336,7 @@ impl World {
             Action::DeleteKey { .. } => "delete key",
             Action::CreateRequest { .. } => "create request",
             Action::DeleteRequest { .. } => "delete request",
+            Action::Record(_) => "record",
             Action::ApplySecret(_) => "apply secret",
             Action::PatchStatus(_) => "patch status",
             Action::Publish(event) => return self.events.push(event.clone()),
@@ -392,7 +398,7 @@ impl World {
                 );
                 self.certificate.status = Some(*status);
             }
-            Action::Publish(_) => {}
+            Action::Publish(_) | Action::Record(_) => {}
         }
     }
 

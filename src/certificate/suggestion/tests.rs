@@ -197,6 +197,7 @@ fn a_window_in_the_past_renews_and_the_next_certificate_has_none() {
         certificate: &situation.certificate,
         secret: situation.secret.as_deref(),
         current: situation.requests.first().map(AsRef::as_ref),
+        withdrawal: &situation.withdrawal,
         now: situation.now,
     })
     .unwrap();

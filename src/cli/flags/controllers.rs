@@ -15,6 +15,8 @@ pub enum Controller {
     ClusterIssuers,
     /// Ingresses with annotations.
     IngressShim,
+    /// What becomes of certificates that are no longer wanted: not one of cert-manager's.
+    Issuances,
     /// Issuers.
     Issuers,
     /// ACME orders.
@@ -149,6 +151,7 @@ const KNOWN: &[(&str, Option<Controller>, bool)] = &[
     ("clusterissuers", Some(Controller::ClusterIssuers), true),
     ("gateway-shim", None, false),
     ("ingress-shim", Some(Controller::IngressShim), true),
+    ("issuances", Some(Controller::Issuances), true),
     ("issuers", Some(Controller::Issuers), true),
     ("orders", Some(Controller::Orders), true),
 ];
@@ -236,7 +239,7 @@ mod tests {
     #[test]
     fn lists_are_read_as_cert_manager_does() {
         let all = of(&["*"]).unwrap();
-        assert_eq!(all.len(), 13);
+        assert_eq!(all.len(), 14);
         assert_eq!(of(&[]).unwrap(), all);
         let mut without = all.clone();
         without.remove(&Controller::RequestApprover);

@@ -23,7 +23,9 @@ pub use self::{
     config::ConfigError,
     controllers::Controller,
     gates::Gates,
-    settings::{ApiServer, Dns01, Http01, LeaderElection, Settings, SolverBackend, Waits},
+    settings::{
+        ApiServer, Deletion, Dns01, Http01, LeaderElection, Settings, SolverBackend, Waits,
+    },
 };
 use self::{
     config::Entry,

@@ -9,6 +9,7 @@ use std::{
 
 use super::{Controller, FlagError, Gates, controllers, gates::Answer, value::Values};
 use crate::{
+    api::deletion::DeletionPolicy,
     cli::logging::{Format, Logging},
     cluster::{ObjectKey, lease::Timing},
     net::dns::Nameserver,
@@ -43,6 +44,8 @@ pub struct Settings {
     pub waits: Waits,
     /// Whether the Certificate owns its Secret.
     pub certificate_owns_secret: bool,
+    /// What becomes of certificates that are no longer wanted.
+    pub deletion: Deletion,
     /// Prefixes of annotations copied from Certificates to requests and orders: `*` for all, `-` in
     /// front for not.
     pub copied_annotation_prefixes: Vec<String>,
@@ -117,6 +120,17 @@ pub struct Dns01 {
     pub authoritative_port: u16,
 }
 
+/// What becomes of certificates that are no longer wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deletion {
+    /// Where nobody says otherwise.
+    pub default_policy: DeletionPolicy,
+    /// How long that waits.
+    pub delay: Duration,
+    /// The namespace of the records.
+    pub issuances: String,
+}
+
 /// Pauses between tries; none is zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waits {
@@ -162,6 +176,7 @@ impl Settings {
             },
             waits: waits(values)?,
             certificate_owns_secret: values.bool("enable-certificate-owner-ref")?,
+            deletion: deletion(values)?,
             copied_annotation_prefixes: values.list("copied-annotation-prefixes"),
             pem_limits: pem_limits(values)?,
             signers_config_map: values.object("signers-config-map")?,
@@ -226,6 +241,22 @@ fn http01(values: &Values) -> Result<Http01, FlagError> {
         nameservers,
         check_port: values.number("acme-http01-check-port", 1.., "a port number")?,
         extra_labels: values.map("acme-http01-solver-extra-labels")?,
+    })
+}
+
+fn deletion(values: &Values) -> Result<Deletion, FlagError> {
+    let name = "default-deletion-policy";
+    let issuances = values.some_text("issuances-namespace");
+    Ok(Deletion {
+        default_policy: values
+            .text(name)
+            .parse()
+            .map_err(|problem: String| values.error(name, problem))?,
+        delay: values.duration("deletion-delay")?,
+        issuances: match issuances {
+            Some(namespace) => namespace,
+            None => required(values, "cluster-resource-namespace")?,
+        },
     })
 }
 

@@ -9,6 +9,7 @@ use super::{
     *,
 };
 use crate::{
+    api::deletion::DeletionPolicy,
     cli::logging::{Format, Logging},
     cluster::{ObjectKey, lease::Timing},
     pki::pem::Limits,
@@ -43,6 +44,7 @@ fn defaults_are_those_of_cert_manager() {
         dns01,
         waits,
         certificate_owns_secret,
+        deletion,
         copied_annotation_prefixes,
         pem_limits,
         signers_config_map,
@@ -69,7 +71,7 @@ fn defaults_are_those_of_cert_manager() {
         Timing::new(seconds(60), seconds(40), seconds(15)).unwrap()
     );
     assert_eq!(leader_health_timeout, seconds(20));
-    assert_eq!(controllers.len(), 13);
+    assert_eq!(controllers.len(), 14);
     assert_eq!(concurrent_workers, 5);
     assert_eq!(max_concurrent_challenges, 60);
     assert_eq!(http01.listen_address.to_string(), "0.0.0.0:8089");
@@ -80,6 +82,12 @@ fn defaults_are_those_of_cert_manager() {
     assert_eq!(waits.first_backoff, seconds(3600));
     assert_eq!(waits.most_backoff, seconds(32 * 3600));
     assert!(!certificate_owns_secret);
+    let shipped = Deletion {
+        default_policy: DeletionPolicy::Revoke,
+        delay: seconds(3600),
+        issuances: "kube-system".into(),
+    };
+    assert_eq!(deletion, shipped);
     assert_eq!(
         copied_annotation_prefixes,
         [

@@ -17,7 +17,7 @@ use std::{
 
 use jiff::Timestamp;
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     core::Collector,
 };
 
@@ -59,6 +59,35 @@ struct Inner {
     api_requests: IntCounterVec,
     events: IntCounterVec,
     next_orders: IntGaugeVec,
+    revocations: IntCounterVec,
+    revocation_brake: IntGauge,
+}
+
+/// What came of a try to revoke a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RevocationOutcome {
+    /// It is revoked.
+    Revoked,
+    /// It was revoked before.
+    Already,
+    /// The CA does not know it.
+    Unknown,
+    /// It cannot be revoked.
+    Unrevocable,
+    /// To be tried again.
+    Failed,
+}
+
+impl RevocationOutcome {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Revoked => "revoked",
+            Self::Already => "already",
+            Self::Unknown => "unknown",
+            Self::Unrevocable => "unrevocable",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// A request to an ACME server that ended.
@@ -189,6 +218,19 @@ impl Metrics {
                     &["account"],
                 )?,
             )?,
+            revocations: counters(
+                "certwright_revocations_total",
+                "Tries to revoke a certificate, by what came of them.",
+                &["outcome"],
+            )?,
+            revocation_brake: registered(
+                &registry,
+                IntGauge::new(
+                    "certwright_revocation_brake",
+                    "Whether too many certificates were orphaned at once, so that nothing is \
+                     revoked until it is confirmed.",
+                )?,
+            )?,
             registry,
         };
         Ok(Self {
@@ -255,6 +297,17 @@ impl Metrics {
             // It is an error that there was none, and none that matters.
             None => drop(gauges.remove_label_values(&[account])),
         }
+    }
+
+    /// A try to revoke a certificate ended.
+    pub fn revocation(&self, outcome: RevocationOutcome) {
+        let labels = [outcome.label()];
+        self.inner.revocations.with_label_values(&labels).inc();
+    }
+
+    /// Whether revocation is stopped until somebody confirms it.
+    pub fn revocation_brake(&self, on: bool) {
+        self.inner.revocation_brake.set(i64::from(on));
     }
 
     /// The count of events with that outcome.

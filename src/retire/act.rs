@@ -1,0 +1,300 @@
+//! How is a step taken? Each is one request to the API server, or one revocation at the CA.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::{ObjectReference, Secret};
+use kube::api::{DeleteParams, Preconditions};
+use serde_json::{Map, Value, json};
+use tracing::{info, warn};
+
+use crate::{
+    api::{
+        condition::to_the_second,
+        deletion::RevocationReason,
+        issuance::{Issuance, IssuanceState, IssuanceStatus, Request, Revocation},
+    },
+    cluster::{
+        Next, RequestError,
+        events::EventType,
+        metrics::RevocationOutcome,
+        write::{self, api_of},
+    },
+    issuer::revoke::{self, Outcome},
+    retire::{
+        error::Error,
+        facts::{Claim, IssuanceFacts, Situation, Stored},
+        plan::{Change, Step, Told, backoff},
+        reconcile::{IssuanceReconciler, reference},
+    },
+};
+
+/// When to look again for an account key whose copy was not possible.
+const NO_KEY: Duration = Duration::from_secs(5);
+
+impl IssuanceReconciler {
+    /// Take one step. Says when to come back, unless the next can follow at once.
+    pub(super) async fn act(
+        &self,
+        situation: &Situation,
+        step: Step,
+    ) -> Result<Option<Next>, Error> {
+        let issuance = &situation.issuance;
+        match step {
+            Step::Nothing(next) => Ok(Some(next)),
+            // The caller asks.
+            Step::Ask => Ok(None),
+            Step::Write(change) => {
+                self.write(situation, &change).await?;
+                Ok(None)
+            }
+            Step::Revoke => self.revoke(situation).await,
+            Step::DeleteSecret => {
+                self.delete_secret(issuance).await?;
+                Ok(None)
+            }
+            Step::KeepAccountKey => {
+                let Some(account) = issuance.account_in_its_namespace() else {
+                    return Ok(Some(Next::After(NO_KEY)));
+                };
+                let is_kept = self.keep_account_key(issuance, account).await?;
+                // The copy comes by the watch, and wakes.
+                let soon = Duration::from_millis(200);
+                Ok(Some(Next::After(if is_kept { soon } else { NO_KEY })))
+            }
+            Step::DropAccountKey => {
+                if let Some(account) = issuance.account_in_its_namespace() {
+                    self.drop_account_key(account).await?;
+                }
+                Ok(None)
+            }
+            Step::DeleteRecord => {
+                let key = &issuance.meta.key;
+                let api = api_of::<Issuance>(&self.client, key);
+                write::delete(&api, key, &issuance.meta.uid).await?;
+                self.caches.issuances.forget(key, &issuance.meta.uid);
+                info!(
+                    serial = issuance.serial,
+                    "record of an expired certificate deleted"
+                );
+                Ok(Some(Next::Change))
+            }
+        }
+    }
+
+    async fn write(&self, situation: &Situation, change: &Change) -> Result<(), RequestError> {
+        let issuance = &situation.issuance;
+        let key = &issuance.meta.key;
+        let Change {
+            status,
+            keeper,
+            policy,
+            forget_request,
+            told,
+        } = change;
+        let mut spec = Map::new();
+        if let Some((name, uid)) = keeper {
+            let since = to_the_second(situation.now);
+            let keeper = json!({"name": name, "uid": uid, "since": since});
+            spec.insert("certificateRef".to_owned(), keeper);
+        }
+        if let Some(policy) = policy {
+            spec.insert("deletionPolicy".to_owned(), json!(policy));
+        }
+        if *forget_request {
+            spec.insert("earlierRequest".to_owned(), Value::Null);
+        }
+        let mut patch = json!({"metadata": {"resourceVersion": issuance.meta.resource_version}});
+        if !spec.is_empty() {
+            patch["spec"] = Value::Object(spec);
+        }
+        if let Some(status) = difference(&issuance.status, status) {
+            patch["status"] = status;
+        }
+        let api = api_of::<Issuance>(&self.client, key);
+        let written = write::merge(&api, key, &patch).await?;
+        info!(
+            certificate = %issuance.certificate,
+            serial = issuance.serial,
+            from = %issuance.state(),
+            to = status.state.map(IssuanceState::as_str),
+            message = status.message.as_deref(),
+            "issued certificate"
+        );
+        self.caches.issuances.observe(written);
+        if let Some(told) = told {
+            self.tell(situation, told);
+        }
+        Ok(())
+    }
+
+    /// Tell it on the record, and on the Certificate, if there is one.
+    fn tell(&self, situation: &Situation, told: &Told) {
+        let Told {
+            warning,
+            reason,
+            message,
+        } = told;
+        let kind = if *warning {
+            EventType::Warning
+        } else {
+            EventType::Normal
+        };
+        let record = reference(&situation.issuance);
+        let objects = [Some(record), self.keeper(situation)];
+        for object in objects.into_iter().flatten() {
+            self.events.publish(object, kind, *reason, message.clone());
+        }
+    }
+
+    fn keeper(&self, situation: &Situation) -> Option<ObjectReference> {
+        let Claim::Kept(keeper) = &situation.claim else {
+            return None;
+        };
+        let namespace = situation.issuance.secret.namespace.clone();
+        let key = crate::cluster::ObjectKey::new(namespace, keeper.name.clone());
+        let certificate = self.caches.certificates.get(&key)?;
+        Some(
+            certificate
+                .meta
+                .reference("cert-manager.io/v1", "Certificate"),
+        )
+    }
+
+    async fn revoke(&self, situation: &Situation) -> Result<Option<Next>, Error> {
+        let issuance = &situation.issuance;
+        let key = &issuance.meta.key;
+        if let Some(account) = &issuance.account
+            && let Err(wait) = self.pace.turn(&account.server)
+        {
+            return Ok(Some(Next::After(wait)));
+        }
+        let Some(full) = write::get(&api_of::<Issuance>(&self.client, key), key).await? else {
+            return Ok(Some(Next::Change));
+        };
+        let request = issuance.status.request.clone().unwrap_or_else(|| Request {
+            by: "its state".to_owned(),
+            reason: RevocationReason::Unspecified,
+            time: to_the_second(situation.now),
+        });
+        let outcome = match &full.spec.acme {
+            Some(origin) => {
+                let what = revoke::Revocation {
+                    origin,
+                    certificate: &full.spec.certificate.0,
+                    reason: request.reason,
+                    escrow: &self.escrow_place(&origin.account_url),
+                    secret: &issuance.secret,
+                };
+                self.sessions.revoke(what).await?
+            }
+            None => Outcome::Refused("its issuer does not revoke".to_owned()),
+        };
+        let change = self.outcome(situation, &request, outcome);
+        self.write(situation, &change).await?;
+        Ok(None)
+    }
+
+    /// What is written down of `outcome`.
+    fn outcome(&self, situation: &Situation, request: &Request, outcome: Outcome) -> Change {
+        let issuance = &situation.issuance;
+        let mut status = issuance.status.clone();
+        status.next_try = None;
+        status.message = None;
+        let done = |signed_by: Option<&str>| Revocation {
+            by: request.by.clone(),
+            reason: request.reason,
+            signed_by: signed_by.map(str::to_owned),
+            time: to_the_second(situation.now),
+        };
+        let (serial, reason) = (&issuance.serial, request.reason);
+        let (counted, warning, word, message) = match outcome {
+            Outcome::Revoked { already, by } => {
+                status.state = Some(IssuanceState::Revoked);
+                status.revocation = Some(done(Some(by.as_str())));
+                let counted = if already {
+                    status.message = Some("it had been revoked before".to_owned());
+                    RevocationOutcome::Already
+                } else {
+                    RevocationOutcome::Revoked
+                };
+                let message = format!(
+                    "certificate {serial} is revoked for {reason}, as {} asked for",
+                    request.by
+                );
+                (counted, false, "Revoked", message)
+            }
+            Outcome::Unknown => {
+                status.state = Some(IssuanceState::Revoked);
+                status.revocation = Some(done(None));
+                status.message = Some("the CA does not know it".to_owned());
+                let message = format!("the CA does not know certificate {serial}");
+                (RevocationOutcome::Unknown, false, "Revoked", message)
+            }
+            Outcome::Refused(why) => {
+                status.state = Some(IssuanceState::Unrevocable);
+                status.message = Some(why.clone());
+                let message = format!("certificate {serial} cannot be revoked: {why}");
+                (RevocationOutcome::Unrevocable, true, "Unrevocable", message)
+            }
+            Outcome::Later { why, wait } => {
+                let tries = status.tries.unwrap_or(0).saturating_add(1);
+                let asked = wait.and_then(|wait| SignedDuration::try_from(wait).ok());
+                let wait = backoff(tries).max(asked.unwrap_or_default());
+                let next = situation.now.checked_add(wait).unwrap_or(situation.now);
+                status.tries = Some(tries);
+                status.next_try = Some(to_the_second(next));
+                status.message = Some(why.clone());
+                let message = format!("certificate {serial} is not revoked yet: {why}");
+                (RevocationOutcome::Failed, true, "RevocationFailed", message)
+            }
+        };
+        self.metrics.revocation(counted);
+        Change {
+            told: Some(Told {
+                warning,
+                reason: word,
+                message,
+            }),
+            ..Change::of(status)
+        }
+    }
+
+    /// Delete the Secret as it was just looked at, if it holds the certificate.
+    async fn delete_secret(&self, issuance: &IssuanceFacts) -> Result<(), RequestError> {
+        let key = &issuance.secret;
+        let seen = self.secret(issuance).await?;
+        if seen.stored != Stored::This {
+            return Err(RequestError::stale::<Secret>(key));
+        }
+        let params = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: Some(seen.meta.uid.clone()),
+                resource_version: Some(seen.meta.resource_version.clone()),
+            }),
+            ..DeleteParams::background()
+        };
+        let deleted = api_of::<Secret>(&self.client, key)
+            .delete(&key.name, &params)
+            .await;
+        deleted.map_err(|error| RequestError::new::<Secret>("delete", key, error))?;
+        self.caches.secrets.forget(key, &seen.meta.uid);
+        warn!(secret = %key, serial = issuance.serial, "deleted the Secret of a Certificate that is gone");
+        self.events.publish(
+            reference(issuance),
+            EventType::Normal,
+            "SecretDeleted",
+            format!(
+                "Secret {key} went after Certificate {}",
+                issuance.certificate
+            ),
+        );
+        Ok(())
+    }
+}
+
+/// The patch that makes `new` of `old`.
+fn difference(old: &IssuanceStatus, new: &IssuanceStatus) -> Option<Value> {
+    let value = |status: &IssuanceStatus| serde_json::to_value(status).unwrap_or_default();
+    write::merge_patch(&value(old), &value(new))
+}

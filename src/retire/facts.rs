@@ -1,0 +1,286 @@
+//! Which facts is a decision about an issued certificate made from?
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    api::{
+        deletion::DeletionPolicy,
+        issuance::{Issuance, IssuanceState, IssuanceStatus},
+        names::{TRUE, annotation},
+    },
+    cluster::{Facts, Meta, ObjectKey},
+};
+
+/// What is kept of an Issuance: not the certificate.
+#[derive(Clone, Debug)]
+pub struct IssuanceFacts {
+    /// Name and versions.
+    pub meta: Meta,
+    /// The cluster that it belongs to.
+    pub cluster: Arc<str>,
+    /// The Certificate that it is for.
+    pub certificate: ObjectKey,
+    /// Its uid.
+    pub uid: String,
+    /// Since when that is the one that keeps it.
+    pub since: Timestamp,
+    /// The Secret that holds it.
+    pub secret: ObjectKey,
+    /// The serial in lower-case hexadecimal.
+    pub serial: String,
+    /// SHA-256 of the public key, in hexadecimal.
+    pub public_key: String,
+    /// When it expires.
+    pub not_after: Timestamp,
+    /// What is to become of it.
+    pub policy: DeletionPolicy,
+    /// The annotation that asked for the revocation of another before it was issued.
+    pub earlier_request: Option<String>,
+    /// The account that ordered it, and the namespace of its key.
+    pub account: Option<Account>,
+    /// Whether somebody let it go on although many were orphaned at once.
+    pub is_confirmed: bool,
+    /// What became of it.
+    pub status: IssuanceStatus,
+}
+
+/// The ACME account of an issuance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Its URL.
+    pub url: String,
+    /// The directory of its CA.
+    pub server: String,
+    /// The Secret of its key.
+    pub key: ObjectKey,
+}
+
+/// How Issuances are looked up.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum IssuanceIndex {
+    /// By the Secret that holds it.
+    Secret(ObjectKey),
+    /// By the uid of its Certificate.
+    Certificate(String),
+    /// By the URL of the account.
+    Account(String),
+    /// By the public key, where that is known to others than its owner.
+    CompromisedKey(String),
+    /// By the namespace of its Certificate.
+    Namespace(Arc<str>),
+}
+
+impl Facts for IssuanceFacts {
+    type Object = Issuance;
+    type Index = IssuanceIndex;
+
+    fn reduce(issuance: Issuance) -> Self {
+        let confirmed = issuance
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|annotations| annotations.get(annotation::CONFIRM));
+        let is_confirmed = confirmed.is_some_and(|value| value == TRUE);
+        let spec = issuance.spec;
+        let namespace: Arc<str> = spec.certificate_ref.namespace.into();
+        Self {
+            meta: Meta::of(&issuance.metadata),
+            cluster: spec.cluster.into(),
+            certificate: ObjectKey::new(Arc::clone(&namespace), spec.certificate_ref.name),
+            uid: spec.certificate_ref.uid,
+            since: spec.certificate_ref.since.0,
+            secret: ObjectKey::new(namespace, spec.secret_name),
+            serial: spec.serial,
+            public_key: spec.public_key,
+            not_after: spec.not_after.0,
+            policy: spec.deletion_policy,
+            earlier_request: spec.earlier_request,
+            account: spec.acme.map(|acme| Account {
+                url: acme.account_url,
+                server: acme.server,
+                key: ObjectKey::new(acme.account_key.namespace, acme.account_key.name),
+            }),
+            is_confirmed,
+            status: issuance.status.unwrap_or_default(),
+        }
+    }
+
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    fn indexes(&self) -> Vec<IssuanceIndex> {
+        let mut indexes = vec![
+            IssuanceIndex::Secret(self.secret.clone()),
+            IssuanceIndex::Certificate(self.uid.clone()),
+            IssuanceIndex::Namespace(Arc::clone(&self.secret.namespace)),
+        ];
+        indexes.extend(
+            self.account
+                .iter()
+                .map(|account| IssuanceIndex::Account(account.url.clone())),
+        );
+        if self.is_compromised() {
+            indexes.push(IssuanceIndex::CompromisedKey(self.public_key.clone()));
+        }
+        indexes
+    }
+}
+
+impl IssuanceFacts {
+    /// The state; a record without one stands for a certificate that is kept.
+    pub fn state(&self) -> IssuanceState {
+        self.status.state.unwrap_or(IssuanceState::Active)
+    }
+
+    /// Whether others may have its key.
+    pub fn is_compromised(&self) -> bool {
+        use crate::api::deletion::RevocationReason::KeyCompromise;
+
+        let requested = self.status.request.as_ref().map(|request| request.reason);
+        let revoked = self.status.revocation.as_ref().map(|done| done.reason);
+        requested == Some(KeyCompromise) || revoked == Some(KeyCompromise)
+    }
+
+    /// Whether it is, or is about to be, revoked: another must take its place.
+    pub fn is_withdrawn(&self) -> bool {
+        self.status.request.is_some()
+            || matches!(
+                self.state(),
+                IssuanceState::Revoking | IssuanceState::Revoked
+            )
+    }
+
+    /// Whether it has expired.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        now > self.not_after
+    }
+
+    /// The account whose key goes with its namespace.
+    pub fn account_in_its_namespace(&self) -> Option<&Account> {
+        self.account
+            .as_ref()
+            .filter(|account| account.key.namespace == self.secret.namespace)
+    }
+}
+
+/// How long and by what policy, as the operator was told at its start.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How long an orphan is kept, in case its Certificate comes back.
+    pub delay: SignedDuration,
+    /// What counts where neither Certificate nor issuer says what becomes of a certificate.
+    pub default_policy: DeletionPolicy,
+}
+
+impl Settings {
+    /// What is to become of what a Certificate keeps: as it says, or its issuer, or the operator.
+    pub fn policy(
+        &self,
+        certificate: Option<DeletionPolicy>,
+        issuer: Option<DeletionPolicy>,
+    ) -> DeletionPolicy {
+        certificate.or(issuer).unwrap_or(self.default_policy)
+    }
+}
+
+/// Everything that a decision about one Issuance is made from.
+#[derive(Clone, Debug)]
+pub struct Situation {
+    /// The record.
+    pub issuance: Arc<IssuanceFacts>,
+    /// Whether it belongs to this cluster, and to the namespaces that are watched.
+    pub is_ours: bool,
+    /// Who keeps it, as the caches know.
+    pub claim: Claim,
+    /// What its Secret holds, as the caches know.
+    pub stored: Stored,
+    /// What its Certificate said last of the policy, if it was seen going.
+    pub last_policy: Option<DeletionPolicy>,
+    /// Whether so many were orphaned at once that nothing is revoked until somebody confirms it.
+    pub brake: bool,
+    /// Who said that others know its key, where that was said of another certificate.
+    pub compromised_by: Option<String>,
+    /// Whether its namespace is being deleted.
+    pub is_namespace_ending: bool,
+    /// Whether a copy of its account key is kept, and whether another record needs it still.
+    pub escrow: Escrow,
+    /// What the API server said when asked.
+    pub live: Option<Live>,
+    /// Now.
+    pub now: Timestamp,
+    /// How long, and by what policy.
+    pub settings: Settings,
+}
+
+/// Who keeps a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// A Certificate names the Secret.
+    Kept(Keeper),
+    /// Its Certificate is there and names another Secret.
+    Elsewhere,
+    /// Nobody.
+    Nobody,
+}
+
+/// A Certificate that names the Secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keeper {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its uid.
+    pub uid: String,
+    /// What it says is to become of what it keeps, or its issuer, or the operator.
+    pub policy: DeletionPolicy,
+    /// Its annotation that asks for a revocation.
+    pub annotation: Option<String>,
+    /// Whether it is being issued.
+    pub is_issuing: bool,
+}
+
+/// What the Secret holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// There is no Secret.
+    Gone,
+    /// This certificate.
+    This,
+    /// Something else.
+    Other,
+}
+
+/// Whether the account key of a namespace that is being deleted was copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Escrow {
+    /// There is no copy.
+    None,
+    /// There is one, and other records need it.
+    Needed,
+    /// There is one, and no other record needs it.
+    Unneeded,
+}
+
+/// What the API server said when asked, just before something that cannot be undone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Live {
+    /// Whether a Certificate keeps it.
+    pub is_kept: bool,
+    /// Whether the absence of a Certificate says anything.
+    pub definition: Definition,
+    /// Who uses it all the same, in words.
+    pub used_by: Vec<String>,
+    /// What its Secret holds.
+    pub stored: Stored,
+}
+
+/// The CustomResourceDefinition of Certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Definition {
+    /// There is none, or it is being deleted: and with it every Certificate.
+    Ending,
+    /// It stands, since then.
+    Since(Timestamp),
+}

@@ -1,0 +1,22 @@
+//! What becomes of certificates that are no longer wanted, and which were issued at all?
+//!
+//! [`record`] writes each down before it is stored, [`plan`] decides, [`reconcile`] asks and acts.
+
+mod act;
+mod brake;
+pub mod departed;
+pub mod error;
+mod escrow;
+pub mod facts;
+mod live;
+mod pace;
+pub mod plan;
+pub mod reconcile;
+pub mod record;
+#[cfg(test)]
+mod samples;
+
+pub use error::Error;
+pub use facts::{IssuanceFacts, IssuanceIndex, Settings};
+pub use reconcile::IssuanceReconciler;
+pub use record::Recorder;

@@ -1,0 +1,507 @@
+//! What is to be done next about an issued certificate? Pure: facts in, one step out.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    api::{
+        condition::to_the_second,
+        deletion::{DeletionPolicy, RevocationReason, RevocationRequest},
+        issuance::{IssuanceState, IssuanceStatus, Request},
+        names::annotation,
+    },
+    cluster::Next,
+    retire::facts::{Claim, Definition, Escrow, Keeper, Live, Situation, Stored},
+};
+
+/// How long the record of a certificate is kept after that has expired.
+const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// How long an orphan is left alone even where its Secret is gone too: watches of different kinds
+/// do not tell in order, and others may follow.
+const SETTLE: SignedDuration = SignedDuration::from_secs(10);
+/// Everything is looked at again after this long: wall clocks jump, and machines sleep.
+const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+/// What nothing tells of is looked at again after this long.
+const RECHECK: Duration = Duration::from_secs(300);
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Nothing, until then.
+    Nothing(Next),
+    /// Ask the API server, and decide again.
+    Ask,
+    /// Write this down.
+    Write(Box<Change>),
+    /// Have it revoked, for what it was asked for.
+    Revoke,
+    /// Delete its Secret, if that still holds it.
+    DeleteSecret,
+    /// Copy the account key to where it outlives the namespace.
+    KeepAccountKey,
+    /// Delete that copy.
+    DropAccountKey,
+    /// Delete the record.
+    DeleteRecord,
+}
+
+/// What changes of a record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// The status as it is to be.
+    pub status: IssuanceStatus,
+    /// The Certificate that keeps it now, if that is another: name and uid.
+    pub keeper: Option<(String, String)>,
+    /// The policy, if it is another.
+    pub policy: Option<DeletionPolicy>,
+    /// The annotation that asked for another one, if it is not there any more.
+    pub forget_request: bool,
+    /// What somebody should know.
+    pub told: Option<Told>,
+}
+
+/// What somebody should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Whether it is a warning.
+    pub warning: bool,
+    /// In one word.
+    pub reason: &'static str,
+    /// In a sentence.
+    pub message: String,
+}
+
+/// Decide what to do next. Each step is decided from what stands, so that it does not matter after
+/// which one the last process was cut off.
+pub fn plan(situation: &Situation) -> Step {
+    let issuance = &situation.issuance;
+    if !situation.is_ours || issuance.meta.deleting {
+        return Step::Nothing(Next::Change);
+    }
+    let state = issuance.state();
+    if state.is_final() {
+        return finish(situation);
+    }
+    if issuance.is_expired(situation.now) {
+        let mut status = issuance.status.clone();
+        status.state = Some(IssuanceState::Expired);
+        status.message = None;
+        status.next_try = None;
+        return write(status);
+    }
+    if situation.is_namespace_ending
+        && situation.escrow == Escrow::None
+        && issuance.policy == DeletionPolicy::Revoke
+        && issuance.account_in_its_namespace().is_some()
+    {
+        return Step::KeepAccountKey;
+    }
+    if state == IssuanceState::Revoking {
+        return revoke(situation);
+    }
+    if let Some(by) = &situation.compromised_by {
+        // The same key in another certificate.
+        let mut status = issuance.status.clone();
+        status.state = Some(IssuanceState::Revoking);
+        status.message = None;
+        status.request = Some(Request {
+            by: by.clone(),
+            reason: RevocationReason::KeyCompromise,
+            time: to_the_second(situation.now),
+        });
+        return write(status);
+    }
+    match &situation.claim {
+        Claim::Kept(keeper) => kept(situation, keeper),
+        Claim::Elsewhere => superseded(situation),
+        Claim::Nobody => orphan(situation),
+    }
+}
+
+/// A Certificate names its Secret.
+fn kept(situation: &Situation, keeper: &Keeper) -> Step {
+    let issuance = &situation.issuance;
+    let before = issuance.state();
+    let state = match situation.stored {
+        Stored::This => IssuanceState::Active,
+        Stored::Other if !keeper.is_issuing => IssuanceState::Superseded,
+        // Not stored yet, or lost: what comes next tells.
+        Stored::Other | Stored::Gone if before == IssuanceState::Superseded => before,
+        Stored::Other | Stored::Gone => IssuanceState::Active,
+    };
+    let mut status = issuance.status.clone();
+    status.state = Some(state);
+    status.orphaned_since = None;
+    status.message = None;
+    let request = requested(situation, keeper);
+    let mut told = None;
+    if status.request.is_none()
+        && let Some(request) = &request
+    {
+        status.request = Some(Request {
+            by: format!(
+                "annotation {} on Certificate {}/{}",
+                annotation::REVOKE,
+                issuance.secret.namespace,
+                keeper.name
+            ),
+            reason: request.reason,
+            time: to_the_second(situation.now),
+        });
+    }
+    if let Some(request) = &status.request {
+        // A key that others may have is revoked before anything else.
+        let is_urgent = request.reason == RevocationReason::KeyCompromise;
+        if is_urgent || state == IssuanceState::Superseded {
+            status.state = Some(IssuanceState::Revoking);
+        } else {
+            let message = "to be revoked as soon as another certificate has taken its place";
+            status.message = Some(message.to_owned());
+        }
+    }
+    let is_new = *keeper.uid != issuance.uid || *keeper.name != *issuance.certificate.name;
+    let is_adopted = is_new && state == IssuanceState::Active;
+    if is_adopted && matches!(before, IssuanceState::Orphaned | IssuanceState::Held) {
+        told = Some(Told {
+            warning: false,
+            reason: "Adopted",
+            message: format!(
+                "Certificate {}/{} keeps it again: nothing is revoked",
+                issuance.secret.namespace, keeper.name
+            ),
+        });
+    }
+    let change = Change {
+        status,
+        keeper: is_adopted.then(|| (keeper.name.to_string(), keeper.uid.clone())),
+        policy: (keeper.policy != issuance.policy && state == IssuanceState::Active)
+            .then_some(keeper.policy),
+        forget_request: issuance.earlier_request.is_some()
+            && issuance.earlier_request != keeper.annotation,
+        told,
+    };
+    changed(situation, change).unwrap_or_else(|| wait_for_expiry(situation))
+}
+
+/// What the annotation of its Certificate asks for, if it is about this certificate.
+fn requested(situation: &Situation, keeper: &Keeper) -> Option<RevocationRequest> {
+    let issuance = &situation.issuance;
+    let text = keeper.annotation.as_ref()?;
+    let request: RevocationRequest = text.parse().ok()?;
+    match &request.serial {
+        Some(serial) => (*serial == issuance.serial).then_some(request),
+        // What stood there when this was issued was about another.
+        None if issuance.earlier_request.as_ref() == Some(text) => None,
+        None => {
+            let is_current = situation.stored == Stored::This;
+            is_current.then_some(request)
+        }
+    }
+}
+
+/// Its Certificate keeps another.
+fn superseded(situation: &Situation) -> Step {
+    let mut status = situation.issuance.status.clone();
+    status.state = Some(match status.request {
+        Some(_) => IssuanceState::Revoking,
+        None => IssuanceState::Superseded,
+    });
+    status.orphaned_since = None;
+    status.message = None;
+    changed(situation, Change::of(status)).unwrap_or_else(|| wait_for_expiry(situation))
+}
+
+/// No Certificate keeps it, as far as is known.
+fn orphan(situation: &Situation) -> Step {
+    let issuance = &situation.issuance;
+    if let Some(request) = &issuance.status.request {
+        let mut status = issuance.status.clone();
+        status.state = Some(IssuanceState::Revoking);
+        status.message = Some(format!("asked for by {}", request.by));
+        return write(status);
+    }
+    if issuance.state() == IssuanceState::Superseded {
+        return wait_for_expiry(situation);
+    }
+    let Some(since) = since(situation) else {
+        return match grounds(situation) {
+            Grounds::Unknown => Step::Ask,
+            Grounds::None(next) => Step::Nothing(next),
+            Grounds::Against(why) => hold(situation, why),
+            Grounds::Good(_) => begin(situation),
+        };
+    };
+    if issuance.policy == DeletionPolicy::Retain {
+        let mut status = issuance.status.clone();
+        status.state = Some(IssuanceState::Orphaned);
+        status.message = Some("kept, as its policy is Retain".to_owned());
+        let change = Change::of(status);
+        return changed(situation, change).unwrap_or_else(|| wait_for_expiry(situation));
+    }
+    if let Some(wait) = not_yet(situation, since) {
+        return Step::Nothing(wait);
+    }
+    let live = match grounds(situation) {
+        Grounds::Unknown => return Step::Ask,
+        Grounds::None(next) => return Step::Nothing(next),
+        Grounds::Against(why) => return hold(situation, why),
+        Grounds::Good(live) => live,
+    };
+    if situation.brake && !issuance.is_confirmed {
+        return hold(situation, braked());
+    }
+    if let Some(user) = live.used_by.first() {
+        return hold(situation, format!("still used: {user}"));
+    }
+    match issuance.policy {
+        DeletionPolicy::Revoke => {
+            let mut status = issuance.status.clone();
+            status.state = Some(IssuanceState::Revoking);
+            status.message = None;
+            status.request = Some(Request {
+                by: format!("deletion of Certificate {}", issuance.certificate),
+                reason: RevocationReason::CessationOfOperation,
+                time: to_the_second(situation.now),
+            });
+            write(status)
+        }
+        DeletionPolicy::Delete if live.stored == Stored::This => Step::DeleteSecret,
+        DeletionPolicy::Delete | DeletionPolicy::Retain => {
+            let mut status = issuance.status.clone();
+            status.state = Some(IssuanceState::Orphaned);
+            status.message =
+                Some("its Secret is gone; not revoked, as its policy is Delete".to_owned());
+            let change = Change::of(status);
+            changed(situation, change).unwrap_or_else(|| wait_for_expiry(situation))
+        }
+    }
+}
+
+/// Whether there is reason enough to act on the absence of its Certificate.
+enum Grounds<'a> {
+    /// The API server was not asked yet.
+    Unknown,
+    /// There is none now; look again then.
+    None(Next),
+    /// This speaks against it.
+    Against(String),
+    /// There is.
+    Good(&'a Live),
+}
+
+fn grounds(situation: &Situation) -> Grounds<'_> {
+    let issuance = &situation.issuance;
+    let Some(live) = &situation.live else {
+        return Grounds::Unknown;
+    };
+    if live.is_kept {
+        return Grounds::None(Next::After(recheck(situation)));
+    }
+    match live.definition {
+        Definition::Ending => Grounds::None(Next::After(recheck(situation))),
+        Definition::Since(time) if time > issuance.since && !issuance.is_confirmed => {
+            Grounds::Against(
+                "its Certificate went with the definition of all Certificates, which is new"
+                    .to_owned(),
+            )
+        }
+        Definition::Since(_) => Grounds::Good(live),
+    }
+}
+
+/// Its Certificate is gone.
+fn begin(situation: &Situation) -> Step {
+    let issuance = &situation.issuance;
+    let mut status = issuance.status.clone();
+    status.state = Some(IssuanceState::Orphaned);
+    status.orphaned_since = Some(to_the_second(situation.now));
+    status.message = None;
+    let policy = situation.last_policy.unwrap_or(issuance.policy);
+    let what = match policy {
+        DeletionPolicy::Revoke => "it is revoked",
+        DeletionPolicy::Delete => "its Secret is deleted",
+        DeletionPolicy::Retain => "it is kept",
+    };
+    let change = Change {
+        policy: (policy != issuance.policy).then_some(policy),
+        told: Some(Told {
+            warning: false,
+            reason: "Orphaned",
+            message: format!("Certificate {} is gone: {what}", issuance.certificate),
+        }),
+        ..Change::of(status)
+    };
+    Step::Write(Box::new(change))
+}
+
+/// Something speaks against going on.
+fn hold(situation: &Situation, why: String) -> Step {
+    let mut status = situation.issuance.status.clone();
+    status.state = Some(IssuanceState::Held);
+    status.message = Some(why.clone());
+    let change = Change {
+        told: Some(Told {
+            warning: true,
+            reason: "Held",
+            message: format!("neither revoked nor deleted: {why}"),
+        }),
+        ..Change::of(status)
+    };
+    let wait = Step::Nothing(Next::After(recheck(situation)));
+    changed(situation, change).unwrap_or(wait)
+}
+
+fn braked() -> String {
+    format!(
+        "too many certificates were orphaned at once; if that was meant, annotate the Issuances \
+         with {}=true",
+        annotation::CONFIRM
+    )
+}
+
+/// It is being revoked: the decision stands, whoever may come back.
+fn revoke(situation: &Situation) -> Step {
+    let issuance = &situation.issuance;
+    let is_orphan = issuance.status.orphaned_since.is_some();
+    if is_orphan && situation.brake && !issuance.is_confirmed {
+        return Step::Nothing(Next::After(recheck(situation)));
+    }
+    match &issuance.status.next_try {
+        Some(at) if at.0 > situation.now => Step::Nothing(Next::After(until(situation.now, at.0))),
+        Some(_) | None => Step::Revoke,
+    }
+}
+
+/// Nothing is left to do at the CA.
+fn finish(situation: &Situation) -> Step {
+    let issuance = &situation.issuance;
+    let end = issuance.not_after.checked_add(KEPT);
+    if end.is_ok_and(|end| situation.now > end) {
+        return Step::DeleteRecord;
+    }
+    if situation.escrow == Escrow::Unneeded {
+        return Step::DropAccountKey;
+    }
+    let may_delete = situation.claim == Claim::Nobody
+        && situation.stored == Stored::This
+        && issuance.policy != DeletionPolicy::Retain;
+    if !may_delete {
+        return wait_for_expiry(situation);
+    }
+    let Some(since) = since(situation) else {
+        // Revoked while its Certificate was there, or expired, and orphaned only now.
+        return match grounds(situation) {
+            Grounds::Unknown => Step::Ask,
+            Grounds::None(next) => Step::Nothing(next),
+            Grounds::Against(_) => wait_for_expiry(situation),
+            Grounds::Good(_) => {
+                let mut status = issuance.status.clone();
+                status.orphaned_since = Some(to_the_second(situation.now));
+                write(status)
+            }
+        };
+    };
+    if let Some(wait) = not_yet(situation, since) {
+        return Step::Nothing(wait);
+    }
+    if situation.brake && !issuance.is_confirmed {
+        return Step::Nothing(Next::After(recheck(situation)));
+    }
+    match grounds(situation) {
+        Grounds::Unknown => Step::Ask,
+        Grounds::None(next) => Step::Nothing(next),
+        Grounds::Good(live) if live.used_by.is_empty() && live.stored == Stored::This => {
+            Step::DeleteSecret
+        }
+        Grounds::Good(_) | Grounds::Against(_) => Step::Nothing(Next::After(recheck(situation))),
+    }
+}
+
+fn since(situation: &Situation) -> Option<Timestamp> {
+    let since = situation.issuance.status.orphaned_since.as_ref();
+    since.map(|time| time.0)
+}
+
+/// How long an orphan is still kept.
+fn not_yet(situation: &Situation, since: Timestamp) -> Option<Next> {
+    let delay = match situation.stored {
+        Stored::This | Stored::Other => situation.settings.delay,
+        Stored::Gone => situation.settings.delay.min(SETTLE),
+    };
+    let due = since.checked_add(delay).unwrap_or(Timestamp::MAX);
+    (situation.now < due).then(|| Next::After(until(situation.now, due)))
+}
+
+/// How soon to look again at what nothing tells of: with short delays, soon.
+fn recheck(situation: &Situation) -> Duration {
+    const SOON: Duration = Duration::from_secs(1);
+    Duration::try_from(situation.settings.delay)
+        .unwrap_or(RECHECK)
+        .clamp(SOON, RECHECK)
+}
+
+fn wait_for_expiry(situation: &Situation) -> Step {
+    let issuance = &situation.issuance;
+    let next = if issuance.is_expired(situation.now) {
+        LONGEST_SLEEP
+    } else {
+        let end = issuance
+            .not_after
+            .saturating_add(SignedDuration::from_secs(1));
+        end.map_or(LONGEST_SLEEP, |end| until(situation.now, end))
+    };
+    Step::Nothing(Next::After(next.min(LONGEST_SLEEP)))
+}
+
+/// How long it is from `now` to `at`, at least a moment.
+fn until(now: Timestamp, at: Timestamp) -> Duration {
+    const MOMENT: Duration = Duration::from_millis(10);
+    Duration::try_from(now.duration_until(at))
+        .unwrap_or_default()
+        .max(MOMENT)
+}
+
+/// The wait after so many failed tries.
+pub fn backoff(tries: i32) -> SignedDuration {
+    const FIRST: i64 = 5;
+    const MOST: i64 = 3600;
+    let doublings = u32::try_from(tries.clamp(1, 12) - 1).unwrap_or(0);
+    SignedDuration::from_secs((FIRST << doublings).min(MOST))
+}
+
+impl Change {
+    /// A change of the status alone.
+    pub fn of(status: IssuanceStatus) -> Self {
+        Self {
+            status,
+            keeper: None,
+            policy: None,
+            forget_request: false,
+            told: None,
+        }
+    }
+}
+
+fn write(status: IssuanceStatus) -> Step {
+    Step::Write(Box::new(Change::of(status)))
+}
+
+/// The change as a step, if it changes anything.
+fn changed(situation: &Situation, change: Change) -> Option<Step> {
+    let Change {
+        status,
+        keeper,
+        policy,
+        forget_request,
+        told: _,
+    } = &change;
+    let is_change = *status != situation.issuance.status
+        || keeper.is_some()
+        || policy.is_some()
+        || *forget_request;
+    is_change.then(|| Step::Write(Box::new(change)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,281 @@
+//! Working on an issued certificate: gather the facts, decide, act.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+use tracing::{debug, warn};
+
+use crate::{
+    api::{deletion::DeletionPolicy, names::annotation},
+    caches::Caches,
+    certificate::facts::{CertificateFacts, CertificateIndex},
+    cluster::{Clock, Facts, Next, ObjectKey, Reconciler, events::Events, metrics::Metrics},
+    issuer::Sessions,
+    retire::{
+        brake::Count,
+        departed::Departed,
+        error::Error,
+        facts::{
+            Claim, Escrow, IssuanceFacts, IssuanceIndex, Keeper, Live, Settings, Situation, Stored,
+        },
+        pace::Pace,
+        plan::{Step, plan},
+        record::ClusterId,
+    },
+};
+
+/// More rounds than any certificate takes without waiting for somebody else.
+const MOST_ROUNDS: usize = 12;
+/// When to look again at one that takes more.
+const BREATHER: Duration = Duration::from_secs(5);
+/// How long a count of orphans holds: counting looks at all of them.
+const COUNT_HOLDS: Duration = Duration::from_millis(500);
+
+/// Works on Issuances.
+pub struct IssuanceReconciler {
+    pub(super) client: Client,
+    pub(super) clock: Clock,
+    pub(super) caches: Caches,
+    pub(super) events: Events,
+    pub(super) metrics: Metrics,
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) cluster: Arc<ClusterId>,
+    pub(super) departed: Arc<Departed>,
+    /// The only namespace that is watched, or all.
+    pub(super) namespace: Option<Arc<str>>,
+    /// Where records are kept.
+    pub(super) issuances: Arc<str>,
+    pub(super) settings: Settings,
+    pub(super) pace: Pace,
+    counted: Mutex<Option<(tokio::time::Instant, bool)>>,
+}
+
+/// What the reconciler is made of, beside what all are made of.
+pub struct Place {
+    /// The only namespace that is watched, or all.
+    pub namespace: Option<Arc<str>>,
+    /// Where records are kept.
+    pub issuances: Arc<str>,
+    /// Which cluster this is.
+    pub cluster: Arc<ClusterId>,
+    /// How long, and by what policy.
+    pub settings: Settings,
+}
+
+impl IssuanceReconciler {
+    /// Works on the Issuances in `caches` through `client`, and revokes by `sessions`.
+    pub fn new(
+        client: Client,
+        clock: Clock,
+        caches: Caches,
+        events: Events,
+        metrics: Metrics,
+        sessions: Arc<Sessions>,
+        place: Place,
+    ) -> Self {
+        let Place {
+            namespace,
+            issuances,
+            cluster,
+            settings,
+        } = place;
+        Self {
+            client,
+            clock,
+            departed: Arc::clone(&caches.departed),
+            caches,
+            events,
+            metrics,
+            sessions,
+            cluster,
+            namespace,
+            issuances,
+            settings,
+            pace: Pace::default(),
+            counted: Mutex::default(),
+        }
+    }
+
+    async fn gather(
+        &self,
+        issuance: Arc<IssuanceFacts>,
+        live: Option<Live>,
+    ) -> Result<Situation, Error> {
+        let cluster = self.cluster.get().await?;
+        let now = self.clock.now();
+        let namespace = &issuance.secret.namespace;
+        let is_ours = issuance.cluster == cluster && self.is_watched(namespace);
+        let ending = self
+            .caches
+            .namespaces
+            .get(&ObjectKey::cluster(Arc::clone(namespace)))
+            .is_some_and(|namespace| namespace.meta().deleting);
+        let index = IssuanceIndex::CompromisedKey(issuance.public_key.clone());
+        let others = self.caches.issuances.find(&index);
+        let compromised_by = others
+            .iter()
+            .find(|other| other.meta.key != issuance.meta.key)
+            .and_then(|other| Some(other.status.request.as_ref()?.by.clone()));
+        Ok(Situation {
+            is_ours,
+            claim: self.claim(&issuance),
+            stored: self.stored(&issuance),
+            last_policy: self.last_policy(&issuance),
+            brake: is_ours && self.brakes(now, &cluster),
+            compromised_by,
+            is_namespace_ending: ending,
+            escrow: if is_ours {
+                self.escrow(&issuance)
+            } else {
+                Escrow::None
+            },
+            live,
+            now,
+            settings: self.settings.clone(),
+            issuance,
+        })
+    }
+
+    fn is_watched(&self, namespace: &str) -> bool {
+        self.namespace
+            .as_deref()
+            .is_none_or(|only| only == namespace)
+    }
+
+    fn claim(&self, issuance: &IssuanceFacts) -> Claim {
+        let certificates = &self.caches.certificates;
+        let naming = certificates.find(&CertificateIndex::Secret(issuance.secret.clone()));
+        let keeper = naming
+            .iter()
+            .find(|one| one.meta.uid == issuance.uid)
+            .or_else(|| naming.first());
+        if let Some(certificate) = keeper {
+            return Claim::Kept(Keeper {
+                name: Arc::clone(&certificate.meta.key.name),
+                uid: certificate.meta.uid.clone(),
+                policy: self.policy_of(certificate),
+                annotation: certificate.annotations.get(annotation::REVOKE).cloned(),
+                is_issuing: certificate.is_issuing(),
+            });
+        }
+        let by_uid = CertificateIndex::Uid(issuance.uid.clone());
+        match certificates.find_keys(&by_uid).is_empty() {
+            true => Claim::Nobody,
+            false => Claim::Elsewhere,
+        }
+    }
+
+    fn policy_of(&self, certificate: &CertificateFacts) -> DeletionPolicy {
+        let reference = &certificate.spec.issuer_ref;
+        let namespace = &certificate.meta.key.namespace;
+        let issuer = self.caches.issuers.lookup(reference, namespace).ok();
+        self.settings.policy(
+            certificate.spec.deletion_policy,
+            issuer.and_then(|issuer| issuer.spec.deletion_policy),
+        )
+    }
+
+    fn last_policy(&self, issuance: &IssuanceFacts) -> Option<DeletionPolicy> {
+        let words = self.departed.last_words(&issuance.uid)?;
+        if words.policy.is_some() {
+            return words.policy;
+        }
+        let namespace = &issuance.secret.namespace;
+        // Where the issuer is gone too, what was written down counts.
+        let issuer = self.caches.issuers.lookup(&words.issuer, namespace).ok()?;
+        Some(self.settings.policy(None, issuer.spec.deletion_policy))
+    }
+
+    fn stored(&self, issuance: &IssuanceFacts) -> Stored {
+        let key = &issuance.secret;
+        let Some(secret) = self.caches.secrets.get(key) else {
+            return match self.caches.other_secrets.get(key) {
+                Some(_) => Stored::Other,
+                None => Stored::Gone,
+            };
+        };
+        let is_this = secret
+            .leaf
+            .read()
+            .is_some_and(|leaf| issuance.is_of(&leaf.serial, &leaf.public_key.to_string()));
+        if is_this { Stored::This } else { Stored::Other }
+    }
+
+    /// Whether so many were orphaned at once that somebody must look first.
+    fn brakes(&self, now: Timestamp, cluster: &str) -> bool {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, brakes)) = *counted
+            && at.elapsed() < COUNT_HOLDS
+        {
+            return brakes;
+        }
+        let mut count = Count::default();
+        self.caches.issuances.for_each(|one| {
+            if *one.cluster == *cluster && self.is_watched(&one.secret.namespace) {
+                count.add(one, now, self.settings.delay);
+            }
+        });
+        let brakes = count.brakes();
+        if brakes && counted.is_none_or(|(_, before)| !before) {
+            warn!(
+                orphaned = count.orphaned,
+                of = count.all,
+                "too many certificates were orphaned at once: nothing is revoked until it is confirmed"
+            );
+        }
+        self.metrics.revocation_brake(brakes);
+        *counted = Some((tokio::time::Instant::now(), brakes));
+        brakes
+    }
+}
+
+impl Reconciler for IssuanceReconciler {
+    const NAME: &'static str = "issuances";
+    type Error = Error;
+
+    async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
+        let mut live = None;
+        for _ in 0..MOST_ROUNDS {
+            let Some(issuance) = self.caches.issuances.get(key) else {
+                return Ok(Next::Change);
+            };
+            let situation = self.gather(issuance, live.take()).await?;
+            let step = plan(&situation);
+            debug!(?step, "planned");
+            match step {
+                Step::Nothing(next) => return Ok(next),
+                Step::Ask => live = Some(self.ask(&situation.issuance).await?),
+                step => {
+                    if let Some(next) = self.act(&situation, step).await? {
+                        return Ok(next);
+                    }
+                }
+            }
+        }
+        Ok(Next::After(BREATHER))
+    }
+
+    fn reference(&self, key: &ObjectKey) -> Option<ObjectReference> {
+        let issuance = self.caches.issuances.get(key)?;
+        Some(reference(&issuance))
+    }
+}
+
+/// How events refer to a record.
+pub(super) fn reference(issuance: &IssuanceFacts) -> ObjectReference {
+    issuance
+        .meta
+        .reference("certwright.io/v1alpha1", "Issuance")
+}
+
+impl IssuanceFacts {
+    /// Whether it is the record of that certificate.
+    pub(super) fn is_of(&self, serial: &str, public_key: &str) -> bool {
+        self.serial == serial && self.public_key == public_key
+    }
+}

@@ -1,0 +1,220 @@
+//! Is a certificate revoked at its CA, whatever stands in the way, and on demand?
+
+use anyhow::{Context, Result, ensure};
+use certwright::api::{issuance::IssuanceState, issuer::Issuer, names::annotation};
+use k8s_openapi::api::{core::v1::Secret, events::v1::Event};
+use kube::{
+    Api,
+    api::{DeleteParams, ListParams},
+};
+use serde_json::json;
+use testbed::{
+    Bed,
+    operator::OperatorOptions,
+    process::{tail, wait::until},
+};
+
+use crate::{scene::Scene, site::SOON};
+
+/// Crash points tried: more than there are requests between a deletion and its end.
+const POINTS: u64 = 9;
+
+/// A CA that cannot be reached is asked again, by whoever works then.
+pub(crate) async fn the_ca_is_down(bed: &Bed) -> Result<()> {
+    let scene = Scene::new(bed, "down").await?;
+    let args = ["--deletion-delay=1s"];
+    let operator = scene.operator(&args).await?;
+    let serial = scene.issued("www").await?.leaf.serial;
+    scene.site.pebble.unplug();
+    scene.delete("www").await?;
+    until("a try to fail", SOON, async || {
+        let status = scene.record(&serial).await?.status.unwrap_or_default();
+        let failed = status.tries.is_some() && status.next_try.is_some();
+        ensure!(status.state == Some(IssuanceState::Revoking), "{status:?}");
+        ensure!(failed && status.message.is_some(), "{status:?}");
+        Ok(())
+    })
+    .await?;
+    ensure!(scene.has_secret("www").await?);
+    operator.kill().await?;
+    scene.site.pebble.plug().await?;
+    let operator = scene.operator(&args).await?;
+    scene
+        .becomes(&serial, IssuanceState::Revoked, &operator)
+        .await?;
+    ensure!(scene.at_ca(&serial).await? == "5");
+    scene.secret_goes("www").await?;
+    ensure!(operator.stop().await?.success());
+    Ok(())
+}
+
+/// Issuer and account key are gone too: the certificate's own key signs.
+pub(crate) async fn the_account_is_lost(bed: &Bed) -> Result<()> {
+    let scene = Scene::new(bed, "lost").await?;
+    let operator = scene.operator(&["--deletion-delay=1s"]).await?;
+    let serial = scene.issued("www").await?.leaf.serial;
+    let issuers: Api<Issuer> = scene.site.api();
+    issuers.delete("ca", &DeleteParams::default()).await?;
+    let secrets: Api<Secret> = scene.site.api();
+    secrets
+        .delete("ca-account", &DeleteParams::default())
+        .await?;
+    scene.delete("www").await?;
+    let done = scene
+        .becomes(&serial, IssuanceState::Revoked, &operator)
+        .await?;
+    let revocation = done.status.and_then(|status| status.revocation);
+    let signed_by = revocation.and_then(|revocation| revocation.signed_by);
+    ensure!(
+        signed_by.as_deref() == Some("key of the certificate"),
+        "{signed_by:?}"
+    );
+    ensure!(scene.at_ca(&serial).await? == "5");
+    scene.secret_goes("www").await?;
+    ensure!(operator.stop().await?.success());
+    Ok(())
+}
+
+/// The operator dies before each of its requests between a deletion and its end; the next one
+/// finishes the work.
+pub(crate) async fn at_every_request(bed: &Bed) -> Result<()> {
+    let scene = Scene::new(bed, "crash-retire").await?;
+    let mut died = 0;
+    for point in 1..=POINTS {
+        let name = format!("c{point}");
+        let healer = scene.operator(&["--deletion-delay=1s"]).await?;
+        let serial = scene.issued(&name).await?.leaf.serial;
+        ensure!(healer.stop().await?.success());
+
+        scene.delete(&name).await?;
+        let options = OperatorOptions {
+            name: format!("crash-retire-{point}"),
+            args: vec![
+                format!("--namespace={}", scene.site.namespace.name()),
+                "--leader-elect=false".to_owned(),
+                "--deletion-delay=1s".to_owned(),
+                format!("--fault-point={point}"),
+            ],
+            wait: false,
+            ..OperatorOptions::default()
+        };
+        let mut operator = bed.operator(&options).await?;
+        let has_died = until("the end", SOON, async || {
+            if operator.exited()?.is_some() {
+                return Ok(true);
+            }
+            let status = scene.record(&serial).await?.status.unwrap_or_default();
+            let is_done = status.state == Some(IssuanceState::Revoked);
+            ensure!(is_done && !scene.has_secret(&name).await?, "{status:?}");
+            Ok(false)
+        })
+        .await
+        .with_context(|| tail(&operator.log()))?;
+        if has_died {
+            died += 1;
+            ensure!(operator.log().contains("fault point reached"));
+        } else {
+            operator.kill().await?;
+        }
+        let healer = scene.operator(&["--deletion-delay=1s"]).await?;
+        scene
+            .becomes(&serial, IssuanceState::Revoked, &healer)
+            .await?;
+        scene.secret_goes(&name).await?;
+        ensure!(scene.at_ca(&serial).await? == "5", "point {point}");
+        ensure!(healer.stop().await?.success());
+        if !has_died {
+            break;
+        }
+    }
+    ensure!(died >= 4, "there are only {died} requests");
+    Ok(())
+}
+
+/// On demand another certificate comes first; a key that others have is revoked first, and never used
+/// again, even where the Certificate says to keep its key.
+pub(crate) async fn on_demand(bed: &Bed) -> Result<()> {
+    let scene = Scene::new(bed, "demand").await?;
+    let operator = scene.operator(&[]).await?;
+    scene.ask("rotated", json!({})).await?;
+    let keep = json!({"privateKey": {"algorithm": "ECDSA", "rotationPolicy": "Never"}});
+    scene.ask("kept", keep).await?;
+    let hosts = ["rotated", "kept"].map(|name| scene.host(name));
+    let rotated = scene.site.issued("rotated", &[&hosts[0]]).await?;
+    let kept = scene.site.issued("kept", &[&hosts[1]]).await?;
+
+    // Another with the same key: compromised together.
+    let renewal = json!({
+        "privateKey": {"algorithm": "ECDSA", "rotationPolicy": "Never"},
+        "dnsNames": [&hosts[1], scene.host("also")],
+    });
+    scene.ask("kept", renewal).await?;
+    let also = scene.host("also");
+    let renewed = scene.site.issued_as("kept", 2, &[&hosts[1], &also]).await?;
+    ensure!(renewed.leaf.public_key == kept.leaf.public_key);
+    scene
+        .becomes(&kept.leaf.serial, IssuanceState::Superseded, &operator)
+        .await?;
+
+    scene
+        .annotate("rotated", annotation::REVOKE, Some("superseded"))
+        .await?;
+    scene
+        .annotate("kept", annotation::REVOKE, Some("keyCompromise"))
+        .await?;
+    let new = scene.site.issued_as("rotated", 2, &[&hosts[0]]).await?;
+    let fresh = scene.site.issued_as("kept", 3, &[&hosts[1], &also]).await?;
+    ensure!(new.leaf.public_key != rotated.leaf.public_key);
+    ensure!(
+        fresh.leaf.public_key != kept.leaf.public_key,
+        "the key again"
+    );
+    for (issued, reason) in [(&rotated, "4"), (&kept, "1"), (&renewed, "1")] {
+        let serial = &issued.leaf.serial;
+        let done = scene
+            .becomes(serial, IssuanceState::Revoked, &operator)
+            .await?;
+        let request = done.status.and_then(|status| status.request);
+        let by = request.context("no request")?.by;
+        ensure!(by.contains(annotation::REVOKE), "{by}");
+        let said = scene.at_ca(serial).await?;
+        ensure!(said == reason, "{said} is not {reason}");
+    }
+    // The annotation stands, and was about the others.
+    for issued in [&new, &fresh] {
+        ensure!(scene.at_ca(&issued.leaf.serial).await? == "Valid");
+        let record = scene.record(&issued.leaf.serial).await?;
+        let status = record.status.unwrap_or_default();
+        ensure!(status.state == Some(IssuanceState::Active) && status.request.is_none());
+    }
+
+    // By serial, whatever the Secret holds; and a reason that there is not.
+    let asked = format!("cessationOfOperation,serial={}", new.leaf.serial);
+    scene
+        .annotate("rotated", annotation::REVOKE, Some(&asked))
+        .await?;
+    scene
+        .becomes(&new.leaf.serial, IssuanceState::Revoked, &operator)
+        .await?;
+    ensure!(scene.at_ca(&new.leaf.serial).await? == "5");
+    scene
+        .annotate("kept", annotation::REVOKE, Some("because"))
+        .await?;
+    let events: Api<Event> = scene.site.api();
+    until("the event", SOON, async || {
+        let all = events.list(&ListParams::default()).await?;
+        let told = all.iter().any(|event| {
+            event.reason.as_deref() == Some("NotRevoked")
+                && event
+                    .note
+                    .as_deref()
+                    .is_some_and(|note| note.contains("keyCompromise"))
+        });
+        ensure!(told, "{} events, none of them this one", all.items.len());
+        Ok(())
+    })
+    .await?;
+    ensure!(scene.at_ca(&fresh.leaf.serial).await? == "Valid");
+    ensure!(operator.stop().await?.success());
+    Ok(())
+}
