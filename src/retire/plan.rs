@@ -12,7 +12,7 @@ use crate::{
         names::annotation,
     },
     cluster::Next,
-    retire::facts::{Claim, Definition, Escrow, Keeper, Live, Situation, Stored},
+    retire::facts::{Claim, Definition, Escrow, Keeper, Listing, Live, Situation, Stored},
 };
 
 /// How long the record of a certificate is kept after that has expired.
@@ -363,6 +363,17 @@ fn braked() -> String {
 /// It is being revoked: the decision stands, whoever may come back.
 fn revoke(situation: &Situation) -> Step {
     let issuance = &situation.issuance;
+    match &situation.listing {
+        // No CA is asked: done with the list that holds it.
+        Some(Listing::Stored) => return Step::Revoke,
+        Some(Listing::Awaited(why)) => {
+            let mut status = issuance.status.clone();
+            status.message = Some(why.clone());
+            let wait = Step::Nothing(Next::After(RECHECK));
+            return changed(situation, Change::of(status)).unwrap_or(wait);
+        }
+        Some(Listing::Never(_)) | None => {}
+    }
     let is_orphan = issuance.status.orphaned_since.is_some();
     if is_orphan && situation.brake && !issuance.is_confirmed {
         return Step::Nothing(Next::After(recheck(situation)));

@@ -14,15 +14,15 @@ use crate::{
     retire::facts::{Account, Claim, Escrow, IssuanceFacts, Keeper, Settings, Situation, Stored},
 };
 
-pub(super) fn at(text: &str) -> Timestamp {
+pub(crate) fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-pub(super) fn time(text: &str) -> Time {
+pub(crate) fn time(text: &str) -> Time {
     Time(at(text))
 }
 
-pub(super) fn issuance() -> IssuanceFacts {
+pub(crate) fn issuance() -> IssuanceFacts {
     IssuanceFacts {
         meta: Meta {
             key: ObjectKey::new("certwright", "web-0123"),
@@ -48,6 +48,7 @@ pub(super) fn issuance() -> IssuanceFacts {
             server: "https://ca.example/dir".into(),
             key: ObjectKey::new("web", "account"),
         }),
+        list: None,
         is_confirmed: false,
         status: IssuanceStatus {
             state: Some(IssuanceState::Active),
@@ -56,7 +57,7 @@ pub(super) fn issuance() -> IssuanceFacts {
     }
 }
 
-pub(super) fn keeper() -> Keeper {
+pub(crate) fn keeper() -> Keeper {
     Keeper {
         name: "www".into(),
         uid: "c".into(),
@@ -67,7 +68,7 @@ pub(super) fn keeper() -> Keeper {
 }
 
 /// Its Certificate keeps it, and nothing is to be done.
-pub(super) fn situation() -> Situation {
+pub(crate) fn situation() -> Situation {
     Situation {
         issuance: Arc::new(issuance()),
         is_ours: true,
@@ -78,6 +79,7 @@ pub(super) fn situation() -> Situation {
         compromised_by: None,
         is_namespace_ending: false,
         escrow: Escrow::None,
+        listing: None,
         live: None,
         now: at("2026-02-01T00:00:00Z"),
         settings: Settings {

@@ -78,8 +78,8 @@ fn the_operator_may_do_this_and_nothing_else() {
             "challenges/status.acme.cert-manager.io: patch",
             "clusterissuers.cert-manager.io: get list watch",
             "clusterissuers/status.cert-manager.io: patch",
-            // Of its own namespace; lists and watches the one with the signers.
-            "configmaps.: create get list patch watch",
+            // Lists of revoked certificates, which are beside their issuers.
+            "configmaps.: create delete get list patch watch",
             // Of Certificates.
             "customresourcedefinitions.apiextensions.k8s.io: get",
             // Reads those of its own namespace.
