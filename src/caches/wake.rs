@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Caches;
 use crate::{
-    api::{challenge::ChallengeType, issuance::IssuanceState, names, reference::IssuerAddress},
+    api::{challenge::ChallengeType, names, reference::IssuerAddress},
     certificate::facts::{CertificateFacts, CertificateIndex},
     challenge::facts::ChallengeIndex,
     cluster::{Cache, Facts, Meta, ObjectKey, Queue},

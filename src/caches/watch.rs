@@ -161,6 +161,12 @@ impl Watcher<'_> {
         self.spawn(async move { watch::metadata(api, Select::All, cache).await });
     }
 
+    fn namespaces(&self, cache: &Arc<Cache<NamespaceFacts>>) {
+        self.gate("metadata of namespaces", cache);
+        let (api, cache) = (Api::<_>::all(self.client.clone()), Arc::clone(cache));
+        self.spawn(async move { watch::metadata::<Namespace, _>(api, Select::All, cache).await });
+    }
+
     /// Without a gate in the readiness: nothing else waits for them.
     fn lists(&self, cache: &Arc<Cache<ListFacts>>) {
         let api: Api<Unread<ConfigMap>> = match &self.scope.namespace {
@@ -180,12 +186,6 @@ impl Watcher<'_> {
             let ours = SigningRequestFacts::is_ours;
             watch::some_objects(api, Select::All, ours, cache, on_invalid).await;
         });
-    }
-
-    fn namespaces(&self, cache: &Arc<Cache<NamespaceFacts>>) {
-        self.gate("metadata of namespaces", cache);
-        let (api, cache) = (Api::<_>::all(self.client.clone()), Arc::clone(cache));
-        self.spawn(async move { watch::metadata::<Namespace, _>(api, Select::All, cache).await });
     }
 
     fn slices(&self, service: &ObjectKey, cache: &Arc<Cache<SliceFacts>>) {

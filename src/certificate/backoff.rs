@@ -15,8 +15,9 @@ use crate::{
 /// The wait is at most this part of the lifetime that is left, so that there are several tries
 /// before the certificate expires.
 const PART_OF_LIFETIME: i32 = 4;
-/// However little of it is left, the wait is not cut below this.
-const SHORTEST_CUT: SignedDuration = SignedDuration::from_mins(10);
+/// However little of it is left, the wait is not cut below this: a CA takes five failed validations
+/// of a name in an hour.
+const SHORTEST_CUT: SignedDuration = SignedDuration::from_mins(15);
 
 /// When to try again, if that is later than now. `next` are the requests of the revision that
 /// failed: a spec that has changed since is tried at once.
@@ -122,7 +123,7 @@ mod tests {
             (
                 6,
                 Some(SignedDuration::from_mins(1)),
-                SignedDuration::from_mins(10),
+                SignedDuration::from_mins(15),
             ),
             // Expired already: nothing is saved by hurrying.
             (6, Some(hours(-1)), hours(32)),

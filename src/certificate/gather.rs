@@ -101,6 +101,8 @@ impl CertificateReconciler {
             .filter(|request| is_pending(request) && is_told(request, now))
             .map(|request| self.cause(request));
         let taken = self.taken(&certificate, next_key, known);
+        let keystores = self.keystores(&certificate, secret.as_deref()).await?;
+        let source = source(&self.caches.issuers, &certificate);
         let unrecorded = match &issued {
             Some(issued) => {
                 self.desk
@@ -114,8 +116,6 @@ impl CertificateReconciler {
             .desk
             .recorder
             .withdrawal(&certificate, secret.as_deref(), &keys);
-        let keystores = self.keystores(&certificate, secret.as_deref()).await?;
-        let source = source(&self.caches.issuers, &certificate);
         Ok(Situation {
             unrecorded,
             withdrawal,

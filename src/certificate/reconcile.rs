@@ -39,14 +39,14 @@ const MOST_ROUNDS: usize = 16;
 /// When to look again at one that takes more.
 const BREATHER: Duration = Duration::from_secs(5);
 
-/// How requests are made, answered where that takes no time, and what comes of them written down.
+/// How requests are made, and answered where that takes no time.
 pub struct Desk {
+    /// Writes down what is issued.
+    pub recorder: Recorder,
     /// Puts an identity on them.
     pub requester: Requester,
     /// Approves and signs them.
     pub requests: RequestReconciler,
-    /// Writes down what was issued.
-    pub recorder: Recorder,
 }
 
 /// Works on Certificates.
@@ -66,8 +66,7 @@ pub struct CertificateReconciler {
 
 impl CertificateReconciler {
     /// Works on the Certificates in `caches` through `client`, and keeps them by `settings`. Makes
-    /// as many private keys at once as there are cores; requests pass over `desk`. Certificates
-    /// whose CA is to be asked for renewal information go to `renewal_infos`.
+    /// as many private keys at once as there are cores; requests pass over `desk`. Certificates whose CA is to be asked for renewal information go to `renewal_infos`.
     pub fn new(
         client: Client,
         clock: Clock,

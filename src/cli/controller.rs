@@ -141,8 +141,8 @@ pub async fn run(settings: Settings) -> Result<(), ControllerError> {
             Some(SolverBackend::Addresses(_)) | None => None,
         },
         signers: settings.signers_config_map.clone(),
-        signing_requests: reconcilers::signing_requests(&settings) != Served::NONE,
         issuances: settings.deletion.issuances.clone(),
+        signing_requests: reconcilers::signing_requests(&settings) != Served::NONE,
     };
     let (events, recorder) = Events::new(
         client.clone(),

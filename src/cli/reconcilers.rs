@@ -185,27 +185,6 @@ pub(super) fn start(
         );
         starter.start(reconciler, &queues.cluster_issuers, issuer_options());
     }
-    let served = Served {
-        acme: wants(Controller::RequestsAcme),
-        ca: wants(Controller::RequestsCa),
-        self_signed: wants(Controller::RequestsSelfSigned),
-    };
-    let requests = RequestReconciler {
-        client: client.clone(),
-        clock: clock.clone(),
-        requests: Arc::clone(&caches.requests),
-        orders: Arc::clone(&caches.orders),
-        issuers: caches.issuers.clone(),
-        events: events.clone(),
-        approver: wants(Controller::RequestApprover),
-        served,
-        local: Arc::clone(&local),
-        replaced: {
-            let (certificates, secrets) = (caches.certificates.clone(), caches.secrets.clone());
-            Arc::new(move |request: &_| replaced(&certificates, &secrets, request))
-        },
-        in_hand: InHand::new(Arc::clone(&caches.requests), queues.requests.clone()),
-    };
     let cluster = Arc::new(ClusterId::new(client.clone()));
     let deletion = retire_settings(settings);
     if wants(Controller::Issuances) {
@@ -243,6 +222,27 @@ pub(super) fn start(
             work(LIST_WORKERS),
         );
     }
+    let served = Served {
+        acme: wants(Controller::RequestsAcme),
+        ca: wants(Controller::RequestsCa),
+        self_signed: wants(Controller::RequestsSelfSigned),
+    };
+    let requests = RequestReconciler {
+        client: client.clone(),
+        clock: clock.clone(),
+        requests: Arc::clone(&caches.requests),
+        orders: Arc::clone(&caches.orders),
+        issuers: caches.issuers.clone(),
+        events: events.clone(),
+        approver: wants(Controller::RequestApprover),
+        served,
+        local: Arc::clone(&local),
+        replaced: {
+            let (certificates, secrets) = (caches.certificates.clone(), caches.secrets.clone());
+            Arc::new(move |request: &_| replaced(&certificates, &secrets, request))
+        },
+        in_hand: InHand::new(Arc::clone(&caches.requests), queues.requests.clone()),
+    };
     if wants(Controller::Certificates) {
         let recorder = Recorder::new(
             client.clone(),
@@ -260,9 +260,9 @@ pub(super) fn start(
             events.clone(),
             certificate_settings(settings),
             Desk {
+                recorder,
                 requester,
                 requests: requests.clone(),
-                recorder,
             },
             queues.renewal_infos.clone(),
         );

@@ -104,7 +104,7 @@ mod tests {
         for (state, since, confirmed, retained, (all, orphaned)) in table {
             let mut one = issuance();
             one.status.state = Some(state);
-            one.status.orphaned_since = since.map(|since| crate::retire::samples::time(since));
+            one.status.orphaned_since = since.map(crate::retire::samples::time);
             one.is_confirmed = confirmed;
             if retained {
                 one.policy = DeletionPolicy::Retain;

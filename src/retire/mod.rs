@@ -10,6 +10,7 @@ mod escrow;
 pub mod facts;
 mod listing;
 mod live;
+mod orphan;
 mod pace;
 pub mod plan;
 pub mod reconcile;

@@ -12,18 +12,16 @@ use crate::{
         names::annotation,
     },
     cluster::Next,
-    retire::facts::{Claim, Definition, Escrow, Keeper, Listing, Live, Situation, Stored},
+    retire::{
+        facts::{Claim, Escrow, Keeper, Situation, Stored},
+        orphan::{finish, orphan, revoke},
+    },
 };
 
-/// How long the record of a certificate is kept after that has expired.
-const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
-/// How long an orphan is left alone even where its Secret is gone too: watches of different kinds
-/// do not tell in order, and others may follow.
-const SETTLE: SignedDuration = SignedDuration::from_secs(10);
 /// Everything is looked at again after this long: wall clocks jump, and machines sleep.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 /// What nothing tells of is looked at again after this long.
-const RECHECK: Duration = Duration::from_secs(300);
+pub(super) const RECHECK: Duration = Duration::from_secs(300);
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -212,247 +210,15 @@ fn superseded(situation: &Situation) -> Step {
     changed(situation, Change::of(status)).unwrap_or_else(|| wait_for_expiry(situation))
 }
 
-/// No Certificate keeps it, as far as is known.
-fn orphan(situation: &Situation) -> Step {
-    let issuance = &situation.issuance;
-    if let Some(request) = &issuance.status.request {
-        let mut status = issuance.status.clone();
-        status.state = Some(IssuanceState::Revoking);
-        status.message = Some(format!("asked for by {}", request.by));
-        return write(status);
-    }
-    if issuance.state() == IssuanceState::Superseded {
-        return wait_for_expiry(situation);
-    }
-    let Some(since) = since(situation) else {
-        return match grounds(situation) {
-            Grounds::Unknown => Step::Ask,
-            Grounds::None(next) => Step::Nothing(next),
-            Grounds::Against(why) => hold(situation, why),
-            Grounds::Good(_) => begin(situation),
-        };
-    };
-    if issuance.policy == DeletionPolicy::Retain {
-        let mut status = issuance.status.clone();
-        status.state = Some(IssuanceState::Orphaned);
-        status.message = Some("kept, as its policy is Retain".to_owned());
-        let change = Change::of(status);
-        return changed(situation, change).unwrap_or_else(|| wait_for_expiry(situation));
-    }
-    if let Some(wait) = not_yet(situation, since) {
-        return Step::Nothing(wait);
-    }
-    let live = match grounds(situation) {
-        Grounds::Unknown => return Step::Ask,
-        Grounds::None(next) => return Step::Nothing(next),
-        Grounds::Against(why) => return hold(situation, why),
-        Grounds::Good(live) => live,
-    };
-    if situation.brake && !issuance.is_confirmed {
-        return hold(situation, braked());
-    }
-    if let Some(user) = live.used_by.first() {
-        return hold(situation, format!("still used: {user}"));
-    }
-    match issuance.policy {
-        DeletionPolicy::Revoke => {
-            let mut status = issuance.status.clone();
-            status.state = Some(IssuanceState::Revoking);
-            status.message = None;
-            status.request = Some(Request {
-                by: format!("deletion of Certificate {}", issuance.certificate),
-                reason: RevocationReason::CessationOfOperation,
-                time: to_the_second(situation.now),
-            });
-            write(status)
-        }
-        DeletionPolicy::Delete if live.stored == Stored::This => Step::DeleteSecret,
-        DeletionPolicy::Delete | DeletionPolicy::Retain => {
-            let mut status = issuance.status.clone();
-            status.state = Some(IssuanceState::Orphaned);
-            status.message =
-                Some("its Secret is gone; not revoked, as its policy is Delete".to_owned());
-            let change = Change::of(status);
-            changed(situation, change).unwrap_or_else(|| wait_for_expiry(situation))
-        }
-    }
-}
-
-/// Whether there is reason enough to act on the absence of its Certificate.
-enum Grounds<'a> {
-    /// The API server was not asked yet.
-    Unknown,
-    /// There is none now; look again then.
-    None(Next),
-    /// This speaks against it.
-    Against(String),
-    /// There is.
-    Good(&'a Live),
-}
-
-fn grounds(situation: &Situation) -> Grounds<'_> {
-    let issuance = &situation.issuance;
-    let Some(live) = &situation.live else {
-        return Grounds::Unknown;
-    };
-    if live.is_kept {
-        return Grounds::None(Next::After(recheck(situation)));
-    }
-    match live.definition {
-        Definition::Ending => Grounds::None(Next::After(recheck(situation))),
-        Definition::Since(time) if time > issuance.since && !issuance.is_confirmed => {
-            Grounds::Against(
-                "its Certificate went with the definition of all Certificates, which is new"
-                    .to_owned(),
-            )
-        }
-        Definition::Since(_) => Grounds::Good(live),
-    }
-}
-
-/// Its Certificate is gone.
-fn begin(situation: &Situation) -> Step {
-    let issuance = &situation.issuance;
-    let mut status = issuance.status.clone();
-    status.state = Some(IssuanceState::Orphaned);
-    status.orphaned_since = Some(to_the_second(situation.now));
-    status.message = None;
-    let policy = situation.last_policy.unwrap_or(issuance.policy);
-    let what = match policy {
-        DeletionPolicy::Revoke => "it is revoked",
-        DeletionPolicy::Delete => "its Secret is deleted",
-        DeletionPolicy::Retain => "it is kept",
-    };
-    let change = Change {
-        policy: (policy != issuance.policy).then_some(policy),
-        told: Some(Told {
-            warning: false,
-            reason: "Orphaned",
-            message: format!("Certificate {} is gone: {what}", issuance.certificate),
-        }),
-        ..Change::of(status)
-    };
-    Step::Write(Box::new(change))
-}
-
-/// Something speaks against going on.
-fn hold(situation: &Situation, why: String) -> Step {
-    let mut status = situation.issuance.status.clone();
-    status.state = Some(IssuanceState::Held);
-    status.message = Some(why.clone());
-    let change = Change {
-        told: Some(Told {
-            warning: true,
-            reason: "Held",
-            message: format!("neither revoked nor deleted: {why}"),
-        }),
-        ..Change::of(status)
-    };
-    let wait = Step::Nothing(Next::After(recheck(situation)));
-    changed(situation, change).unwrap_or(wait)
-}
-
-fn braked() -> String {
-    format!(
-        "too many certificates were orphaned at once; if that was meant, annotate the Issuances \
-         with {}=true",
-        annotation::CONFIRM
-    )
-}
-
-/// It is being revoked: the decision stands, whoever may come back.
-fn revoke(situation: &Situation) -> Step {
-    let issuance = &situation.issuance;
-    match &situation.listing {
-        // No CA is asked: done with the list that holds it.
-        Some(Listing::Stored) => return Step::Revoke,
-        Some(Listing::Awaited(why)) => {
-            let mut status = issuance.status.clone();
-            status.message = Some(why.clone());
-            let wait = Step::Nothing(Next::After(RECHECK));
-            return changed(situation, Change::of(status)).unwrap_or(wait);
-        }
-        Some(Listing::Never(_)) | None => {}
-    }
-    let is_orphan = issuance.status.orphaned_since.is_some();
-    if is_orphan && situation.brake && !issuance.is_confirmed {
-        return Step::Nothing(Next::After(recheck(situation)));
-    }
-    match &issuance.status.next_try {
-        Some(at) if at.0 > situation.now => Step::Nothing(Next::After(until(situation.now, at.0))),
-        Some(_) | None => Step::Revoke,
-    }
-}
-
-/// Nothing is left to do at the CA.
-fn finish(situation: &Situation) -> Step {
-    let issuance = &situation.issuance;
-    let end = issuance.not_after.checked_add(KEPT);
-    if end.is_ok_and(|end| situation.now > end) {
-        return Step::DeleteRecord;
-    }
-    if situation.escrow == Escrow::Unneeded {
-        return Step::DropAccountKey;
-    }
-    let may_delete = situation.claim == Claim::Nobody
-        && situation.stored == Stored::This
-        && issuance.policy != DeletionPolicy::Retain;
-    if !may_delete {
-        return wait_for_expiry(situation);
-    }
-    let Some(since) = since(situation) else {
-        // Revoked while its Certificate was there, or expired, and orphaned only now.
-        return match grounds(situation) {
-            Grounds::Unknown => Step::Ask,
-            Grounds::None(next) => Step::Nothing(next),
-            Grounds::Against(_) => wait_for_expiry(situation),
-            Grounds::Good(_) => {
-                let mut status = issuance.status.clone();
-                status.orphaned_since = Some(to_the_second(situation.now));
-                write(status)
-            }
-        };
-    };
-    if let Some(wait) = not_yet(situation, since) {
-        return Step::Nothing(wait);
-    }
-    if situation.brake && !issuance.is_confirmed {
-        return Step::Nothing(Next::After(recheck(situation)));
-    }
-    match grounds(situation) {
-        Grounds::Unknown => Step::Ask,
-        Grounds::None(next) => Step::Nothing(next),
-        Grounds::Good(live) if live.used_by.is_empty() && live.stored == Stored::This => {
-            Step::DeleteSecret
-        }
-        Grounds::Good(_) | Grounds::Against(_) => Step::Nothing(Next::After(recheck(situation))),
-    }
-}
-
-fn since(situation: &Situation) -> Option<Timestamp> {
-    let since = situation.issuance.status.orphaned_since.as_ref();
-    since.map(|time| time.0)
-}
-
-/// How long an orphan is still kept.
-fn not_yet(situation: &Situation, since: Timestamp) -> Option<Next> {
-    let delay = match situation.stored {
-        Stored::This | Stored::Other => situation.settings.delay,
-        Stored::Gone => situation.settings.delay.min(SETTLE),
-    };
-    let due = since.checked_add(delay).unwrap_or(Timestamp::MAX);
-    (situation.now < due).then(|| Next::After(until(situation.now, due)))
-}
-
 /// How soon to look again at what nothing tells of: with short delays, soon.
-fn recheck(situation: &Situation) -> Duration {
+pub(super) fn recheck(situation: &Situation) -> Duration {
     const SOON: Duration = Duration::from_secs(1);
     Duration::try_from(situation.settings.delay)
         .unwrap_or(RECHECK)
         .clamp(SOON, RECHECK)
 }
 
-fn wait_for_expiry(situation: &Situation) -> Step {
+pub(super) fn wait_for_expiry(situation: &Situation) -> Step {
     let issuance = &situation.issuance;
     let next = if issuance.is_expired(situation.now) {
         LONGEST_SLEEP
@@ -466,7 +232,7 @@ fn wait_for_expiry(situation: &Situation) -> Step {
 }
 
 /// How long it is from `now` to `at`, at least a moment.
-fn until(now: Timestamp, at: Timestamp) -> Duration {
+pub(super) fn until(now: Timestamp, at: Timestamp) -> Duration {
     const MOMENT: Duration = Duration::from_millis(10);
     Duration::try_from(now.duration_until(at))
         .unwrap_or_default()
@@ -494,12 +260,12 @@ impl Change {
     }
 }
 
-fn write(status: IssuanceStatus) -> Step {
+pub(super) fn write(status: IssuanceStatus) -> Step {
     Step::Write(Box::new(Change::of(status)))
 }
 
 /// The change as a step, if it changes anything.
-fn changed(situation: &Situation, change: Change) -> Option<Step> {
+pub(super) fn changed(situation: &Situation, change: Change) -> Option<Step> {
     let Change {
         status,
         keeper,

@@ -1,4 +1,4 @@
-//! An issued certificate, for tests.
+//! An issued certificate in all situations, for tests.
 
 use std::sync::Arc;
 
@@ -11,7 +11,13 @@ use crate::{
         issuance::{IssuanceState, IssuanceStatus},
     },
     cluster::{Meta, ObjectKey},
-    retire::facts::{Account, Claim, Escrow, IssuanceFacts, Keeper, Settings, Situation, Stored},
+    retire::{
+        facts::{
+            Account, Claim, Definition, Escrow, IssuanceFacts, Keeper, Live, Settings, Situation,
+            Stored,
+        },
+        plan::{Step, plan},
+    },
 };
 
 pub(crate) fn at(text: &str) -> Timestamp {
@@ -87,4 +93,81 @@ pub(crate) fn situation() -> Situation {
             default_policy: DeletionPolicy::Revoke,
         },
     }
+}
+
+pub(super) const OPENED: &str = "2025-01-01T00:00:00Z";
+
+/// A situation, and what is different in it.
+pub(super) fn when(change: impl FnOnce(&mut Situation, &mut IssuanceFacts)) -> Situation {
+    let mut situation = situation();
+    let mut issuance = (*situation.issuance).clone();
+    change(&mut situation, &mut issuance);
+    situation.issuance = issuance.into();
+    situation
+}
+
+/// Its Certificate is gone since so long, and the API server confirms it.
+pub(super) fn gone(since: Option<&str>) -> Situation {
+    when(|situation, issuance| {
+        situation.claim = Claim::Nobody;
+        situation.live = Some(confirmed());
+        if let Some(since) = since {
+            issuance.status.state = Some(IssuanceState::Orphaned);
+            issuance.status.orphaned_since = Some(time(since));
+        }
+    })
+}
+
+/// As [`gone`], long enough for anything to follow.
+pub(super) fn due() -> Situation {
+    gone(Some("2026-01-31T00:00:00Z"))
+}
+
+pub(super) fn confirmed() -> Live {
+    Live {
+        is_kept: false,
+        definition: Definition::Since(at(OPENED)),
+        used_by: Vec::new(),
+        stored: Stored::This,
+    }
+}
+
+pub(super) fn changed_by(
+    mut situation: Situation,
+    change: impl FnOnce(&mut IssuanceFacts),
+) -> Situation {
+    let mut issuance = (*situation.issuance).clone();
+    change(&mut issuance);
+    situation.issuance = issuance.into();
+    situation
+}
+
+/// A step in a word: the state that is written, or what is done.
+pub(super) fn word(step: &Step) -> &'static str {
+    match step {
+        Step::Nothing(_) => "nothing",
+        Step::Ask => "ask",
+        Step::Write(change) => change
+            .status
+            .state
+            .map_or("no state", IssuanceState::as_str),
+        Step::Revoke => "revoke",
+        Step::DeleteSecret => "delete secret",
+        Step::KeepAccountKey => "keep account key",
+        Step::DropAccountKey => "drop account key",
+        Step::DeleteRecord => "delete record",
+    }
+}
+
+pub(super) fn assert_all(table: Vec<(&str, Situation, &str)>) {
+    for (name, situation, want) in table {
+        let step = plan(&situation);
+        assert_eq!(word(&step), want, "{name}: {step:?}");
+    }
+}
+
+pub(super) fn keeps(change: impl FnOnce(&mut Keeper)) -> Claim {
+    let mut keeper = keeper();
+    change(&mut keeper);
+    Claim::Kept(keeper)
 }

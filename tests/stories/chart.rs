@@ -152,7 +152,7 @@ pub(crate) async fn a_switch_that_would_fail_is_not_begun(bed: &Bed) -> Result<(
         .await?;
     helm.run(&["uninstall", RELEASE]).await?;
     ensure!(names::<Deployment>(own.client()).await? == [""; 0]);
-    ensure!(names::<CustomResourceDefinition>(own.client()).await?.len() == 6);
+    ensure!(names::<CustomResourceDefinition>(own.client()).await?.len() == 7);
     ensure!(uid(&own, "before").await? == before);
     // Another release takes them over when told to.
     let install = ["install", "other", CERTWRIGHT, "--set=crds.enabled=true"];

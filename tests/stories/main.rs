@@ -181,8 +181,6 @@ fn tell(book: &mut Book) {
     book.alone("replicas::a_stopped_one_is_resumed", replicas::a_stopped_one_is_resumed);
     book.alone("replicas::any_replica_answers", replicas::any_replica_answers);
     book.alone("replicas::the_other_one_goes_on", replicas::the_other_one_goes_on);
-    book.alone("signing_request::another_operator_goes_on", signing_request::another_operator_goes_on);
-    book.alone("signing_request::without_rights", signing_request::without_rights_all_the_rest_works);
     book.alone("retire::after_the_delay", retire::after_the_delay);
     book.alone("retire::who_comes_back_keeps_it", retire::who_comes_back_keeps_it);
     book.alone("retire::an_ingress_holds_it", retire::an_ingress_holds_it);
@@ -192,6 +190,8 @@ fn tell(book: &mut Book) {
     book.alone("revoke::the_account_is_lost", revoke::the_account_is_lost);
     book.alone("revoke::at_every_request", revoke::at_every_request);
     book.alone("revoke::on_demand", revoke::on_demand);
+    book.alone("signing_request::another_operator_goes_on", signing_request::another_operator_goes_on);
+    book.alone("signing_request::without_rights", signing_request::without_rights_all_the_rest_works);
     book.alone("told::signers_are_kept", told::signers_are_kept);
     book.alone("roundtrip::every_field_is_kept", roundtrip::every_field_is_kept);
     // Takes every Certificate away.

@@ -52,8 +52,16 @@ impl<'a> Scene<'a> {
         self.wide_operator(&args).await
     }
 
-    /// An operator for every namespace.
+    /// An operator for every namespace, to which no other story has left any records.
     pub(crate) async fn wide_operator(&self, args: &[&str]) -> Result<Operator> {
+        let elsewhere = format!(
+            "spec.certificateRef.namespace!={}",
+            self.site.namespace.name()
+        );
+        let elsewhere = ListParams::default().fields(&elsewhere);
+        self.records()
+            .delete_collection(&DeleteParams::default(), &elsewhere)
+            .await?;
         let options = OperatorOptions {
             name: format!("operator-{}", self.name),
             args: args
@@ -79,9 +87,14 @@ impl<'a> Scene<'a> {
             "privateKey": {"algorithm": "ECDSA"},
             "deletionPolicy": "Revoke",
         });
+        let all = all.as_object_mut().context("no spec")?;
         for (field, value) in spec.as_object().context("no spec")? {
-            all[field] = value.clone();
+            match value {
+                Value::Null => all.remove(field),
+                value => all.insert(field.clone(), value.clone()),
+            };
         }
+        let all = Value::Object(all.clone());
         self.site.ask_for(name, all).await
     }
 

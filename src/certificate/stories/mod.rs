@@ -7,6 +7,7 @@ mod others;
 mod renewing;
 mod server;
 mod world;
+mod years;
 
 use crate::api::condition::{ConditionStatus, kind};
 

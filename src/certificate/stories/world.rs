@@ -54,6 +54,7 @@ pub(in crate::certificate) struct World {
     pub(in crate::certificate) cause: Option<String>,
     pub(in crate::certificate) source: suggestion::Source,
     pub(in crate::certificate) written: Option<Write>,
+    pub(in crate::certificate) withdrawal: Withdrawal,
     pub(in crate::certificate) keystores: Standing,
     /// Who answers requests at once, if somebody does.
     pub(in crate::certificate) clerk: Option<Clerk>,
@@ -64,7 +65,6 @@ pub(in crate::certificate) struct World {
     held: Option<(Held, Arc<PrivateKey>)>,
     /// Whether the clerk could not answer, in this reconcile.
     waits: bool,
-    pub(in crate::certificate) withdrawal: Withdrawal,
     pub(super) version: u64,
 }
 
@@ -124,13 +124,13 @@ impl World {
             source: suggestion::Source::NotAsked,
             cause: None,
             written: None,
+            withdrawal: Withdrawal::default(),
             keystores: Standing::Fine,
             clerk: None,
             lags: false,
             unseen: BTreeSet::new(),
             held: None,
             waits: false,
-            withdrawal: Withdrawal::default(),
             version: 1,
         }
     }

@@ -58,9 +58,9 @@ struct Inner {
     invalid_objects: IntCounterVec,
     api_requests: IntCounterVec,
     events: IntCounterVec,
-    next_orders: IntGaugeVec,
     revocations: IntCounterVec,
     revocation_brake: IntGauge,
+    next_orders: IntGaugeVec,
 }
 
 /// What came of a try to revoke a certificate.
@@ -208,16 +208,6 @@ impl Metrics {
                 "Events for users, by what became of them.",
                 &["outcome"],
             )?,
-            next_orders: registered(
-                &registry,
-                IntGaugeVec::new(
-                    Opts::new(
-                        "certwright_acme_next_order_timestamp_seconds",
-                        "When the next ACME order is allowed, of accounts whose limit is reached.",
-                    ),
-                    &["account"],
-                )?,
-            )?,
             revocations: counters(
                 "certwright_revocations_total",
                 "Tries to revoke a certificate, by what came of them.",
@@ -229,6 +219,16 @@ impl Metrics {
                     "certwright_revocation_brake",
                     "Whether too many certificates were orphaned at once, so that nothing is \
                      revoked until it is confirmed.",
+                )?,
+            )?,
+            next_orders: registered(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "certwright_acme_next_order_timestamp_seconds",
+                        "When the next ACME order is allowed, of accounts whose limit is reached.",
+                    ),
+                    &["account"],
                 )?,
             )?,
             registry,
@@ -289,16 +289,6 @@ impl Metrics {
         self.inner.invalid_objects.with_label_values(&[kind]).inc();
     }
 
-    /// The next order of the ACME account is allowed then, or there is none that waits.
-    pub fn next_order(&self, account: &str, at: Option<Timestamp>) {
-        let gauges = &self.inner.next_orders;
-        match at {
-            Some(at) => gauges.with_label_values(&[account]).set(at.as_second()),
-            // It is an error that there was none, and none that matters.
-            None => drop(gauges.remove_label_values(&[account])),
-        }
-    }
-
     /// A try to revoke a certificate ended.
     pub fn revocation(&self, outcome: RevocationOutcome) {
         let labels = [outcome.label()];
@@ -308,6 +298,16 @@ impl Metrics {
     /// Whether revocation is stopped until somebody confirms it.
     pub fn revocation_brake(&self, on: bool) {
         self.inner.revocation_brake.set(i64::from(on));
+    }
+
+    /// The next order of the ACME account is allowed then, or there is none that waits.
+    pub fn next_order(&self, account: &str, at: Option<Timestamp>) {
+        let gauges = &self.inner.next_orders;
+        match at {
+            Some(at) => gauges.with_label_values(&[account]).set(at.as_second()),
+            // It is an error that there was none, and none that matters.
+            None => drop(gauges.remove_label_values(&[account])),
+        }
     }
 
     /// The count of events with that outcome.

@@ -1,0 +1,250 @@
+//! Does what is no longer wanted go in time, and nothing by mistake?
+
+use std::time::Duration;
+
+use super::*;
+use crate::retire::{
+    plan::{backoff, plan},
+    samples::{assert_all, at, changed_by, confirmed, due, gone, keeps, time, when, word},
+};
+
+#[test]
+fn an_orphan_is_kept_for_the_delay_and_then_revoked() {
+    assert_all(vec![
+        ("not asked yet", when(|s, _| s.claim = Claim::Nobody), "ask"),
+        ("gone now", gone(None), "Orphaned"),
+        (
+            "gone for less than the delay",
+            gone(Some("2026-01-31T23:30:00Z")),
+            "nothing",
+        ),
+        (
+            "after the delay, not asked",
+            Situation {
+                live: None,
+                ..due()
+            },
+            "ask",
+        ),
+        ("after the delay", due(), "Revoking"),
+        (
+            "its Secret went too, just now",
+            Situation {
+                stored: Stored::Gone,
+                ..gone(Some("2026-01-31T23:59:55Z"))
+            },
+            "nothing",
+        ),
+        (
+            "its Secret went too",
+            Situation {
+                stored: Stored::Gone,
+                ..gone(Some("2026-01-31T23:59:50Z"))
+            },
+            "Revoking",
+        ),
+        (
+            "Retain",
+            changed_by(due(), |i| {
+                i.policy = DeletionPolicy::Retain;
+                i.status.message = Some("kept, as its policy is Retain".into());
+            }),
+            "nothing",
+        ),
+        (
+            "Delete",
+            changed_by(due(), |i| i.policy = DeletionPolicy::Delete),
+            "delete secret",
+        ),
+        (
+            "Delete, done",
+            changed_by(
+                Situation {
+                    live: Some(Live {
+                        stored: Stored::Gone,
+                        ..confirmed()
+                    }),
+                    ..due()
+                },
+                |i| i.policy = DeletionPolicy::Delete,
+            ),
+            "Orphaned",
+        ),
+        (
+            "superseded before",
+            changed_by(gone(None), |i| {
+                i.status.state = Some(IssuanceState::Superseded);
+            }),
+            "nothing",
+        ),
+    ]);
+    let Step::Write(change) = plan(&due()) else {
+        panic!()
+    };
+    let request = change.status.request.unwrap();
+    assert_eq!(request.reason, RevocationReason::CessationOfOperation);
+    assert_eq!(request.by, "deletion of Certificate web/www");
+
+    // What the Certificate said last counts, though it is not written down.
+    let retained = Situation {
+        last_policy: Some(DeletionPolicy::Retain),
+        ..gone(None)
+    };
+    let Step::Write(change) = plan(&retained) else {
+        panic!()
+    };
+    assert_eq!(change.policy, Some(DeletionPolicy::Retain));
+}
+
+#[test]
+fn nothing_goes_by_mistake() {
+    let live = |situation: Situation, change: fn(&mut Live)| {
+        let mut live = confirmed();
+        change(&mut live);
+        Situation {
+            live: Some(live),
+            ..situation
+        }
+    };
+    assert_all(vec![
+        (
+            "the cache is behind",
+            live(gone(None), |l| l.is_kept = true),
+            "nothing",
+        ),
+        (
+            "the definition goes",
+            live(gone(None), |l| l.definition = Definition::Ending),
+            "nothing",
+        ),
+        (
+            "the definition goes later",
+            live(due(), |l| l.definition = Definition::Ending),
+            "nothing",
+        ),
+        (
+            "the definition is new",
+            live(gone(None), |l| {
+                l.definition = Definition::Since(at("2026-01-15T00:00:00Z"));
+            }),
+            "Held",
+        ),
+        (
+            "the definition is of the same second",
+            live(gone(None), |l| {
+                l.definition = Definition::Since(at("2026-01-01T00:00:00Z"));
+            }),
+            "Held",
+        ),
+        (
+            "the definition is new, and somebody confirmed",
+            changed_by(
+                live(gone(None), |l| {
+                    l.definition = Definition::Since(at("2026-01-15T00:00:00Z"));
+                }),
+                |i| i.is_confirmed = true,
+            ),
+            "Orphaned",
+        ),
+        (
+            "an Ingress names the Secret",
+            live(due(), |l| l.used_by.push("Ingress".into())),
+            "Held",
+        ),
+        (
+            "too many at once",
+            Situation {
+                brake: true,
+                ..due()
+            },
+            "Held",
+        ),
+        (
+            "too many at once, confirmed",
+            changed_by(
+                Situation {
+                    brake: true,
+                    ..due()
+                },
+                |i| i.is_confirmed = true,
+            ),
+            "Revoking",
+        ),
+        (
+            "too many at once, begun before",
+            changed_by(
+                Situation {
+                    brake: true,
+                    ..due()
+                },
+                |i| {
+                    i.status.state = Some(IssuanceState::Revoking);
+                },
+            ),
+            "nothing",
+        ),
+    ]);
+}
+
+#[test]
+fn a_revocation_is_tried_again_until_it_is_over() {
+    let waits = changed_by(due(), |i| {
+        i.status.state = Some(IssuanceState::Revoking);
+        i.status.next_try = Some(time("2026-02-01T00:00:30Z"));
+    });
+    assert_eq!(
+        plan(&waits),
+        Step::Nothing(Next::After(Duration::from_secs(30)))
+    );
+    let expired = Situation {
+        now: at("2026-04-02T00:00:00Z"),
+        ..waits
+    };
+    assert_eq!(word(&plan(&expired)), "Expired");
+    let done = |state| changed_by(due(), move |i| i.status.state = Some(state));
+    assert_all(vec![
+        ("revoked", done(IssuanceState::Revoked), "delete secret"),
+        (
+            "unrevocable",
+            done(IssuanceState::Unrevocable),
+            "delete secret",
+        ),
+        (
+            "not asked",
+            Situation {
+                live: None,
+                ..done(IssuanceState::Revoked)
+            },
+            "ask",
+        ),
+        (
+            "no Secret",
+            Situation {
+                stored: Stored::Gone,
+                ..done(IssuanceState::Revoked)
+            },
+            "nothing",
+        ),
+        (
+            "another one in it",
+            Situation {
+                stored: Stored::Other,
+                ..done(IssuanceState::Revoked)
+            },
+            "nothing",
+        ),
+        (
+            "kept again",
+            Situation {
+                claim: keeps(|_| ()),
+                ..done(IssuanceState::Revoked)
+            },
+            "nothing",
+        ),
+    ]);
+    let seconds: Vec<i64> = (1..=12).map(|tries| backoff(tries).as_secs()).collect();
+    assert_eq!(
+        seconds,
+        [5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600]
+    );
+}
