@@ -125,10 +125,10 @@ pub struct Scope {
     pub solver_service: Option<ObjectKey>,
     /// The ConfigMap that parametrizes the approval policy, if it is kept.
     pub signers: Option<ObjectKey>,
-    /// Whether CertificateSigningRequests are.
-    pub signing_requests: bool,
     /// Where the records of issued certificates are.
     pub issuances: String,
+    /// Whether CertificateSigningRequests are.
+    pub signing_requests: bool,
 }
 
 impl Caches {
