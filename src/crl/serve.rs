@@ -84,7 +84,7 @@ fn asked(request: &Request) -> Option<ObjectKey> {
     }
     let name = path.strip_prefix(PATH)?.strip_suffix(SUFFIX)?;
     let (namespace, name) = match name.split_once('/') {
-        Some((namespace, _)) if namespace.is_empty() => return None,
+        Some(("", _)) => return None,
         Some(parts) => parts,
         None => ("", name),
     };
@@ -100,4 +100,63 @@ fn is_known(headers: &HeaderMap, tag: &str) -> bool {
         let mut tags = value.split(',').map(str::trim);
         tags.any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+
+    fn request(method: &str, path: &str) -> Request {
+        let request = Request::builder().method(method).uri(path);
+        request.body(Body::empty()).unwrap()
+    }
+
+    #[test]
+    fn only_paths_of_lists_are_asked_for() {
+        let long = format!("/crl/{}.crl", "a".repeat(MOST_PATH));
+        let table = [
+            ("GET", "/crl/web/ca.crl", Some(ObjectKey::new("web", "ca"))),
+            ("HEAD", "/crl/ca.crl", Some(ObjectKey::cluster("ca"))),
+            ("GET", "/crl/ca.crl?a=b", Some(ObjectKey::cluster("ca"))),
+            (
+                "GET",
+                "/crl/a.b/c.d.crl",
+                Some(ObjectKey::new("a.b", "c.d")),
+            ),
+            ("POST", "/crl/web/ca.crl", None),
+            ("GET", "/crl/web/ca", None),
+            ("GET", "/crl/web/x/ca.crl", None),
+            ("GET", "/crl//ca.crl", None),
+            ("GET", "/crl/web/.crl", None),
+            ("GET", "/crl/.crl", None),
+            ("GET", "/crl/", None),
+            ("GET", "/", None),
+            ("GET", &long, None),
+        ];
+        for (method, path, want) in table {
+            assert_eq!(asked(&request(method, path)), want, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn a_list_that_is_known_is_told_by_its_tag() {
+        let table = [
+            (None, false),
+            (Some("\"a\""), true),
+            (Some("W/\"a\""), true),
+            (Some("\"b\", \"a\""), true),
+            (Some("*"), true),
+            (Some("\"b\""), false),
+            (Some("a"), false),
+        ];
+        for (tags, want) in table {
+            let mut headers = HeaderMap::new();
+            if let Some(tags) = tags {
+                headers.insert(header::IF_NONE_MATCH, tags.parse().unwrap());
+            }
+            assert_eq!(is_known(&headers, "\"a\""), want, "{tags:?}");
+        }
+    }
 }
