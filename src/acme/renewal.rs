@@ -26,6 +26,17 @@ pub struct RenewalInfo {
     pub retry_after: Option<RetryAfter>,
 }
 
+impl RenewalInfo {
+    /// This window, with no reason given and no time to ask again.
+    pub fn new(suggested_window: Window) -> Self {
+        Self {
+            suggested_window,
+            explanation_url: None,
+            retry_after: None,
+        }
+    }
+}
+
 /// A span of time.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 pub struct Window {

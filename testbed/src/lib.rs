@@ -19,6 +19,7 @@ pub mod namespace;
 pub mod operator;
 pub mod process;
 pub mod progress;
+pub mod simulate;
 pub mod stage;
 pub mod tools;
 pub mod verify;

@@ -10,6 +10,7 @@ use testbed::{
     demo,
     home::Home,
     progress::Progress,
+    simulate::{self, Fleet},
     tools::Tools,
 };
 
@@ -31,6 +32,8 @@ enum Command {
     },
     /// Measure the operator and print one line of JSON.
     Bench(Load),
+    /// Count the orders of many certificates over a year, by clock and plans alone.
+    Simulate(Fleet),
     /// Start a test bed without the operator and leave it running until Ctrl-C.
     Up,
     /// Find, build or fetch the programs that the test bed runs.
@@ -53,6 +56,10 @@ async fn run(command: Command) -> Result<()> {
     match command {
         Command::Demo { keep } => demo::run(home, keep).await,
         Command::Bench(load) => bench::run(home, &load).await,
+        Command::Simulate(fleet) => {
+            simulate::run(&fleet);
+            Ok(())
+        }
         Command::Up => up(home).await,
         Command::Tools => Tools::ready(&home, Progress::shown()).await.map(drop),
     }

@@ -1,5 +1,7 @@
 //! What does someone see who tries certwright for the first time?
 
+mod life;
+
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail};
@@ -52,8 +54,12 @@ async fn show(bed: &Bed, progress: Progress, keep: bool) -> Result<()> {
     let mut behaviour = PebbleOptions::default();
     behaviour.profiles.retain(|name, _| name == "default");
     let pebble = bed.pebble("pebble", &behaviour).await?;
-    bed.install_chart(&json!({ "crds": { "enabled": true } }))
-        .await?;
+    // An hour, if nobody says otherwise: too long to look at.
+    let values = json!({
+        "crds": { "enabled": true },
+        "defaults": { "deletionPolicy": "Revoke", "deletionDelay": "5s" },
+    });
+    bed.install_chart(&values).await?;
     let binary = bed.binary().await?;
     progress.step(&format!(
         "starting the operator, {}",
@@ -74,6 +80,7 @@ async fn show(bed: &Bed, progress: Progress, keep: bool) -> Result<()> {
 
     follow(bed, &namespace, &mut operator, &objects, progress).await?;
     check(bed, &namespace, &pebble.roots().await?).await?;
+    life::show(bed, &namespace, &pebble, "wildcard", progress).await?;
     if !keep {
         println!("\nTo look around in it: cargo demo --keep");
         return Ok(());
