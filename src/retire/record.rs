@@ -151,10 +151,7 @@ impl Recorder {
         let Ok(Readable { leaf, details: _ }) = &issued.certificate else {
             return Ok(None);
         };
-        let (Ok(issuer), Ok(der)) = (
-            self.issuers.lookup(&issued.issuer, namespace),
-            leaf_der(&issued.chain_pem),
-        ) else {
+        let Ok(issuer) = self.issuers.lookup(&issued.issuer, namespace) else {
             return Ok(None);
         };
         let acme = match issuer.signer() {
@@ -166,6 +163,9 @@ impl Recorder {
         if acme.is_none() && published_by(&issuer).is_none() {
             return Ok(None);
         }
+        let Ok(der) = leaf_der(&issued.chain_pem) else {
+            return Ok(None);
+        };
         let cluster = self.cluster.get().await?;
         let name = name(&certificate.meta.key.name, &cluster, &der);
         let key = ObjectKey::new(Arc::clone(&self.namespace), name);
