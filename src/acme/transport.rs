@@ -80,10 +80,18 @@ impl Client {
     /// # Errors
     /// Those of the request, or [`Error::Malformed`] if it is not a directory.
     pub async fn directory(&self) -> Result<Arc<Directory>, Error> {
+        self.recent_directory(DIRECTORY_LIFETIME).await
+    }
+
+    /// The same, from memory only if it was fetched less than `age` ago.
+    ///
+    /// # Errors
+    /// As [`Client::directory`].
+    pub async fn recent_directory(&self, age: Duration) -> Result<Arc<Directory>, Error> {
         // Held over the request on purpose: one fetches, the others wait for the result.
         let mut cached = self.shared.directory.lock().await;
         if let Some((fetched, directory)) = cached.as_ref()
-            && fetched.elapsed() < DIRECTORY_LIFETIME
+            && fetched.elapsed() < age
         {
             return Ok(Arc::clone(directory));
         }

@@ -5,6 +5,7 @@ use super::rules::{self, Rule};
 
 /// Annotations of our own.
 pub const ANNOTATIONS: &[&str] = &[
+    annotation::ACME_PROFILE,
     annotation::CONFIRM,
     annotation::RATE_LIMITS,
     annotation::REVOKE,

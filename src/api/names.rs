@@ -149,6 +149,9 @@ pub mod annotation {
     pub const CONFIRM: &str = "certwright.io/confirm";
     /// On a Certificate: revoke the certificate: `REASON[,serial=HEX]`.
     pub const REVOKE: &str = "certwright.io/revoke";
+    /// On a Certificate or a request: the ACME profile to order. `preferred:` before its name: where
+    /// the server offers it.
+    pub const ACME_PROFILE: &str = "certwright.io/acme-profile";
     /// On an issuer: how many orders its CA takes, where that is not known or not so.
     pub const RATE_LIMITS: &str = "certwright.io/rate-limits";
 }

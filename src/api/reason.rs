@@ -100,6 +100,8 @@ pub mod request {
     pub const ORDER_CREATED: &str = "OrderCreated";
     /// Event: the order is under way.
     pub const ORDER_PENDING: &str = "OrderPending";
+    /// Event: the profile to order is not offered.
+    pub const PROFILE_NOT_OFFERED: &str = "ProfileNotOffered";
     /// Event: the order could not be made.
     pub const ORDER_CREATING_ERROR: &str = "OrderCreatingError";
     /// Event: the order could not be read.

@@ -149,7 +149,7 @@ impl CertificateReconciler {
         self.desk.requester.sign(&mut object.spec).await?;
         let request = ObjectKey::of(&object.metadata);
         let api = api_of::<CertificateRequest>(&self.client, &request);
-        match write::create(&api, &object).await? {
+        match write::create_as(&api, field_manager::CERTWRIGHT, &object).await? {
             Created::New(created) => {
                 info!(request = %request.name, revision, "certificate requested");
                 self.caches.requests.observe(created);

@@ -6,31 +6,43 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     certificate::{
+        basis::Anew,
         facts::{Settings, Situation},
+        failure::Failure,
         fit,
     },
     request::facts::RequestFacts,
 };
 
-/// The wait is at most this part of the lifetime that is left, so that there are several tries
-/// before the certificate expires.
-const PART_OF_LIFETIME: i32 = 4;
-/// However little of it is left, the wait is not cut below this: a CA takes five failed validations
-/// of a name in an hour.
+/// The wait is at most this part of the lifetime that is left, so that there are many tries before
+/// the certificate expires: a dozen in the last third of one of 160 hours, with time to spare.
+const PART_OF_LIFETIME: i32 = 6;
+/// However little of it is left, and whatever has changed by itself, the wait is not cut below this:
+/// CAs take five failed validations of a name an hour, one every twelve minutes.
 const SHORTEST_CUT: SignedDuration = SignedDuration::from_mins(15);
+/// Times of failures are to the second: what begins in the same one cannot be told from what failed.
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
 /// When to try again, if that is later than now. `next` are the requests of the revision that
-/// failed: a spec that has changed since is tried at once.
+/// failed: a spec that has changed since is tried at once, and so is an Issuer.
 pub fn next_try(situation: &Situation, next: &[&Arc<RequestFacts>]) -> Option<Timestamp> {
-    let spec = &situation.certificate.spec;
-    let outdated = |request: &&Arc<RequestFacts>| match fit::violations(request, spec) {
-        Ok(fields) => !fields.is_empty(),
+    let certificate = &situation.certificate;
+    let outdated = |request: &&Arc<RequestFacts>| match fit::violations(request, &certificate.spec)
+    {
+        Ok(fields) => !fields.is_empty() || fit::another_profile(request, certificate).is_some(),
         Err(_) => true,
     };
     if next.iter().any(outdated) {
         return None;
     }
-    after_failure(situation).filter(|at| *at > situation.now)
+    let at = after_failure(situation)?;
+    let failed = certificate.status.last_failure_time.as_ref()?.0;
+    let earliest = match situation.anew {
+        None => at,
+        Some(Anew::AtOnce) => failed.saturating_add(SECOND).unwrap_or(at),
+        Some(Anew::Soon) => failed.saturating_add(SHORTEST_CUT).unwrap_or(at),
+    };
+    Some(at.min(earliest)).filter(|at| *at > situation.now)
 }
 
 /// Whether the wait after the last failure is not over, whatever has changed since.
@@ -52,9 +64,15 @@ pub fn at(situation: &Situation, failed: Timestamp, attempts: i64) -> Timestamp 
         .secret
         .as_ref()
         .and_then(|secret| Some(secret.leaf.read()?.not_after));
+    let expiry = match situation.failure {
+        Failure::Open => expiry,
+        // Asking more often for what is refused does not make it less refused.
+        Failure::Refused => None,
+    };
     before(&situation.settings, failed, attempts, expiry)
 }
 
+/// The same, where the failures may end any time before the certificate expires at `expiry`.
 fn before(
     settings: &Settings,
     failed: Timestamp,
@@ -117,9 +135,9 @@ mod tests {
             (7, None, hours(32)),
             (i64::MAX, None, hours(32)),
             (6, Some(hours(720)), hours(32)),
-            (6, Some(hours(40)), hours(10)),
+            (6, Some(hours(36)), hours(6)),
             (1, Some(hours(40)), hours(1)),
-            (6, Some(hours(2)), SignedDuration::from_mins(30)),
+            (6, Some(hours(3)), SignedDuration::from_mins(30)),
             (
                 6,
                 Some(SignedDuration::from_mins(1)),
@@ -132,6 +150,42 @@ mod tests {
             let expiry = left.map(|left| failed + left);
             let at = before(&Settings::default(), failed, attempts, expiry);
             assert_eq!(failed.duration_until(at), want, "{attempts} {left:?}");
+        }
+    }
+
+    /// The tries from `left` before the certificate expires, when every one fails, as hours from the
+    /// first.
+    fn tries(left: SignedDuration, hurried: bool) -> Vec<f64> {
+        let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let expiry = start + left;
+        let (mut at, mut hours) = (start, Vec::new());
+        while at < expiry {
+            hours.push(start.duration_until(at).as_secs_f64() / 3600.0);
+            let attempts = i64::try_from(hours.len()).unwrap();
+            at = before(
+                &Settings::default(),
+                at,
+                attempts,
+                Some(expiry).filter(|_| hurried),
+            );
+        }
+        hours
+    }
+
+    #[test]
+    fn a_short_certificate_is_tried_often_and_a_refusal_seldom() {
+        let third = |lifetime| SignedDuration::from_hours(lifetime) / 3;
+        let short = tries(third(160), true);
+        assert!(short[11] < 45.0, "{short:?}");
+        let long = tries(third(90 * 24), true);
+        assert!(long.len() <= 60, "{}", long.len());
+        let refused = tries(third(90 * 24), false);
+        assert_eq!(refused.len(), 27);
+        assert_eq!(refused[..6], [0.0, 1.0, 3.0, 7.0, 15.0, 31.0]);
+        // Never more in any hour than CAs take failed validations of a name.
+        for tries in [&short, &long] {
+            let crowded = tries.windows(6).find(|six| six[5] - six[0] <= 1.0);
+            assert_eq!(crowded, None);
         }
     }
 

@@ -14,6 +14,8 @@ use crate::{
         reference::IssuerAddress,
     },
     certificate::{
+        basis::Anew,
+        failure::Failure,
         issued::Issued,
         keystores::{self, Source, Standing},
         secret::{ChainHash, KeyFacts, SecretFacts},
@@ -197,6 +199,10 @@ pub struct Situation {
     pub withdrawal: Withdrawal,
     /// What the request for the next revision waits for, in one line.
     pub cause: Option<String>,
+    /// What kind of failure that of the request for the next revision is, if it failed.
+    pub failure: Failure,
+    /// What has changed since that request was made that a new one may go well for.
+    pub anew: Option<Anew>,
     /// Whether the issuer is asked when to renew.
     pub source: suggestion::Source,
     /// Our own last write of the Secret, since the start of the process.
@@ -207,6 +213,14 @@ pub struct Situation {
     pub now: Timestamp,
     /// How certificates are kept.
     pub settings: Arc<Settings>,
+}
+
+impl Situation {
+    /// Whether no issuance is under way, and none failed.
+    pub fn is_settled(&self) -> bool {
+        let certificate = &self.certificate;
+        !certificate.is_issuing() && certificate.status.last_failure_time.is_none()
+    }
 }
 
 /// A key that is at hand and stored nowhere: a crash loses it, and what was made with it.

@@ -4,7 +4,11 @@ use std::{collections::HashSet, hash::Hash, net::IpAddr};
 
 use crate::{
     api::certificate::CertificateSpec,
-    certificate::request::{literal_subject, other_name, subject_fields},
+    certificate::{
+        facts::CertificateFacts,
+        request::{literal_subject, other_name, subject_fields},
+    },
+    issuer::profile,
     pki::{
         self,
         names::OtherName,
@@ -77,6 +81,17 @@ pub fn violations(
     }
     check(request.issuer_ref.same(&spec.issuer_ref), "spec.issuerRef");
     Ok(differ)
+}
+
+/// The annotation that says which profile to order, if it says another one than when `request` was
+/// made for `certificate`. Requests of cert-manager knew none, and what it issued stays.
+pub fn another_profile(
+    request: &RequestFacts,
+    certificate: &CertificateFacts,
+) -> Option<&'static str> {
+    let is_another =
+        profile::asked(&request.annotations) != profile::asked(&certificate.annotations);
+    (request.is_own && is_another).then_some("metadata.annotations[certwright.io/acme-profile]")
 }
 
 fn subject_violations(requested: &Subject, wanted: &Subject) -> [(&'static str, bool); 9] {

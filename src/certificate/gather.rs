@@ -7,9 +7,11 @@ use k8s_openapi::api::core::v1::Secret;
 use crate::{
     api::request::CertificateRequest,
     certificate::{
+        basis::{self, Anew, Basis},
         cause::{self, Chain},
         error::Error,
         facts::{CertificateFacts, CertificateIndex, Situation, Taken},
+        failure::{self, Failure},
         issued::Issued,
         key,
         reconcile::CertificateReconciler,
@@ -100,6 +102,8 @@ impl CertificateReconciler {
             .filter(|_| certificate.is_issuing())
             .filter(|request| is_pending(request) && is_told(request, now))
             .map(|request| self.cause(request));
+        let failure = next.map_or(Failure::default(), |request| self.failure(request));
+        let anew = next.and_then(|request| self.anew(&certificate, request));
         let taken = self.taken(&certificate, next_key, known);
         let keystores = self.keystores(&certificate, secret.as_deref()).await?;
         let source = source(&self.caches.issuers, &certificate);
@@ -128,6 +132,8 @@ impl CertificateReconciler {
             taken,
             issued,
             cause,
+            failure,
+            anew,
             source,
             written: self.written.get(&meta.key),
             unrequestable: known.unrequestable.clone(),
@@ -209,6 +215,28 @@ impl CertificateReconciler {
             key: key || known.taken.key,
             request: request || known.taken.request,
         }
+    }
+
+    /// What kind of failure that of `request` is.
+    fn failure(&self, request: &RequestFacts) -> Failure {
+        let owner = OrderIndex::Owner(request.meta.uid.clone());
+        let order = || self.caches.orders.find(&owner).into_iter().next();
+        failure::of(request, order)
+    }
+
+    /// What has changed for `certificate` since the next `request` was made.
+    fn anew(&self, certificate: &CertificateFacts, request: &RequestFacts) -> Option<Anew> {
+        let failed = certificate.status.last_failure_time.as_ref();
+        if failed.is_none() && !certificate.is_issuing() {
+            return None;
+        }
+        let namespace = &request.meta.key.namespace;
+        let issuer = self.caches.issuers.lookup(&request.issuer_ref, namespace);
+        let issuer = issuer.ok()?;
+        let basis = Basis::of(&issuer, |secret| self.caches.secret_version(secret));
+        let key = &certificate.meta.key;
+        let changed = self.bases.compare(key, &request.meta.uid, basis);
+        changed.or_else(|| basis::ready_since(&issuer, failed?.0))
     }
 
     /// What `request` waits for.

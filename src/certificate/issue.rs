@@ -265,7 +265,8 @@ impl Issuance<'_> {
             .csr
             .as_ref()
             .is_ok_and(|csr| csr.public_key == self.public_key);
-        if !fits || !same_key {
+        let same_profile = fit::another_profile(request, certificate).is_none();
+        if !fits || !same_key || !same_profile {
             return true;
         }
         let Some(began) = self.began else {

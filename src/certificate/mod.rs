@@ -5,11 +5,13 @@ pub mod action;
 mod at_hand;
 mod at_once;
 pub mod backoff;
+pub mod basis;
 pub mod cause;
 pub mod content;
 pub mod details;
 pub mod error;
 pub mod facts;
+pub mod failure;
 mod finish;
 pub mod fit;
 #[cfg(any(test, fuzzing))]

@@ -253,7 +253,8 @@ fn request_mismatches_spec(view: View<'_>, leaf: &Leaf) -> Option<Violation> {
         });
     };
     // What cannot be compared is no reason to issue: the certificate may well be good.
-    let fields = fit::violations(current, spec).ok()?;
+    let mut fields = fit::violations(current, spec).ok()?;
+    fields.extend(fit::another_profile(current, view.certificate));
     (!fields.is_empty()).then(|| {
         Violation::new(
             reason::REQUEST_CHANGED,

@@ -17,6 +17,7 @@ use crate::{
     caches::Caches,
     certificate::{
         action::Action,
+        basis::Bases,
         error::Error,
         facts::{CertificateFacts, Settings, Situation, Write},
         gather::Known,
@@ -58,6 +59,7 @@ pub struct CertificateReconciler {
     pub(super) settings: Arc<Settings>,
     pub(super) keys: KeyRing,
     pub(super) written: Written,
+    pub(super) bases: Bases,
     pub(super) checks: Checks,
     pub(super) desk: Desk,
     /// Of Certificates whose CA is to be asked when to renew them.
@@ -85,6 +87,7 @@ impl CertificateReconciler {
             settings: Arc::new(settings),
             keys: KeyRing::new(cores),
             written: Written::default(),
+            bases: Bases::default(),
             checks: Checks::default(),
             desk,
             renewal_infos,
@@ -123,6 +126,7 @@ impl Reconciler for CertificateReconciler {
         for _ in 0..MOST_ROUNDS {
             let Some(certificate) = self.caches.certificates.get(key) else {
                 self.written.forget(key);
+                self.bases.forget(key);
                 self.checks.forget(key);
                 self.keys.let_go(key);
                 return Ok(Next::Change);
@@ -140,6 +144,9 @@ impl Reconciler for CertificateReconciler {
             if plan.actions.is_empty() {
                 // Whatever goes on now goes by what is stored.
                 self.keys.let_go(key);
+                if situation.is_settled() {
+                    self.bases.forget(key);
+                }
                 return Ok(plan.next.sooner(self.ask(&situation)));
             }
             for action in plan.actions {

@@ -51,6 +51,9 @@ pub fn build(
     copied_annotation_prefixes: &[String],
 ) -> CertificateRequest {
     let mut annotations = copied_annotations(&certificate.annotations, copied_annotation_prefixes);
+    // Whatever is copied: what the profile was is compared with what it is to be.
+    let profile = certificate.annotations.get(annotation::ACME_PROFILE);
+    annotations.extend(profile.map(|text| (annotation::ACME_PROFILE.to_owned(), text.clone())));
     annotations.extend(
         [
             (annotation::CERTIFICATE_REVISION, revision.to_string()),

@@ -237,6 +237,7 @@ pub(super) fn start(
         approver: wants(Controller::RequestApprover),
         served,
         local: Arc::clone(&local),
+        sessions: Arc::clone(&sessions),
         replaced: {
             let (certificates, secrets) = (caches.certificates.clone(), caches.secrets.clone());
             Arc::new(move |request: &_| replaced(&certificates, &secrets, request))

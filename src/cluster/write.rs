@@ -48,7 +48,28 @@ pub async fn get<K: Kind>(api: &Api<K>, key: &ObjectKey) -> Result<Option<K>, Re
 
 /// Create `object`.
 pub async fn create<K: Kind>(api: &Api<K>, object: &K) -> Result<Created<K>, RequestError> {
-    match api.create(&PostParams::default(), object).await {
+    create_by(&PostParams::default(), api, object).await
+}
+
+/// Create `object`, as `manager`.
+pub async fn create_as<K: Kind>(
+    api: &Api<K>,
+    manager: &str,
+    object: &K,
+) -> Result<Created<K>, RequestError> {
+    let parameters = PostParams {
+        field_manager: Some(manager.to_owned()),
+        ..PostParams::default()
+    };
+    create_by(&parameters, api, object).await
+}
+
+async fn create_by<K: Kind>(
+    parameters: &PostParams,
+    api: &Api<K>,
+    object: &K,
+) -> Result<Created<K>, RequestError> {
+    match api.create(parameters, object).await {
         Ok(created) => Ok(Created::New(created)),
         Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(Created::Exists),
         Err(source) => {

@@ -105,7 +105,7 @@ pub fn naming_secret<K: IssuerResource>(
 }
 
 /// The names of the Secrets that an issuer of a kind we support uses.
-fn secrets(spec: &IssuerSpec) -> BTreeSet<String> {
+pub(super) fn secrets(spec: &IssuerSpec) -> BTreeSet<String> {
     let acme = match Signer::of(spec) {
         Ok(Signer::Acme(acme)) => acme,
         Ok(Signer::Ca(ca)) => return BTreeSet::from([ca.secret_name.clone()]),

@@ -34,15 +34,26 @@ pub struct Limits {
     pub domain: Option<Limit>,
     /// Certificates for exactly the same names.
     pub same_names: Option<Limit>,
+    /// Validations of one name that fail.
+    pub failures: Option<Limit>,
 }
 
 /// Servers whose published limits are known: Let's Encrypt, <https://letsencrypt.org/docs/rate-limits/>.
 const LETS_ENCRYPT: &str = "acme-v02.api.letsencrypt.org";
 const LETS_ENCRYPT_STAGING: &str = "acme-staging-v02.api.letsencrypt.org";
 
+/// Whether the server at `url` is one of Let's Encrypt's.
+pub fn is_lets_encrypt(url: &str) -> bool {
+    matches!(host(url), Some(LETS_ENCRYPT | LETS_ENCRYPT_STAGING))
+}
+
+fn host(url: &str) -> Option<&str> {
+    url.strip_prefix("https://")?.split(['/', ':']).next()
+}
+
 impl Limits {
     /// Those of the server at `url`, or those that `text` says instead: `none`, or like
-    /// `orders=300/3h,domain=50/168h,same-names=5/168h`, each of them optional.
+    /// `orders=300/3h,domain=50/168h,same-names=5/168h,failures=5/1h`, each of them optional.
     ///
     /// # Errors
     /// What is wrong with `text`.
@@ -55,27 +66,34 @@ impl Limits {
     }
 
     fn published(url: &str) -> Self {
-        let host = url
-            .strip_prefix("https://")
-            .and_then(|rest| rest.split(['/', ':']).next());
         let hours = |count, hours| {
             Some(Limit {
                 count,
                 period: SignedDuration::from_hours(hours),
             })
         };
-        match host {
+        match host(url) {
             Some(LETS_ENCRYPT) => Self {
                 orders: hours(300, 3),
                 domain: hours(50, 7 * 24),
                 same_names: hours(5, 7 * 24),
+                failures: hours(5, 1),
             },
             Some(LETS_ENCRYPT_STAGING) => Self {
                 orders: hours(1500, 3),
                 domain: None,
                 same_names: hours(30_000, 7 * 24),
+                failures: hours(200, 1),
             },
             Some(_) | None => Self::default(),
+        }
+    }
+
+    /// Those that hold even for what the CA exempts from the others.
+    pub fn of_failures(self) -> Self {
+        Self {
+            failures: self.failures,
+            ..Self::default()
         }
     }
 
@@ -98,6 +116,7 @@ impl FromStr for Limits {
                 "orders" => &mut limits.orders,
                 "domain" => &mut limits.domain,
                 "same-names" => &mut limits.same_names,
+                "failures" => &mut limits.failures,
                 _ => return Err(wrong()),
             };
             let (count, period) = limit.split_once('/').ok_or_else(wrong)?;
@@ -116,6 +135,6 @@ impl FromStr for Limits {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "annotation certwright.io/rate-limits: {0:?} is no limit: write none, or a list like \
-     orders=300/3h,domain=50/168h,same-names=5/168h"
+     orders=300/3h,domain=50/168h,same-names=5/168h,failures=5/1h"
 )]
 pub struct SettingsError(String);

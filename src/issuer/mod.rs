@@ -16,6 +16,7 @@ pub mod limits;
 pub mod local;
 pub mod order_name;
 pub mod order_request;
+pub mod profile;
 mod recent;
 pub mod reconcile;
 pub mod refusal;

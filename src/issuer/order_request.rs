@@ -38,6 +38,8 @@ pub struct RequestInput<'a> {
     pub duration: Option<&'a Duration>,
     /// The signing request, or why it cannot be read.
     pub csr: Result<&'a CsrFacts, &'a str>,
+    /// The profile to order.
+    pub profile: Option<&'a str>,
     /// The certificate this one takes the place of, as renewal information identifies it.
     pub replaces: Option<&'a str>,
 }
@@ -84,6 +86,9 @@ pub struct Draft {
     metadata: ObjectMeta,
     spec: OrderSpec,
 }
+
+/// How the message of a request starts whose Order failed.
+const ORDER_FAILED: &str = "Failed to wait for order resource";
 
 /// What to do for `request`, given the Order it owns.
 pub fn plan(
@@ -172,6 +177,11 @@ pub fn controller(object: &ObjectMeta) -> Option<&OwnerReference> {
     owners.find(|owner| owner.controller == Some(true))
 }
 
+/// Whether `message`, of a request that failed, tells of an Order that was made.
+pub fn is_of_order(message: &str) -> bool {
+    message.starts_with(ORDER_FAILED)
+}
+
 fn follow(order: OrderInput<'_>) -> Signing {
     let OrderInput {
         key,
@@ -184,7 +194,7 @@ fn follow(order: OrderInput<'_>) -> Signing {
         Some(state @ (State::Invalid | State::Expired | State::Errored)) => Signing::Failed(Said {
             reason: reason::ORDER_FAILED,
             message: format!(
-                "Failed to wait for order resource {:?} to become ready: order is in {:?} state: {}",
+                "{ORDER_FAILED} {:?} to become ready: order is in {:?} state: {}",
                 key.name,
                 state.as_str(),
                 why.unwrap_or("no reason was given"),
@@ -213,6 +223,7 @@ fn draft(request: RequestInput<'_>, issuer: &AcmeIssuer) -> Result<Draft, Said> 
         issuer_ref,
         duration,
         csr,
+        profile,
         replaces,
     } = request;
     let csr = csr.map_err(|error| Said {
@@ -233,7 +244,7 @@ fn draft(request: RequestInput<'_>, issuer: &AcmeIssuer) -> Result<Draft, Said> 
                 .collect(),
         ),
         issuer_ref: issuer_ref.clone(),
-        profile: issuer.profile.clone().filter(|name| !name.is_empty()),
+        profile: profile.map(str::to_owned),
         replaces: replaces.map(str::to_owned),
         request: ByteString(Vec::new()),
     };
@@ -340,6 +351,7 @@ mod tests {
             },
             duration: Some(&"48h".into()),
             csr,
+            profile: issuer.profile.as_deref(),
             replaces: None,
         };
         plan(request, issuer, None)

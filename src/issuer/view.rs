@@ -15,7 +15,7 @@ use crate::{
     },
     cluster::{Cache, ObjectKey},
     issuer::{
-        facts::{IssuerFacts, IssuerKind, IssuerResource},
+        facts::{self, IssuerFacts, IssuerKind, IssuerResource},
         kind::{Signer, Unsupported},
         limits::{Limits, SettingsError},
     },
@@ -114,6 +114,12 @@ impl IssuerView {
             issuer: self.to_string(),
             why: message.unwrap_or("it has not been checked yet").to_owned(),
         })
+    }
+
+    /// The Secrets that it uses.
+    pub fn secrets(&self) -> impl Iterator<Item = ObjectKey> {
+        let names = facts::secrets(&self.spec).into_iter();
+        names.map(|name| ObjectKey::new(Arc::clone(&self.secrets_namespace), name))
     }
 
     /// Its ACME settings, if it can sign now.

@@ -5,12 +5,23 @@ use std::collections::BTreeMap;
 use k8s_openapi::ByteString;
 
 use crate::{
+    acme::ProblemType,
     api::{
         order::{Order, OrderSpec, OrderStatus, State},
         reference::IssuerAddress,
     },
     cluster::{Facts, Meta},
 };
+
+/// What a CA says of what it will not do, however often it is asked.
+const FOR_GOOD: [ProblemType; 6] = [
+    ProblemType::BadCsr,
+    ProblemType::BadPublicKey,
+    ProblemType::Caa,
+    ProblemType::RejectedIdentifier,
+    ProblemType::UnsupportedIdentifier,
+    ProblemType::UserActionRequired,
+];
 
 /// An Order, without the PEM blobs that nothing decides on.
 #[derive(Clone, Debug)]
@@ -85,6 +96,22 @@ impl Facts for OrderFacts {
 }
 
 impl OrderFacts {
+    /// Whether it failed for what it asks for: the CA would refuse the same again.
+    pub fn was_refused(&self) -> bool {
+        let status = &self.status;
+        let was_placed = status.url.as_deref().is_some_and(|url| !url.is_empty());
+        let reason = status.reason.as_deref().unwrap_or_default();
+        match status.state {
+            Some(State::Errored) if !was_placed => true,
+            Some(State::Errored | State::Invalid) => {
+                // As problems are written.
+                let says = |kind: &ProblemType| reason.contains(&format!("({})", kind.as_str()));
+                FOR_GOOD.iter().any(says)
+            }
+            Some(_) | None => false,
+        }
+    }
+
     /// Whether the order ended, well or not, and nothing is left to fetch.
     pub fn is_over(&self) -> bool {
         self.status.state.is_some_and(State::is_failure) || self.has_certificate

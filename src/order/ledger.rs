@@ -2,7 +2,7 @@
 //! now and then: what a crash loses is a few seconds, and the CA counts too.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -115,6 +115,13 @@ impl Ledger {
     pub fn failed(&self, line: Line<'_>) {
         self.change(line.account, |account| {
             account.failed(line.limits, line.names);
+        });
+    }
+
+    /// The CA could not validate these names of an order.
+    pub fn not_validated(&self, line: Line<'_>, names: &BTreeSet<String>) {
+        self.change(line.account, |account| {
+            account.not_validated(line.limits, names, line.now);
         });
     }
 

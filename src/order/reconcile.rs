@@ -1,6 +1,6 @@
 //! Working on an Order: gather the facts, plan, act.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use instant_acme::OrderStatus as AtCa;
@@ -207,12 +207,13 @@ impl OrderReconciler {
         order: &OrderFacts,
         issuer: &IssuerView,
     ) -> Result<Option<Next>, Error> {
-        // Who renews at the CA's word is exempt.
-        let Some(limits) = self
-            .limits(issuer)
-            .filter(|_| order.spec.replaces.is_none())
-        else {
+        let Some(limits) = self.limits(issuer) else {
             return Ok(None);
+        };
+        let limits = match order.spec.replaces {
+            None => limits,
+            // Who renews at the CA's word is exempt, but not from what it costs to fail.
+            Some(_) => limits.of_failures(),
         };
         let names = Names::of(&identifiers(&order.spec));
         let line = self.line(order, issuer, &limits, &names);
@@ -450,7 +451,7 @@ impl OrderReconciler {
     /// Store that the order failed, and tell.
     async fn fail(&self, order: &OrderFacts, state: State, why: String) -> Result<(), Error> {
         info!(state = state.as_str(), why, "order failed");
-        self.give_back(order);
+        self.count_failure(order);
         let status = OrderStatus {
             state: Some(state),
             reason: Some(why),
@@ -462,8 +463,8 @@ impl OrderReconciler {
         Ok(())
     }
 
-    /// No certificate comes of an order that was placed.
-    fn give_back(&self, order: &OrderFacts) {
+    /// No certificate comes of an order that was placed, and perhaps some name was not validated.
+    fn count_failure(&self, order: &OrderFacts) {
         let was_placed = order
             .status
             .url
@@ -471,17 +472,31 @@ impl OrderReconciler {
             .is_some_and(|url| !url.is_empty());
         let OrderFacts { spec, meta, .. } = order;
         let issuer = self.issuers.lookup(&spec.issuer_ref, &meta.key.namespace);
-        let Some(issuer) = issuer
-            .ok()
-            .filter(|_| was_placed && spec.replaces.is_none())
-        else {
+        let Some(issuer) = issuer.ok().filter(|_| was_placed) else {
             return;
         };
-        if let Some(limits) = self.limits(&issuer) {
-            let names = Names::of(&identifiers(spec));
-            self.ledger
-                .failed(self.line(order, &issuer, &limits, &names));
+        let Some(limits) = self.limits(&issuer) else {
+            return;
+        };
+        let names = Names::of(&identifiers(spec));
+        let line = self.line(order, &issuer, &limits, &names);
+        if spec.replaces.is_none() {
+            self.ledger.failed(line);
         }
+        let not_validated = self.not_validated(order);
+        if !not_validated.is_empty() {
+            self.ledger.not_validated(line, &not_validated);
+        }
+    }
+
+    /// The names of `order` that the CA could not validate.
+    fn not_validated(&self, order: &OrderFacts) -> BTreeSet<String> {
+        let owner = ChallengeIndex::Owner(order.meta.uid.clone());
+        let challenges = self.challenges.find(&owner).into_iter();
+        challenges
+            .filter(|challenge| challenge.status.state == Some(State::Invalid))
+            .map(|challenge| challenge.spec.dns_name.to_ascii_lowercase())
+            .collect()
     }
 
     /// Store what the order waits for, if that is new; answers whether it was.

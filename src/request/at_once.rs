@@ -58,6 +58,7 @@ impl RequestReconciler {
             issuer: issuer.as_ref(),
             order: None,
             // Asked by orders alone.
+            profile: Ok(None),
             replaces: None,
             now: self.clock.now(),
         });

@@ -9,7 +9,7 @@ use crate::{
     api::{
         condition::{self, ConditionStatus, RequestCondition, kind},
         duration::Duration,
-        names::annotation,
+        names::{annotation, field_manager},
         reason::request as reason,
         reference::{IssuerAddress, IssuerRef},
         request::{CertificateRequest, CertificateRequestSpec, CertificateRequestStatus},
@@ -42,6 +42,8 @@ pub struct RequestFacts {
     pub request: ByteString,
     /// The status, without certificate and CA.
     pub status: CertificateRequestStatus,
+    /// Whether we made it, and not cert-manager or a person.
+    pub is_own: bool,
     /// Whether `status.certificate` is set.
     pub has_certificate: bool,
 }
@@ -87,7 +89,12 @@ impl Facts for RequestFacts {
             .take()
             .is_some_and(|pem| !pem.0.is_empty());
         status.ca = None;
+        let is_own = metadata.managed_fields.iter().flatten().any(|entry| {
+            entry.manager.as_deref() == Some(field_manager::CERTWRIGHT)
+                && entry.subresource.is_none()
+        });
         let mut facts = Self {
+            is_own,
             meta: Meta::of(&metadata),
             labels: metadata.labels.unwrap_or_default(),
             annotations: metadata.annotations.unwrap_or_default(),

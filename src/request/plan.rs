@@ -35,6 +35,8 @@ pub struct Situation<'a> {
     pub issuer: Result<&'a IssuerView, &'a Missing>,
     /// The Order it owns.
     pub order: Option<&'a Arc<OrderFacts>>,
+    /// The profile that an Order is made for, or why it cannot be said.
+    pub profile: Result<Option<&'a str>, &'a Said>,
     /// The certificate that it takes the place of, as the CA is told of it.
     pub replaces: Option<&'a str>,
     /// Now.
@@ -102,6 +104,7 @@ pub fn plan(situation: Situation<'_>) -> Plan {
         served,
         issuer,
         order,
+        profile,
         replaces,
         now,
     } = situation;
@@ -176,6 +179,12 @@ pub fn plan(situation: Situation<'_>) -> Plan {
             return draft.plan(request, None);
         }
     };
+    let profile = match (profile, order) {
+        (Ok(profile), _) => profile,
+        // An order that stands has its profile.
+        (Err(_), Some(_)) => None,
+        (Err(said), None) => return draft.pending(request, said.clone()),
+    };
     let input = RequestInput {
         kind: RequestKind::CertificateRequest,
         key: &request.meta.key,
@@ -185,6 +194,7 @@ pub fn plan(situation: Situation<'_>) -> Plan {
         issuer_ref: &request.issuer_ref,
         duration: request.duration.as_ref(),
         csr: request.csr.as_ref().map_err(String::as_str),
+        profile,
         replaces: replaces.filter(|_| issuer.asks_renewal_info()),
     };
     let order = order.map(|order| OrderInput {

@@ -1,12 +1,13 @@
 //! Working on a CertificateRequest: gather the facts, plan, act.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use tracing::info;
 
 use crate::{
+    acme::directory::Directory,
     api::{
         names::annotation,
         order::Order,
@@ -19,10 +20,11 @@ use crate::{
         write::{self, api_of},
     },
     issuer::{
-        IssuerView, Issuers, LocalSigners,
+        IssuerView, Issuers, LocalSigners, Sessions,
         kind::Signer,
         local::{Outcome, SigningError, SigningInput},
         order_request::{self, Draft, Said},
+        profile,
     },
     order::{
         facts::{OrderFacts, OrderIndex},
@@ -35,6 +37,9 @@ use crate::{
         plan::{self, Event, Plan, Served, Situation, plan},
     },
 };
+
+/// How soon a server that does not offer a profile is asked again.
+const PROFILE_RECHECK: Duration = Duration::from_secs(300);
 
 /// Works on CertificateRequests. Cheap to clone.
 #[derive(Clone)]
@@ -57,6 +62,8 @@ pub struct RequestReconciler {
     pub served: Served,
     /// Those whose keys are in the cluster.
     pub local: Arc<LocalSigners>,
+    /// What ACME servers offer is asked through them.
+    pub sessions: Arc<Sessions>,
     /// Which certificates are replaced.
     pub replaced: Replaced,
     /// Requests that are answered while their Certificate is worked on.
@@ -115,12 +122,19 @@ impl Reconciler for RequestReconciler {
             true => (self.replaced)(&request),
             false => None,
         };
+        let profile = match &issuer {
+            Ok(issuer) if orders.is_empty() && !request.is_over() => {
+                self.profile(&request, issuer).await
+            }
+            Ok(_) | Err(_) => Ok(None),
+        };
         let plan = plan(Situation {
             request: &request,
             approver: self.approver,
             served: self.served,
             issuer: issuer.as_ref(),
             order: orders.first(),
+            profile: profile.as_ref().map(Option::as_deref),
             replaces: replaces.as_deref(),
             now: self.clock.now(),
         });
@@ -131,7 +145,11 @@ impl Reconciler for RequestReconciler {
             return Ok(Next::Change);
         }
         self.act(request, orders.first(), plan).await?;
-        Ok(Next::Change)
+        Ok(match profile {
+            Ok(_) => Next::Change,
+            // Nothing tells of what a server offers.
+            Err(_) => Next::After(PROFILE_RECHECK),
+        })
     }
 
     fn reference(&self, key: &ObjectKey) -> Option<ObjectReference> {
@@ -140,6 +158,41 @@ impl Reconciler for RequestReconciler {
 }
 
 impl RequestReconciler {
+    /// The profile that an Order for `request` is made for.
+    async fn profile(
+        &self,
+        request: &RequestFacts,
+        issuer: &IssuerView,
+    ) -> Result<Option<String>, Said> {
+        let Ok(acme) = issuer.usable_acme() else {
+            return Ok(None);
+        };
+        let csr = request.csr.as_ref().ok();
+        let has_addresses = csr.is_some_and(|csr| !csr.names.ips.is_empty());
+        let annotations = &request.annotations;
+        if !profile::depends(annotations, acme, has_addresses) {
+            return Ok(profile::of_issuer(acme).map(str::to_owned));
+        }
+        let unknown = |error: &dyn fmt::Display| Said {
+            reason: reason::PROFILE_NOT_OFFERED,
+            message: format!("Cannot ask {} for its profiles: {error}", acme.server),
+        };
+        let client = self
+            .sessions
+            .client(acme)
+            .map_err(|error| unknown(&error))?;
+        let choose = |directory: &Directory| {
+            profile::choose(annotations, acme, has_addresses, &directory.meta.profiles)
+        };
+        let known = client.directory().await.map_err(|error| unknown(&error))?;
+        if let Ok(profile) = choose(&known) {
+            return Ok(profile);
+        }
+        // It may be offered by now.
+        let recent = client.recent_directory(PROFILE_RECHECK).await;
+        choose(&*recent.map_err(|error| unknown(&error))?)
+    }
+
     async fn act(
         &self,
         request: Arc<RequestFacts>,

@@ -23,6 +23,7 @@ use crate::{
         kind::Signer,
         order_name::RequestKind,
         order_request::{self, Draft, OrderInput, RequestInput, Said, Signing},
+        profile,
     },
     order::facts::OrderFacts,
     request::plan::{Event, Served},
@@ -153,6 +154,7 @@ pub fn plan(situation: Situation<'_>) -> Step {
         issuer_ref: &asked.signer.reference(),
         duration: Some(&lifetime),
         csr: asked.csr.as_ref().map_err(String::as_str),
+        profile: profile::of_issuer(acme),
         replaces: None,
     };
     let order = order.map(|order| OrderInput {

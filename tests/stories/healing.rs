@@ -7,6 +7,7 @@ use certwright::api::{
     certificate::Certificate, challenge::Challenge, issuer::Issuer, order::Order,
     request::CertificateRequest,
 };
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::{core::v1::Secret, events::v1::Event, networking::v1::Ingress},
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
@@ -84,6 +85,32 @@ pub(crate) async fn the_ca_says_no(bed: &Bed) -> Result<()> {
     ensure!(status.failed_issuance_attempts.is_none() && status.last_failure_time.is_none());
     ensure!(status.revision == Some(1), "{status:?}");
     ensure!(operator.stop().await?.success());
+    Ok(())
+}
+
+/// A failure waits for an hour, but not once the user has given the issuer another solver.
+pub(crate) async fn a_failure_is_tried_again_when_its_issuer_changes(bed: &Bed) -> Result<()> {
+    let solver = json!({"http01": bed.http01(), "waitInsteadOfSelfCheck": "1s"});
+    let site = Site::new(bed, "heal-issuer", json!([solver])).await?;
+    let host = "another-solver.example.com";
+    let nowhere = Data::Address(Ipv4Addr::LOCALHOST.into());
+    bed.dns().set_record(host, &nowhere)?;
+    site.ask("www", &[host]).await?;
+    let start = "The certificate request has failed to complete and will be retried: ";
+    let state = site.says("www", start).await?;
+    let (_, next) = state
+        .message
+        .rsplit_once("; next try at ")
+        .context("no next try")?;
+    let failed: Certificate = site.api().get("www").await?;
+    let failed = failed.status.and_then(|status| status.last_failure_time);
+    let failed = failed.context("no failure")?.0;
+    ensure!(failed.duration_until(next.parse::<Timestamp>()?) == SignedDuration::from_hours(1));
+
+    // Sooner by far than that.
+    let solvers = json!([{"dns01": bed.dns01("tsig")}]);
+    site.change_issuer(json!({"solvers": solvers})).await?;
+    site.issued("www", &[host]).await?;
     Ok(())
 }
 

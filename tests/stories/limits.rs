@@ -1,5 +1,7 @@
 //! Are the limits of a CA kept before it has to refuse?
 
+use std::net::Ipv4Addr;
+
 use anyhow::{Context, Result, ensure};
 use certwright::api::{condition, issuer::Issuer, order::Order};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -8,7 +10,7 @@ use kube::{
     api::{ListParams, Patch, PatchParams},
 };
 use serde_json::json;
-use testbed::{Bed, bed::ZONE, process::wait::until};
+use testbed::{Bed, bed::ZONE, dns::Data, process::wait::until};
 
 use crate::site::{SOON, Site};
 
@@ -68,6 +70,27 @@ pub(crate) async fn orders_wait_their_turn(bed: &Bed) -> Result<()> {
 
     limit(&site, "none").await?;
     site.issued("c", &[&names[2]]).await?;
+    Ok(())
+}
+
+/// A name that cannot be validated is not tried again for another Certificate before its turn; nor is
+/// that one forgotten.
+pub(crate) async fn failures_are_counted(bed: &Bed) -> Result<()> {
+    let solver = json!({"http01": bed.http01(), "waitInsteadOfSelfCheck": "1s"});
+    let site = Site::new(bed, "limits-failures", json!([solver])).await?;
+    limit(&site, "failures=1/1h").await?;
+    let host = "not-validated.example.com";
+    let nowhere = Data::Address(Ipv4Addr::LOCALHOST.into());
+    bed.dns().set_record(host, &nowhere)?;
+    site.ask("a", &[host]).await?;
+    site.says("a", "; next try at ").await?;
+    site.ask("b", &[host]).await?;
+    let full =
+        format!("1 per 1 h for failed validations of {host} is reached; next order allowed at ");
+    site.says("b", &full).await?;
+    bed.host(host)?;
+    limit(&site, "none").await?;
+    site.issued("b", &[host]).await?;
     Ok(())
 }
 

@@ -39,6 +39,7 @@ mod objects;
 mod parts;
 mod predecessor;
 mod private_ca;
+mod profile;
 mod register;
 mod replicas;
 mod retire;
@@ -109,6 +110,7 @@ fn tell(book: &mut Book) {
     book.beside("certificate::failures", certificate::failures_and_foreign_objects);
     book.beside("ca::nonces", ca::nonces_and_authorizations);
     book.beside("ca::profile", ca::a_profile_is_chosen);
+    book.beside("profile::own", profile::a_certificate_has_its_own);
     book.beside("ca::preferred_chain", ca::the_preferred_chain_is_taken);
     book.beside("ca::down", ca::down_and_back);
     book.beside("ca::accounts_lost", ca::accounts_are_lost);
@@ -120,6 +122,7 @@ fn tell(book: &mut Book) {
     book.beside("dns01::cluster_issuer", dns01::a_cluster_issuer_has_its_key_elsewhere);
     book.beside("dns01::deletion", dns01::a_deletion_on_the_way_takes_the_record_away);
     book.beside("healing::dns_points_elsewhere", healing::dns_points_elsewhere);
+    book.beside("healing::issuer_changed", healing::a_failure_is_tried_again_when_its_issuer_changes);
     book.beside("healing::secret_deleted", healing::a_secret_is_deleted);
     book.beside("healing::secret_tampered", healing::a_secret_is_tampered_with);
     book.beside("healing::spec_changed", healing::the_spec_is_changed);
@@ -140,6 +143,7 @@ fn tell(book: &mut Book) {
     book.beside("keystores::made", keystores::are_made_and_taken_away);
     book.beside("keystores::passwords", keystores::follow_their_password);
     book.beside("limits::orders_wait_their_turn", limits::orders_wait_their_turn);
+    book.beside("limits::failures", limits::failures_are_counted);
     book.beside("names::solvers", names::each_name_has_its_solver);
     book.beside("names::no_solver", names::a_name_without_a_solver_waits_for_one);
 

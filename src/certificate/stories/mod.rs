@@ -6,6 +6,7 @@ mod keeping;
 mod others;
 mod renewing;
 mod server;
+mod trying;
 mod world;
 mod years;
 

@@ -8,22 +8,24 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::core::v1::Secret,
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time},
+    apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, OwnerReference, Time},
 };
 
 use crate::{
     api::{
         certificate::{Certificate, CertificateSpec, CertificateStatus},
         condition::{self, ConditionStatus},
-        names::secret_key,
+        names::{field_manager, secret_key},
         private_key::{PrivateKey as PrivateKeySpec, PrivateKeyAlgorithm},
         reference::IssuerRef,
         request::CertificateRequest,
     },
     certificate::{
         action::{Action, Event, KeyPlace, Plan},
+        basis::Anew,
         content,
         facts::{CertificateFacts, Held, Settings, Situation, Taken, Write},
+        failure::Failure,
         issued::Issued,
         key::{self, Source},
         keystores::Standing,
@@ -52,6 +54,10 @@ pub(in crate::certificate) struct World {
     pub(in crate::certificate) writes: Vec<&'static str>,
     pub(in crate::certificate) settings: Settings,
     pub(in crate::certificate) cause: Option<String>,
+    /// Whether the CA refused for good, where a request failed.
+    pub(in crate::certificate) refused: bool,
+    /// What has changed since the latest request was made.
+    pub(in crate::certificate) anew: Option<Anew>,
     pub(in crate::certificate) source: suggestion::Source,
     pub(in crate::certificate) written: Option<Write>,
     pub(in crate::certificate) withdrawal: Withdrawal,
@@ -121,6 +127,8 @@ impl World {
             events: Vec::new(),
             writes: Vec::new(),
             settings: Settings::default(),
+            refused: false,
+            anew: None,
             source: suggestion::Source::NotAsked,
             cause: None,
             written: None,
@@ -250,6 +258,11 @@ impl World {
             unrecorded: None,
             withdrawal: self.withdrawal.clone(),
             cause,
+            failure: match self.refused {
+                true => Failure::Refused,
+                false => Failure::Open,
+            },
+            anew: self.anew,
             source: self.source,
             written: self.written.clone(),
             keystores: self.keystores.clone(),
@@ -382,6 +395,10 @@ impl World {
                 let mut made =
                     request::build(&facts, revision, place.name(), csr.to_pem(), prefixes);
                 made.metadata = self.meta(made.metadata);
+                made.metadata.managed_fields = Some(vec![ManagedFieldsEntry {
+                    manager: Some(field_manager::CERTWRIGHT.to_owned()),
+                    ..ManagedFieldsEntry::default()
+                }]);
                 let name = made.metadata.name.clone().unwrap();
                 assert!(self.requests.insert(name, made).is_none(), "it exists");
             }

@@ -3,96 +3,22 @@
 //! Each limit is a bucket that refills evenly, kept as the moment at which it will be full again
 //! (the generic cell rate algorithm, as Let's Encrypt counts too).
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    net::IpAddr,
-};
+mod names;
 
-use aws_lc_rs::digest::{SHA256, digest};
-use instant_acme::Identifier;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::issuer::limits::{Limit, Limits};
 
+pub use names::Names;
+
+use names::validated_name;
+
 /// Buckets that are kept of one account; the ones that are full again soonest make room. A
 /// ConfigMap holds about twenty thousand.
 const MOST_BUCKETS: usize = 10_000;
-
-/// What an order asks for, as limits count it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Names {
-    /// The registered domains, addresses, and networks of addresses.
-    domains: BTreeSet<String>,
-    /// One for exactly these names.
-    set: String,
-}
-
-impl Names {
-    /// Those of an order.
-    pub fn of(identifiers: &[Identifier]) -> Self {
-        let mut all: Vec<String> = Vec::with_capacity(identifiers.len());
-        let mut domains = BTreeSet::new();
-        for identifier in identifiers {
-            match identifier {
-                Identifier::Dns(name) => {
-                    let name = name.to_ascii_lowercase();
-                    domains.insert(registered_domain(&name).to_owned());
-                    all.push(name);
-                }
-                Identifier::Ip(address) => {
-                    domains.insert(network(*address));
-                    all.push(address.to_string());
-                }
-                // No CA that is asked here counts others.
-                _ => {}
-            }
-        }
-        all.sort();
-        all.dedup();
-        let hash = digest(&SHA256, all.join("\n").as_bytes());
-        let set = hash.as_ref().iter().take(12);
-        Self {
-            domains,
-            set: set.map(|byte| format!("{byte:02x}")).collect(),
-        }
-    }
-}
-
-impl What {
-    /// Which of our limits a CA speaks of when it refuses an order for `names`. Let's Encrypt names
-    /// the section of its documentation; what it does not name stays with that order.
-    pub fn of_refusal(detail: &str, names: &Names) -> Option<Self> {
-        if detail.contains("#new-orders-per-account") {
-            return Some(Self::Orders);
-        }
-        if detail.contains("#new-certificates-per-exact-set-of-") {
-            return Some(Self::SameNames);
-        }
-        if !detail.contains("#new-certificates-per-registered-domain") {
-            return None;
-        }
-        let named = |name: &&String| detail.contains(&format!("\"{name}\""));
-        names.domains.iter().find(named).cloned().map(Self::Domain)
-    }
-}
-
-/// The domain that a registry sold: one label above a public suffix.
-fn registered_domain(name: &str) -> &str {
-    let name = name.strip_prefix("*.").unwrap_or(name);
-    psl::domain_str(name).unwrap_or(name)
-}
-
-/// An IPv4 address counts by itself, an IPv6 address with its /64.
-fn network(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
-        }
-    }
-}
 
 /// What stands in the way of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,6 +37,12 @@ impl Full {
             What::Orders => format!("{} for orders of this account", limit(limits.orders)),
             What::Domain(name) => {
                 format!("{} for certificates of {name}", limit(limits.domain))
+            }
+            What::Failures(name) => {
+                format!(
+                    "{} for failed validations of {name}",
+                    limit(limits.failures)
+                )
             }
             What::SameNames => format!(
                 "{} for certificates with exactly these names",
@@ -133,6 +65,8 @@ pub enum What {
     Domain(String),
     /// Certificates with exactly the same names.
     SameNames,
+    /// Validations of a name that fail.
+    Failures(String),
 }
 
 /// The buckets of one account: when each is full again.
@@ -145,6 +79,8 @@ pub struct Buckets {
     domains: BTreeMap<String, Timestamp>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     sets: BTreeMap<String, Timestamp>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    failures: BTreeMap<String, Timestamp>,
 }
 
 impl Buckets {
@@ -154,6 +90,7 @@ impl Buckets {
             orders,
             domain,
             same_names,
+            failures,
         } = limits;
         let full = |limit: &Option<Limit>, filled: Option<&Timestamp>, what: What| {
             let at = limit.as_ref()?.room(filled.copied(), now);
@@ -163,9 +100,17 @@ impl Buckets {
             .domains
             .iter()
             .filter_map(|name| full(domain, self.domains.get(name), What::Domain(name.clone())));
+        let names_failed = names.validated.iter().filter_map(|name| {
+            full(
+                failures,
+                self.failures.get(name),
+                What::Failures(name.clone()),
+            )
+        });
         full(orders, self.orders.as_ref(), What::Orders)
             .into_iter()
             .chain(domains)
+            .chain(names_failed)
             .chain(full(same_names, self.sets.get(&names.set), What::SameNames))
             .max_by_key(|full| full.at)
     }
@@ -176,11 +121,14 @@ impl Buckets {
             orders,
             domain,
             same_names,
+            // What fails is counted when it has failed.
+            failures: _,
         } = limits;
         let Self {
             orders: filled,
             domains,
             sets,
+            failures: _,
         } = self;
         if let Some(limit) = orders {
             *filled = Some(limit.taken(*filled, now));
@@ -198,12 +146,26 @@ impl Buckets {
         self.tidy(now);
     }
 
+    /// Count a validation of each of `names` that failed.
+    fn fail<'a>(&mut self, limits: &Limits, names: impl Iterator<Item = &'a str>, now: Timestamp) {
+        let Some(limit) = &limits.failures else {
+            return;
+        };
+        for name in names {
+            let filled = self.failures.get(name).copied();
+            let filled = limit.taken(filled, now);
+            self.failures.insert(name.to_owned(), filled);
+        }
+        self.tidy(now);
+    }
+
     /// An order for `names` came to nothing: no certificate counts.
     fn give_back(&mut self, limits: &Limits, names: &Names) {
         let Limits {
             orders: _,
             domain,
             same_names,
+            failures: _,
         } = limits;
         if let Some(limit) = domain {
             for name in &names.domains {
@@ -225,6 +187,7 @@ impl Buckets {
             orders,
             domain,
             same_names,
+            failures,
         } = limits;
         match what {
             What::Orders => {
@@ -237,6 +200,11 @@ impl Buckets {
                     self.domains.insert(name.clone(), limit.full_until(until));
                 }
             }
+            What::Failures(name) => {
+                if let Some(limit) = failures {
+                    self.failures.insert(name.clone(), limit.full_until(until));
+                }
+            }
             What::SameNames => {
                 if let Some(limit) = same_names {
                     self.sets.insert(names.set.clone(), limit.full_until(until));
@@ -247,7 +215,7 @@ impl Buckets {
 
     /// Forget what is full again, and what is too much to keep.
     fn tidy(&mut self, now: Timestamp) {
-        for buckets in [&mut self.domains, &mut self.sets] {
+        for buckets in [&mut self.domains, &mut self.sets, &mut self.failures] {
             buckets.retain(|_, filled| *filled > now);
             if buckets.len() > MOST_BUCKETS {
                 let mut times: Vec<Timestamp> = buckets.values().copied().collect();
@@ -314,6 +282,11 @@ impl Account {
             return Ok(());
         };
         self.planned.take(limits, names, now);
+        if matches!(full.what, What::Failures(_)) {
+            // It may well fail again: those that wait for the same name come one by one.
+            let validated = names.validated.iter().map(String::as_str);
+            self.planned.fail(limits, validated, now);
+        }
         self.waiting.insert(uid.to_owned(), full.clone());
         Err(full)
     }
@@ -330,6 +303,13 @@ impl Account {
     pub fn failed(&mut self, limits: &Limits, names: &Names) {
         self.spent.give_back(limits, names);
         self.planned.give_back(limits, names);
+    }
+
+    /// The CA could not validate these names.
+    pub fn not_validated(&mut self, limits: &Limits, names: &BTreeSet<String>, now: Timestamp) {
+        for buckets in [&mut self.spent, &mut self.planned] {
+            buckets.fail(limits, names.iter().map(|name| validated_name(name)), now);
+        }
     }
 
     /// The CA refused the Order `uid` for `names` until `until`: it counts better than we do.

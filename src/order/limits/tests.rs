@@ -1,5 +1,7 @@
 //! Are the limits kept, and no tighter than they are?
 
+use instant_acme::Identifier;
+
 use super::*;
 
 fn at(text: &str) -> Timestamp {
@@ -67,8 +69,9 @@ fn settings() {
     let published = Limits::of(production, None).unwrap();
     assert_eq!(
         published,
-        limits("orders=300/3h,domain=50/168h,same-names=5/168h")
+        limits("orders=300/3h,domain=50/168h,same-names=5/168h,failures=5/1h")
     );
+    assert_eq!(published.of_failures(), limits("failures=5/1h"));
     assert_eq!(Limits::of(staging, None).unwrap().domain, None);
     for other in [
         "https://ca.example/acme-v02.api.letsencrypt.org",
@@ -99,6 +102,73 @@ fn settings() {
             "{wrong}: {error}"
         );
     }
+}
+
+#[test]
+fn a_name_whose_validation_fails_holds_up_all_orders_for_it() {
+    let limits = limits("failures=5/1h");
+    let minutes = SignedDuration::from_mins;
+    let mut account = Account::default();
+    let (both, one) = (
+        names(&["a.example", "*.B.example"]),
+        names(&["c.example", "b.example"]),
+    );
+    let failed = BTreeSet::from(["*.b.example".to_owned()]);
+    for uid in ["1", "2", "3", "4", "5"] {
+        assert_eq!(account.admit(&limits, uid, &both, now()), Ok(()));
+        account.placed(&limits, uid, &both, now());
+        account.failed(&limits, &both);
+        account.not_validated(&limits, &failed, now());
+    }
+    // Of whatever Certificate, they come one by one.
+    let full = account.admit(&limits, "6", &one, now()).unwrap_err();
+    assert_eq!(full.what, What::Failures("b.example".into()));
+    assert_eq!(full.at, now() + minutes(12));
+    let message = "the CA's limit of 5 per 1 h for failed validations of b.example is reached; \
+                   next order allowed at 2026-01-01T00:12:00Z";
+    assert_eq!(full.message(&limits), message);
+    let next = account.admit(&limits, "7", &both, now()).unwrap_err();
+    assert_eq!(next.at, now() + minutes(24));
+    // What does not fail costs nothing, and other names are not held up.
+    let other = names(&["a.example", "www.b.example"]);
+    assert_eq!(account.admit(&limits, "8", &other, now()), Ok(()));
+    assert_eq!(
+        account.admit(&limits, "6", &one, now() + minutes(12)),
+        Ok(())
+    );
+    account.placed(&limits, "6", &one, now() + minutes(12));
+    assert_eq!(
+        account.admit(&limits, "9", &other, now() + minutes(12)),
+        Ok(())
+    );
+
+    let detail = "too many failed authorizations (5) for \"b.example\" in the last 1h0m0s: see \
+                  https://letsencrypt.org/docs/rate-limits/#authorization-failures-per-identifier-per-account";
+    assert_eq!(
+        What::of_refusal(detail, &both),
+        Some(What::Failures("b.example".into()))
+    );
+    let until = now() + minutes(40);
+    account.refused(
+        &limits,
+        &names(&["d.example"]),
+        &What::Failures("d.example".into()),
+        until,
+    );
+    let full = account
+        .admit(&limits, "10", &names(&["d.example"]), now())
+        .unwrap_err();
+    assert_eq!(full.at, until);
+    // It is written down.
+    let text = serde_json::to_string(account.buckets()).unwrap();
+    let mut again = Account::of(serde_json::from_str(&text).unwrap());
+    assert_eq!(
+        again
+            .admit(&limits, "11", &names(&["d.example"]), now())
+            .unwrap_err()
+            .at,
+        until
+    );
 }
 
 #[test]

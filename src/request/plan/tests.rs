@@ -131,6 +131,7 @@ fn decide(
         served: ALL,
         issuer,
         order,
+        profile: Ok(None),
         replaces: None,
         now: now(),
     })
@@ -350,6 +351,7 @@ fn what_is_switched_off_is_approved_and_left_alone() {
             served,
             issuer: Ok(issuer),
             order: None,
+            profile: Ok(None),
             replaces: None,
             now: now(),
         });
@@ -358,4 +360,45 @@ fn what_is_switched_off_is_approved_and_left_alone() {
     }
     let denied = self::request("", json!([condition("Denied", "True", "x")]));
     assert!(!decide(&denied, true, Ok(&ca), None).sign);
+}
+
+#[test]
+fn a_profile_that_is_not_offered_is_waited_for_until_there_is_an_order() {
+    let (request, issuer) = (request("", json!([])), issuer("True"));
+    let said = Said {
+        reason: "ProfileNotOffered",
+        message: "profile \"fast\" is not offered".into(),
+    };
+    let decide = |profile, order| {
+        plan(Situation {
+            request: &request,
+            approver: true,
+            served: ALL,
+            issuer: Ok(&issuer),
+            order,
+            profile,
+            replaces: None,
+            now: now(),
+        })
+    };
+    let refused = decide(Err(&said), None);
+    assert_eq!(
+        shown(&refused),
+        ["Approved=True/cert-manager.io", "Ready=False/Pending"]
+    );
+    assert_eq!(refused.create, None);
+    let event = refused.event.unwrap();
+    assert_eq!(
+        (event.reason, event.message),
+        (said.reason, said.message.clone())
+    );
+
+    let chosen = decide(Ok(Some("fast")), None).create.unwrap();
+    assert_eq!(chosen.spec().profile.as_deref(), Some("fast"));
+    let failed = order(json!({"state": "invalid", "reason": "no"}));
+    let plan = decide(Err(&said), Some(&failed));
+    assert_eq!(
+        shown(&plan),
+        ["Approved=True/cert-manager.io", "Ready=False/Failed"]
+    );
 }
