@@ -10,6 +10,7 @@ pub mod certificate;
 pub mod challenge;
 pub mod cli;
 pub mod cluster;
+pub mod crl;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod issuer;

@@ -147,12 +147,14 @@ fn collect(schema: &Value, path: String, required: bool, rows: &mut Fields) {
 /// The contract and our additions: what the schema of a kind must say, to the letter.
 fn expected(kind: &str, file: &str) -> Fields {
     let mut fields = contract(file);
-    for (of, path, values) in additions::FIELDS {
+    for (of, path, type_, values) in additions::FIELDS {
         if *of == kind {
             let mut constraints = Map::new();
-            constraints.insert("enum".to_owned(), json!(values));
+            if !values.is_empty() {
+                constraints.insert("enum".to_owned(), json!(values));
+            }
             let field = Field {
-                type_: "string".to_owned(),
+                type_: (*type_).to_owned(),
                 required: false,
                 constraints,
             };

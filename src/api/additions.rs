@@ -15,11 +15,17 @@ pub const ANNOTATIONS: &[&str] = &[
 /// Kinds of our own, in an API group of our own.
 pub const KINDS: &[&str] = &["Issuance"];
 
-/// Fields of our own on kinds that people know: kind, path, and the values of a text.
-pub const FIELDS: &[(&str, &str, &[&str])] = &[
-    ("Certificate", "spec.deletionPolicy", POLICIES),
-    ("Issuer", "spec.deletionPolicy", POLICIES),
-    ("ClusterIssuer", "spec.deletionPolicy", POLICIES),
+/// Fields of our own on kinds that people know: kind, path, type, and the values of a text.
+pub const FIELDS: &[(&str, &str, &str, &[&str])] = &[
+    ("Certificate", "spec.deletionPolicy", "string", POLICIES),
+    ("Issuer", "spec.deletionPolicy", "string", POLICIES),
+    ("Issuer", "spec.ca.crl", "object", &[]),
+    ("Issuer", "spec.ca.crl.url", "string", &[]),
+    ("Issuer", "spec.ca.crl.validity", "string", &[]),
+    ("ClusterIssuer", "spec.deletionPolicy", "string", POLICIES),
+    ("ClusterIssuer", "spec.ca.crl", "object", &[]),
+    ("ClusterIssuer", "spec.ca.crl.url", "string", &[]),
+    ("ClusterIssuer", "spec.ca.crl.validity", "string", &[]),
 ];
 
 const POLICIES: &[&str] = &["Revoke", "Delete", "Retain"];

@@ -233,7 +233,7 @@ pub struct Revocation {
     pub by: String,
     /// Why.
     pub reason: RevocationReason,
-    /// Which key signed for it: that of the account, or that of the certificate.
+    /// Which key signed for it: that of the account, of the certificate, or of the CA.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signed_by: Option<String>,
     /// When the CA confirmed it.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::acme::{AcmeIssuer, AcmeIssuerStatus};
 use super::condition::Condition;
 use super::deletion::DeletionPolicy;
+use super::duration::Duration;
 use super::vault::VaultIssuer;
 use super::venafi::VenafiIssuer;
 
@@ -57,6 +58,10 @@ pub struct IssuerSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CaIssuer {
+    /// Publish a list of the certificates that were revoked (CRL). Those that are issued from then on
+    /// have a record, and can be revoked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crl: Option<RevocationListSpec>,
     /// URLs of the revocation list, written into every certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crl_distribution_points: Option<Vec<String>>,
@@ -72,6 +77,19 @@ pub struct CaIssuer {
     /// Secret with `tls.crt` and `tls.key` of the CA, in the namespace of the Issuer; for a
     /// ClusterIssuer in the cluster resource namespace.
     pub secret_name: String,
+}
+
+/// The list of revoked certificates that a CA publishes, in a ConfigMap NAME-crl and by the operator.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RevocationListSpec {
+    /// Where clients get the list, written into every certificate beside crlDistributionPoints.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// How long a list is good for; the next one is there when two thirds are over. At least 1h;
+    /// 168h unless set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validity: Option<Duration>,
 }
 
 /// Each certificate is signed with its own key.

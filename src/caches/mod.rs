@@ -1,5 +1,6 @@
 //! Which objects are known, and how much of each.
 
+mod lists;
 mod samples;
 mod wake;
 mod watch;
@@ -13,6 +14,7 @@ use crate::{
     certificate::{facts::CertificateFacts, secret::SecretFacts},
     challenge::facts::ChallengeFacts,
     cluster::{Cache, Facts, Meta, ObjectKey},
+    crl::ListFacts,
     issuer::Issuers,
     order::facts::OrderFacts,
     request::{
@@ -56,6 +58,8 @@ pub struct Caches {
     pub foreign_signers: Arc<ForeignSigners>,
     /// The records of issued certificates.
     pub issuances: Arc<Cache<IssuanceFacts>>,
+    /// The ConfigMaps that hold lists of revoked certificates.
+    pub lists: Arc<Cache<ListFacts>>,
     /// Namespaces, by name and version alone.
     pub namespaces: Arc<Cache<NamespaceFacts>>,
     /// What Certificates said last that were seen going.
@@ -148,6 +152,7 @@ impl Caches {
             signers: Arc::default(),
             foreign_signers: Arc::default(),
             issuances: Arc::default(),
+            lists: Arc::default(),
             namespaces: Arc::default(),
             departed: Arc::default(),
         }

@@ -43,6 +43,8 @@ pub struct Queues {
     pub signers: Queue,
     /// Of Issuances.
     pub issuances: Queue,
+    /// Of lists of revoked certificates, by the issuer.
+    pub lists: Queue,
 }
 
 impl Caches {
@@ -64,6 +66,7 @@ impl Caches {
         self.wake_by_secrets(queues);
         self.wake_by_endpoints(queues);
         self.wake_by_issuances(queues);
+        self.wake_by_lists(queues);
         self.wake_by_namespaces(queues);
         let queue = queues.routes.clone();
         self.routes.listen(vec![Box::new(move |_, new| {
@@ -187,16 +190,22 @@ impl Caches {
     ) {
         let queue = queue.clone();
         let wake = self.users_of_issuer(queues);
+        let lists = queues.lists.clone();
+        let listed = self.listed_by(queues);
         cache.listen(vec![Box::new(move |old, new| {
             if is_news(old, new)
                 && let Some(issuer) = new
             {
                 queue.add(issuer.meta.key.clone());
+                lists.add(issuer.meta.key.clone());
             }
             if new.is_none()
                 && let Some(issuer) = old
             {
                 queue.add(issuer.meta.key.clone());
+            }
+            if let Some(issuer) = new.or(old) {
+                listed(&issuer.meta.key);
             }
             if let Some(issuer) = new.or(old)
                 && is_news_to_users(old, new)
@@ -260,9 +269,16 @@ impl Caches {
         let queue = queues.issuances.clone();
         let (certificates, keepers) = (Arc::clone(&self.certificates), queues.certificates.clone());
         let records = Arc::downgrade(&self.issuances);
+        let lists = queues.lists.clone();
         self.issuances.listen(vec![Box::new(move |old, new| {
             for issuance in old.into_iter().chain(new) {
                 queue.add(issuance.meta().key.clone());
+            }
+            if let Some(issuance) = new.filter(|issuance| issuance.is_listed()) {
+                issuance
+                    .list
+                    .iter()
+                    .for_each(|issuer| lists.add(issuer.clone()));
             }
             let withdrawn = |facts: Option<&Arc<IssuanceFacts>>| {
                 facts.is_some_and(|facts| facts.is_withdrawn())
@@ -336,10 +352,12 @@ impl Caches {
             }
             for key in naming_secret(&caches.issuers.namespaced, secret, namespace) {
                 wake(IssuerKind::Issuer, &key);
+                queues.lists.add(key.clone());
                 queues.issuers.add(key);
             }
             for key in naming_secret(&caches.issuers.cluster, secret, namespace) {
                 wake(IssuerKind::ClusterIssuer, &key);
+                queues.lists.add(key.clone());
                 queues.cluster_issuers.add(key);
             }
         }

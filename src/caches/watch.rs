@@ -20,7 +20,7 @@ use crate::{
         challenge::Challenge,
         issuance::Issuance,
         issuer::{ClusterIssuer, Issuer},
-        names::label,
+        names::{TRUE, label},
         order::Order,
         request::CertificateRequest,
     },
@@ -32,6 +32,7 @@ use crate::{
         watch::{self, OnInvalid, Select},
         write::Kind,
     },
+    crl::{ListFacts, facts::LABEL},
     route::RouteFacts,
     signing_request::facts::SigningRequestFacts,
     solver::http01::endpoints::SliceFacts,
@@ -69,6 +70,7 @@ impl Caches {
         watcher.start::<Issuance, _>(records, Select::All, &self.issuances);
         watcher.secrets(&self.secrets, &self.other_secrets);
         watcher.routes(&self.routes);
+        watcher.lists(&self.lists);
         if let Some(service) = &scope.solver_service {
             watcher.slices(service, &self.slices);
         }
@@ -163,6 +165,17 @@ impl Watcher<'_> {
         self.gate("metadata of namespaces", cache);
         let (api, cache) = (Api::<_>::all(self.client.clone()), Arc::clone(cache));
         self.spawn(async move { watch::metadata::<Namespace, _>(api, Select::All, cache).await });
+    }
+
+    /// Without a gate in the readiness: nothing else waits for them.
+    fn lists(&self, cache: &Arc<Cache<ListFacts>>) {
+        let api: Api<Unread<ConfigMap>> = match &self.scope.namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        };
+        let (cache, on_invalid) = (Arc::clone(cache), Arc::clone(self.on_invalid));
+        let select = Select::Labels(format!("{LABEL}={TRUE}"));
+        self.spawn(async move { watch::objects(api, select, cache, on_invalid).await });
     }
 
     /// Without a gate in the readiness: nothing else waits for them.

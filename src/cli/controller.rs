@@ -27,6 +27,7 @@ use crate::cluster::{
     signal::{GRACE, Overdue, Shutdown},
     watch::OnInvalid,
 };
+use crate::crl::serve::Lists;
 use crate::request::{identity::Requester, plan::Served};
 use crate::solver::http01::responder::Responder;
 
@@ -36,6 +37,9 @@ const UNREADABLE: &str = "InvalidObject";
 const CONNECTIONS: usize = 64;
 /// Connections to the HTTP-01 responder: CAs ask from several places at once.
 const CHALLENGE_CONNECTIONS: usize = 512;
+
+/// Connections to the lists of revoked certificates.
+const LIST_CONNECTIONS: usize = 256;
 
 /// How long reconciles under way may take once the process was asked to stop. What is left of
 /// [`GRACE`] is for events and the lease; after it is given back, no write passes the guard.
@@ -172,6 +176,15 @@ pub async fn run(settings: Settings) -> Result<(), ControllerError> {
     let address = settings.http01.listen_address;
     let server = Server::bind("HTTP-01 challenges", address, CHALLENGE_CONNECTIONS).await?;
     tasks.spawn(server.run(responder.router(), background.clone()));
+    if let Some(address) = settings.crl_address {
+        let lists = Lists {
+            issuers: caches.issuers.clone(),
+            lists: Arc::clone(&caches.lists),
+            clock: clock.clone(),
+        };
+        let server = Server::bind("revocation lists", address, LIST_CONNECTIONS).await?;
+        tasks.spawn(server.run(lists.router(), background.clone()));
+    }
     let workers = TaskTracker::new();
     let requester = Requester::find(client.clone()).await;
     let parts = Parts {

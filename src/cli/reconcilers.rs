@@ -35,6 +35,7 @@ use crate::{
         pace::Pace,
         report::Report,
     },
+    crl::ListReconciler,
     issuer::{
         IssuerKind, IssuerView, LocalSigners, SecretVersion, Sessions,
         reconcile::{IssuerReconciler, TIMEOUT as ISSUER_TIMEOUT},
@@ -60,6 +61,8 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 const CHALLENGE_WORKERS: usize = 256;
 /// Few certificates go at a time.
 const ISSUANCE_WORKERS: usize = 8;
+/// Lists are large at times, and signed seldom.
+const LIST_WORKERS: usize = 2;
 /// Issuers wait for CAs, and there are few.
 const ISSUER_WORKERS: usize = 32;
 
@@ -228,6 +231,23 @@ pub(super) fn start(
             place,
         );
         starter.start(reconciler, &queues.issuances, work(ISSUANCE_WORKERS));
+        let reconciler = ListReconciler {
+            client: client.clone(),
+            clock: clock.clone(),
+            issuers: caches.issuers.clone(),
+            lists: Arc::clone(&caches.lists),
+            issuances: Arc::clone(&caches.issuances),
+            local: Arc::clone(&local),
+            cluster: Arc::clone(&cluster),
+            numbers: Mutex::default(),
+        };
+        let lists = Arc::clone(&caches.lists);
+        starter.start_after(
+            async move { lists.synced().await },
+            reconciler,
+            &queues.lists,
+            work(LIST_WORKERS),
+        );
     }
     let served = Served {
         acme: wants(Controller::RequestsAcme),

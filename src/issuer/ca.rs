@@ -34,6 +34,15 @@ enum Unavailable {
     Unknown(SigningError),
 }
 
+impl From<Unavailable> for Error {
+    fn from(why: Unavailable) -> Self {
+        match why {
+            Unavailable::Issuer(error) => error,
+            Unavailable::Unknown(error) => Self::AuthorityRead(Box::new(error)),
+        }
+    }
+}
+
 impl LocalSigners {
     /// The CA of `issuer`, if it can sign, and when that will change, if nothing else does.
     pub(super) async fn check_ca(
@@ -41,10 +50,7 @@ impl LocalSigners {
         issuer: &IssuerView,
         ca: &CaIssuer,
     ) -> Result<(Identity, Option<Timestamp>), Error> {
-        let authority = self.authority(issuer, ca).await.map_err(|why| match why {
-            Unavailable::Issuer(error) => error,
-            Unavailable::Unknown(error) => Error::AuthorityRead(Box::new(error)),
-        })?;
+        let authority = self.authority(issuer, ca).await.map_err(Error::from)?;
         Ok((
             Identity::from(&*authority),
             authority.next_change(self.clock.now()),
@@ -84,7 +90,7 @@ impl LocalSigners {
             }))
         };
         let urls = OwnedUrls {
-            crl: ca.crl_distribution_points.clone().unwrap_or_default(),
+            crl: distribution_points(ca),
             ocsp: ca.ocsp_servers.clone().unwrap_or_default(),
             issuing: ca.issuing_certificate_urls.clone().unwrap_or_default(),
         };
@@ -104,6 +110,18 @@ impl LocalSigners {
             }))),
             Err(error) => failed(not_signed(&error)),
         }
+    }
+
+    /// The CA of `issuer`, to sign lists of revoked certificates.
+    ///
+    /// # Errors
+    /// There is none that is valid now.
+    pub async fn list_authority(
+        &self,
+        issuer: &IssuerView,
+        ca: &CaIssuer,
+    ) -> Result<Arc<Authority>, Error> {
+        self.authority(issuer, ca).await.map_err(Error::from)
     }
 
     /// The CA of `issuer`, valid now.
@@ -181,6 +199,16 @@ fn parse(entries: &Entries) -> Result<Authority, pki::Error> {
     let chain = entries.get(CERTIFICATE).unwrap_or_default();
     let key = entries.get(PRIVATE_KEY).unwrap_or_default();
     Authority::from_pem(chain, key, entries.get(CA))
+}
+
+/// Where clients get lists of revoked certificates: as the user wrote, and the one published here.
+fn distribution_points(ca: &CaIssuer) -> Vec<String> {
+    let mut urls = ca.crl_distribution_points.clone().unwrap_or_default();
+    let own = ca.crl.as_ref().and_then(|crl| crl.url.as_ref());
+    if let Some(own) = own.filter(|own| !urls.contains(own)) {
+        urls.push(own.clone());
+    }
+    urls
 }
 
 /// The Secret of the CA of `issuer`.

@@ -67,6 +67,8 @@ pub enum Signatory {
     Account,
     /// That of the certificate.
     Certificate,
+    /// That of the CA, under its list.
+    Authority,
 }
 
 impl Signatory {
@@ -75,6 +77,7 @@ impl Signatory {
         match self {
             Self::Account => "account key",
             Self::Certificate => "key of the certificate",
+            Self::Authority => "key of the CA",
         }
     }
 }

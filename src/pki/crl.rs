@@ -1,16 +1,20 @@
 //! How is a list of revoked certificates (CRL, RFC 5280, 5) made, and what does one say?
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
 use x509_parser::{
     extensions::ParsedExtension, prelude::FromDer, revocation_list::CertificateRevocationList,
+    x509::SubjectPublicKeyInfo,
 };
 use yasna::Tag;
 
 use super::{
-    Error, authority::Authority, extension::Extension, hex, issue, pem,
-    signature::SignatureAlgorithm,
+    Error,
+    authority::Authority,
+    extension::Extension,
+    hex, issue, pem,
+    signature::{self, SignatureAlgorithm},
 };
 
 /// The most bytes of a list that is read: above a hundred thousand entries.
@@ -46,17 +50,6 @@ impl Reason {
         Self::CessationOfOperation,
     ];
 
-    /// The name in RFC 5280.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unspecified => "unspecified",
-            Self::KeyCompromise => "keyCompromise",
-            Self::AffiliationChanged => "affiliationChanged",
-            Self::Superseded => "superseded",
-            Self::CessationOfOperation => "cessationOfOperation",
-        }
-    }
-
     /// The number in RFC 5280.
     pub fn code(self) -> u8 {
         match self {
@@ -68,31 +61,6 @@ impl Reason {
         }
     }
 }
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Reason {
-    type Err = UnknownReason;
-
-    fn from_str(text: &str) -> Result<Self, UnknownReason> {
-        Self::ALL
-            .into_iter()
-            .find(|reason| reason.as_str() == text)
-            .ok_or_else(|| UnknownReason(text.to_owned()))
-    }
-}
-
-/// A reason that a subscriber cannot give.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error(
-    "{0:?} is not a reason to revoke a certificate: use unspecified, keyCompromise, \
-     affiliationChanged, superseded or cessationOfOperation"
-)]
-pub struct UnknownReason(String);
 
 /// A certificate that is revoked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -297,6 +265,35 @@ impl RevocationList {
             .chain([Extension::copy(CRL_NUMBER, false, &number)])
             .collect()
     }
+}
+
+/// Whether the list in DER was signed by `authority`, under its present name and key identifier.
+pub fn is_signed_by(der: &[u8], authority: &Authority) -> bool {
+    let Ok(([], list)) = CertificateRevocationList::from_der(der) else {
+        return false;
+    };
+    let Ok(public_key) = authority.key().public_key_der() else {
+        return false;
+    };
+    let Ok(([], public_key)) = SubjectPublicKeyInfo::from_der(&public_key) else {
+        return false;
+    };
+    let key_id = list.extensions().iter().find_map(|extension| {
+        let ParsedExtension::AuthorityKeyIdentifier(id) = extension.parsed_extension() else {
+            return None;
+        };
+        id.key_identifier.as_ref().map(|id| id.0)
+    });
+    list.issuer().as_raw() == authority.subject_der()
+        && key_id == authority.subject_key_id()
+        && list.signature_algorithm == list.tbs_cert_list.signature
+        && list.signature_value.unused_bits == 0
+        && signature::verify(
+            &public_key,
+            &list.signature_algorithm,
+            &list.signature_value.data,
+            list.tbs_cert_list.as_ref(),
+        )
 }
 
 /// A list in DER as PEM.

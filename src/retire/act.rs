@@ -20,10 +20,10 @@ use crate::{
         metrics::RevocationOutcome,
         write::{self, api_of},
     },
-    issuer::revoke::{self, Outcome},
+    issuer::revoke::{self, Outcome, Signatory},
     retire::{
         error::Error,
-        facts::{Claim, IssuanceFacts, Situation, Stored},
+        facts::{Claim, IssuanceFacts, Listing, Situation, Stored},
         plan::{Change, Step, Told, backoff},
         reconcile::{IssuanceReconciler, reference},
     },
@@ -188,7 +188,14 @@ impl IssuanceReconciler {
                 };
                 self.sessions.revoke(what).await?
             }
-            None => Outcome::Refused("its issuer does not revoke".to_owned()),
+            None => match &situation.listing {
+                Some(Listing::Stored) => Outcome::Revoked {
+                    already: false,
+                    by: Signatory::Authority,
+                },
+                Some(Listing::Awaited(why) | Listing::Never(why)) => Outcome::Refused(why.clone()),
+                None => Outcome::Refused("its issuer does not revoke".to_owned()),
+            },
         };
         let change = self.outcome(situation, &request, outcome);
         self.write(situation, &change).await?;

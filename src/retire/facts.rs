@@ -40,6 +40,9 @@ pub struct IssuanceFacts {
     pub earlier_request: Option<String>,
     /// The account that ordered it, and the namespace of its key.
     pub account: Option<Account>,
+    /// The issuer whose list it is put on when it is revoked, where no CA is asked. The namespace of a
+    /// ClusterIssuer is empty.
+    pub list: Option<ObjectKey>,
     /// Whether somebody let it go on although many were orphaned at once.
     pub is_confirmed: bool,
     /// What became of it.
@@ -68,6 +71,8 @@ pub enum IssuanceIndex {
     Account(String),
     /// By the public key, where that is known to others than its owner.
     CompromisedKey(String),
+    /// By the issuer whose list it is to be on, where its revocation is decided.
+    List(ObjectKey),
     /// By the namespace of its Certificate.
     Namespace(Arc<str>),
 }
@@ -85,6 +90,11 @@ impl Facts for IssuanceFacts {
         let is_confirmed = confirmed.is_some_and(|value| value == TRUE);
         let spec = issuance.spec;
         let namespace: Arc<str> = spec.certificate_ref.namespace.into();
+        let issuer = spec.issuer_ref.address(&namespace);
+        let list = match spec.acme {
+            None => Some(ObjectKey::new(issuer.namespace, issuer.name)),
+            Some(_) => None,
+        };
         Self {
             meta: Meta::of(&issuance.metadata),
             cluster: spec.cluster.into(),
@@ -102,6 +112,7 @@ impl Facts for IssuanceFacts {
                 server: acme.server,
                 key: ObjectKey::new(acme.account_key.namespace, acme.account_key.name),
             }),
+            list,
             is_confirmed,
             status: issuance.status.unwrap_or_default(),
         }
@@ -122,6 +133,9 @@ impl Facts for IssuanceFacts {
                 .iter()
                 .map(|account| IssuanceIndex::Account(account.url.clone())),
         );
+        if self.is_listed() {
+            indexes.extend(self.list.clone().map(IssuanceIndex::List));
+        }
         if self.is_compromised() {
             indexes.push(IssuanceIndex::CompromisedKey(self.public_key.clone()));
         }
@@ -142,6 +156,22 @@ impl IssuanceFacts {
         let requested = self.status.request.as_ref().map(|request| request.reason);
         let revoked = self.status.revocation.as_ref().map(|done| done.reason);
         requested == Some(KeyCompromise) || revoked == Some(KeyCompromise)
+    }
+
+    /// Whether it belongs on the list of its issuer: its revocation is decided. Where that has failed
+    /// since the issuer was gone, the issuer may be back.
+    pub fn is_listed(&self) -> bool {
+        self.list.is_some()
+            && match self.state() {
+                IssuanceState::Revoking | IssuanceState::Revoked | IssuanceState::Unrevocable => {
+                    true
+                }
+                IssuanceState::Active
+                | IssuanceState::Superseded
+                | IssuanceState::Orphaned
+                | IssuanceState::Held
+                | IssuanceState::Expired => false,
+            }
     }
 
     /// Whether it is, or is about to be, revoked: another must take its place.
@@ -207,12 +237,25 @@ pub struct Situation {
     pub is_namespace_ending: bool,
     /// Whether a copy of its account key is kept, and whether another record needs it still.
     pub escrow: Escrow,
+    /// What the list of its issuer says, where no CA is asked.
+    pub listing: Option<Listing>,
     /// What the API server said when asked.
     pub live: Option<Live>,
     /// Now.
     pub now: Timestamp,
     /// How long, and by what policy.
     pub settings: Settings,
+}
+
+/// Whether a certificate is on the list of its issuer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listing {
+    /// It is, and the list is stored.
+    Stored,
+    /// Not yet, and this is waited for.
+    Awaited(String),
+    /// It never will be, for this reason.
+    Never(String),
 }
 
 /// Who keeps a certificate.

@@ -8,6 +8,7 @@ pub mod departed;
 pub mod error;
 mod escrow;
 pub mod facts;
+mod listing;
 mod live;
 mod orphan;
 mod pace;
@@ -15,7 +16,7 @@ pub mod plan;
 pub mod reconcile;
 pub mod record;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 
 pub use error::Error;
 pub use facts::{IssuanceFacts, IssuanceIndex, Settings};

@@ -11,8 +11,8 @@ use crate::{
     },
     cluster::Next,
     retire::{
-        facts::{Claim, Definition, Escrow, Live, Situation, Stored},
-        plan::{Change, Step, Told, changed, recheck, until, wait_for_expiry, write},
+        facts::{Claim, Definition, Escrow, Listing, Live, Situation, Stored},
+        plan::{Change, RECHECK, Step, Told, changed, recheck, until, wait_for_expiry, write},
     },
 };
 
@@ -174,6 +174,17 @@ fn braked() -> String {
 /// It is being revoked: the decision stands, whoever may come back.
 pub(super) fn revoke(situation: &Situation) -> Step {
     let issuance = &situation.issuance;
+    match &situation.listing {
+        // No CA is asked: it is done when the list that holds it is stored, or when there is none.
+        Some(Listing::Stored | Listing::Never(_)) => return Step::Revoke,
+        Some(Listing::Awaited(why)) => {
+            let mut status = issuance.status.clone();
+            status.message = Some(why.clone());
+            let wait = Step::Nothing(Next::After(RECHECK));
+            return changed(situation, Change::of(status)).unwrap_or(wait);
+        }
+        None => {}
+    }
     let is_orphan = issuance.status.orphaned_since.is_some();
     if is_orphan && situation.brake && !issuance.is_confirmed {
         return Step::Nothing(Next::After(recheck(situation)));

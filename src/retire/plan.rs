@@ -21,7 +21,7 @@ use crate::{
 /// Everything is looked at again after this long: wall clocks jump, and machines sleep.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 /// What nothing tells of is looked at again after this long.
-const RECHECK: Duration = Duration::from_secs(300);
+pub(super) const RECHECK: Duration = Duration::from_secs(300);
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq)]

@@ -134,6 +134,7 @@ impl IssuanceReconciler {
             } else {
                 Escrow::None
             },
+            listing: self.listing(&issuance),
             live,
             now,
             settings: self.settings.clone(),

@@ -36,6 +36,7 @@ use crate::{
         events::{EventType, Events},
         write::{self, Created, api_of},
     },
+    crl::published_by,
     issuer::{IssuerView, Issuers, account::DEFAULT_KEY_ENTRY, kind::Signer},
     pki::{PublicKeyHash, certificate::leaf_der},
     retire::facts::{IssuanceFacts, IssuanceIndex, Settings},
@@ -150,19 +151,19 @@ impl Recorder {
         let Ok(Readable { leaf, details: _ }) = &issued.certificate else {
             return Ok(None);
         };
-        let (Ok(issuer), Ok(der)) = (
-            self.issuers.lookup(&issued.issuer, namespace),
-            leaf_der(&issued.chain_pem),
-        ) else {
+        let Ok(issuer) = self.issuers.lookup(&issued.issuer, namespace) else {
             return Ok(None);
         };
         let acme = match issuer.signer() {
             Ok(Signer::Acme(_)) => origin(&issuer),
-            // A CA that publishes no list of what it revoked, and what signs itself, have nobody to
-            // tell of a revocation.
             Ok(Signer::Ca(_) | Signer::SelfSigned(_)) | Err(_) => None,
         };
-        let Some(acme) = acme else {
+        // A CA that publishes no list of what it revoked, and what signs itself, have nobody to tell of
+        // a revocation.
+        if acme.is_none() && published_by(&issuer).is_none() {
+            return Ok(None);
+        }
+        let Ok(der) = leaf_der(&issued.chain_pem) else {
             return Ok(None);
         };
         let cluster = self.cluster.get().await?;
@@ -184,7 +185,7 @@ impl Recorder {
                 ..ObjectMeta::default()
             },
             spec: IssuanceSpec {
-                acme: Some(acme),
+                acme,
                 certificate: ByteString(der),
                 certificate_ref: CertificateRef {
                     name: certificate.meta.key.name.to_string(),

@@ -20,15 +20,15 @@ use crate::{
     },
 };
 
-pub(super) fn at(text: &str) -> Timestamp {
+pub(crate) fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-pub(super) fn time(text: &str) -> Time {
+pub(crate) fn time(text: &str) -> Time {
     Time(at(text))
 }
 
-pub(super) fn issuance() -> IssuanceFacts {
+pub(crate) fn issuance() -> IssuanceFacts {
     IssuanceFacts {
         meta: Meta {
             key: ObjectKey::new("certwright", "web-0123"),
@@ -54,6 +54,7 @@ pub(super) fn issuance() -> IssuanceFacts {
             server: "https://ca.example/dir".into(),
             key: ObjectKey::new("web", "account"),
         }),
+        list: None,
         is_confirmed: false,
         status: IssuanceStatus {
             state: Some(IssuanceState::Active),
@@ -62,7 +63,7 @@ pub(super) fn issuance() -> IssuanceFacts {
     }
 }
 
-pub(super) fn keeper() -> Keeper {
+pub(crate) fn keeper() -> Keeper {
     Keeper {
         name: "www".into(),
         uid: "c".into(),
@@ -73,7 +74,7 @@ pub(super) fn keeper() -> Keeper {
 }
 
 /// Its Certificate keeps it, and nothing is to be done.
-pub(super) fn situation() -> Situation {
+pub(crate) fn situation() -> Situation {
     Situation {
         issuance: Arc::new(issuance()),
         is_ours: true,
@@ -84,6 +85,7 @@ pub(super) fn situation() -> Situation {
         compromised_by: None,
         is_namespace_ending: false,
         escrow: Escrow::None,
+        listing: None,
         live: None,
         now: at("2026-02-01T00:00:00Z"),
         settings: Settings {

@@ -78,7 +78,7 @@ fn the_operator_may_do_this_and_nothing_else() {
             "challenges/status.acme.cert-manager.io: patch",
             "clusterissuers.cert-manager.io: get list watch",
             "clusterissuers/status.cert-manager.io: patch",
-            // Of its own namespace; lists and watches the one with the signers.
+            // Lists of revoked certificates, which are beside their issuers; and its own.
             "configmaps.: create delete get list patch watch",
             // Of Certificates.
             "customresourcedefinitions.apiextensions.k8s.io: get",

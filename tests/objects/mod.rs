@@ -70,6 +70,8 @@ const EITHER: &[(&str, &[&[&str]])] = &[
 /// Values where not just any text or number will do, by the end of the path.
 const VALUES: &[(&str, &str)] = &[
     ("spec.duration", "2160h0m0s"),
+    (".crl.url", "http://crl.example/ca.crl"),
+    (".crl.validity", "168h"),
     ("spec.renewBefore", "1.5h"),
     (".renewBeforePercentage", "30"),
     (".privateKey.size", "2048"),

@@ -16,7 +16,7 @@ helm upgrade --reuse-values keeps the defaults of the old chart, so that those o
 so, rather than fail on the first of them. Here, since every object asks for its name first.
 */}}
 {{- define "certwright.checkValues" -}}
-{{- if not (and .Values.solver .Values.policies .Values.readinessProbe .Values.defaults) -}}
+{{- if not (and .Values.solver .Values.policies .Values.readinessProbe .Values.defaults .Values.crl) -}}
 {{- fail "The defaults of this chart are missing from the values. helm upgrade --reuse-values does that: it keeps the defaults of the old chart. Use --reset-then-reuse-values." -}}
 {{- end -}}
 {{- end -}}
@@ -46,6 +46,11 @@ under the same name: the selector of a Deployment cannot be changed, and the rol
 {{- else -}}
 {{- default "default" .Values.serviceAccount.name -}}
 {{- end -}}
+{{- end -}}
+
+{{/* The Service of the lists of revoked certificates. */}}
+{{- define "certwright.crlName" -}}
+{{- printf "%s-crl" (include "certwright.fullname" .) -}}
 {{- end -}}
 
 {{/* The HTTP-01 solver Service, which the operator finds by a flag. */}}

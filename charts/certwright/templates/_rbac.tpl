@@ -161,6 +161,18 @@ issuances:
     verbs: [list]
   - *events
 
+# The list of certificates that a CA issuer revoked is in a ConfigMap beside it, and told of in its status.
+revocation-lists:
+  - *readIssuers
+  - apiGroups: [cert-manager.io]
+    resources: [issuers/status, clusterissuers/status]
+    verbs: [patch]
+  - *readSecrets
+  - apiGroups: [""]
+    resources: [configmaps]
+    verbs: [get, list, watch, create, patch, delete]
+  - *events
+
 # Webhooks of a cert-manager that was removed by halves are found and named at /readyz.
 leftovers:
   - apiGroups: [admissionregistration.k8s.io]

@@ -27,6 +27,16 @@ pub(super) const RULES: &[Rule] = &[
         "size(self) > 0",
         "must be a URL",
     ),
+    Rule::new(
+        "spec.ca.crl.url",
+        "self.matches('^https?://[^/ ]+')",
+        "must be a URL that begins with http:// or https://",
+    ),
+    Rule::new(
+        "spec.ca.crl.validity",
+        "self.matches('^([0-9]+([.][0-9]+)?[hms])+$') && duration(self) >= duration('1h')",
+        "must be a duration of at least 1h, such as 168h",
+    ),
     Rule::filled("spec.vault.server"),
     Rule::filled("spec.vault.path"),
     Rule::new("spec.vault.path", NO_DOTS, NO_DOTS_MESSAGE),

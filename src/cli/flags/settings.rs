@@ -57,6 +57,8 @@ pub struct Settings {
     pub gates: Gates,
     /// Before which request the process ends itself, in a crash test.
     pub fault_point: Option<u64>,
+    /// Where lists of revoked certificates are served; nowhere when `None`.
+    pub crl_address: Option<SocketAddr>,
     /// Where `/metrics` is served.
     pub metrics_address: SocketAddr,
     /// Where `/livez` and `/readyz` are served.
@@ -183,6 +185,10 @@ impl Settings {
             gates,
             fault_point: Some(values.number("fault-point", 0.., "a number")?)
                 .filter(|point| *point > 0),
+            crl_address: match values.some_text("crl-listen-address") {
+                Some(_) => Some(values.address("crl-listen-address")?),
+                None => None,
+            },
             metrics_address: values.address("metrics-listen-address")?,
             health_address: values.address("internal-healthz-listen-address")?,
             logging: logging(values)?,

@@ -53,6 +53,7 @@ fn defaults_are_those_of_cert_manager() {
         metrics_address,
         health_address,
         logging,
+        crl_address,
         notes,
     } = settings(&[]).unwrap();
     assert_eq!(
@@ -101,6 +102,7 @@ fn defaults_are_those_of_cert_manager() {
     assert_eq!(signers_config_map, None);
     assert_eq!(gates, Gates::default());
     assert_eq!((http01.check_port, dns01.authoritative_port), (80, 53));
+    assert_eq!(crl_address, None);
     assert_eq!(metrics_address.to_string(), "0.0.0.0:9402");
     assert_eq!(health_address.to_string(), "0.0.0.0:9403");
     assert_eq!(

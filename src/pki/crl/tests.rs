@@ -239,10 +239,25 @@ fn serial_numbers_are_numbers() {
 }
 
 #[test]
-fn reasons_have_names() {
-    for reason in Reason::ALL {
-        assert_eq!(reason.as_str().parse(), Ok(reason));
+fn who_signed_is_told_from_others() {
+    let (_, authority) = ca(KeyAlgorithm::Ecdsa, 256, &SIGNS);
+    let (_, other) = ca(KeyAlgorithm::Ecdsa, 256, &SIGNS);
+    let (_, rsa) = ca(KeyAlgorithm::Rsa, 2048, &SIGNS);
+    let der = list(&[]).sign(&authority).unwrap();
+    assert!(is_signed_by(&der, &authority));
+    assert!(!is_signed_by(&der, &other) && !is_signed_by(&der, &rsa));
+    assert!(is_signed_by(&list(&[]).sign(&rsa).unwrap(), &rsa));
+    // Whatever else is accepted says the same: how it is wrapped is not signed.
+    for at in 0..der.len() {
+        let mut changed = der.clone();
+        changed[at] ^= 1;
+        if is_signed_by(&changed, &authority) {
+            let said = RevocationList::from_der(&changed).unwrap();
+            assert_eq!(said, list(&[]), "byte {at}");
+        }
     }
-    let error = "cACompromise".parse::<Reason>().unwrap_err().to_string();
-    assert!(error.contains("use unspecified, keyCompromise"), "{error}");
+    let number = der.windows(2).position(|two| two == [0x01, 0x2c]).unwrap();
+    let mut changed = der.clone();
+    changed[number] ^= 1;
+    assert!(!is_signed_by(&changed, &authority));
 }

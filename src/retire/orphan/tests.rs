@@ -187,6 +187,27 @@ fn nothing_goes_by_mistake() {
 }
 
 #[test]
+fn what_no_ca_is_asked_for_is_done_with_the_list() {
+    let listed = |listing| Situation {
+        listing: Some(listing),
+        brake: true,
+        ..changed_by(due(), |i| {
+            i.account = None;
+            i.status.state = Some(IssuanceState::Revoking);
+            i.status.next_try = Some(time("2026-02-01T00:00:30Z"));
+            i.status.message = Some("waits".to_owned());
+        })
+    };
+    let awaited = |why: &str| listed(Listing::Awaited(why.to_owned()));
+    assert_all(vec![
+        ("stored", listed(Listing::Stored), "revoke"),
+        ("never", listed(Listing::Never("gone".to_owned())), "revoke"),
+        ("told already", awaited("waits"), "nothing"),
+        ("to be told", awaited("the CA may not sign"), "Revoking"),
+    ]);
+}
+
+#[test]
 fn a_revocation_is_tried_again_until_it_is_over() {
     let waits = changed_by(due(), |i| {
         i.status.state = Some(IssuanceState::Revoking);
