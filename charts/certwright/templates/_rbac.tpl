@@ -160,6 +160,7 @@ issuances:
     resources: [gateways]
     verbs: [list]
   - *events
+{{- if .Values.crl.publish }}
 
 # The list of certificates that a CA issuer revoked is in a ConfigMap beside it, and told of in its status.
 revocation-lists:
@@ -172,6 +173,7 @@ revocation-lists:
     resources: [configmaps]
     verbs: [get, list, watch, create, patch, delete]
   - *events
+{{- end }}
 
 # Webhooks of a cert-manager that was removed by halves are found and named at /readyz.
 leftovers:
