@@ -20,6 +20,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("http01", solver::http01::fuzzing::request),
     ("issuer_object", issuer::fuzzing::issuer),
     ("key", pki::fuzzing::key),
+    ("key_store", pki::keystore::fuzzing::key_store),
     ("names", pki::fuzzing::names),
     ("nameserver", net::dns::fuzzing::nameserver),
     ("pem", pki::fuzzing::pem),

@@ -3,6 +3,8 @@
 //! Both formats are written as cert-manager writes them, with the same algorithms and names. Read is
 //! only what such a store may be; everything else, and garbage, is unreadable, after bounded work.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod jks;
 mod mac;
 mod name;
@@ -277,6 +279,8 @@ fn same(one: &[Vec<u8>], other: &[Vec<u8>]) -> bool {
     one.len() == other.len() && sorted(one) == sorted(other)
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
