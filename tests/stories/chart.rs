@@ -235,7 +235,9 @@ pub(crate) async fn rights_are_what_they_should_be(bed: &Bed) -> Result<()> {
         (operator, "delete", "", "secrets", true),
         (operator, "get", "", "pods", false),
         (operator, "create", "", "serviceaccounts/token", false),
-        (operator, "create", "", "configmaps", false),
+        // Lists of revoked certificates are in ConfigMaps beside their issuers.
+        (operator, "create", "", "configmaps", true),
+        (operator, "update", "", "configmaps", false),
         (operator, "get", "coordination.k8s.io", "leases", false),
         (operator, "list", "", "services", false),
         (
