@@ -249,6 +249,10 @@ impl Reconciler for IssuanceReconciler {
             let step = plan(&situation);
             debug!(?step, "planned");
             match step {
+                // What was confirmed may be what lets the brake go, and nothing else would tell.
+                Step::Nothing(next) if situation.brake && situation.issuance.is_confirmed => {
+                    return Ok(next.sooner(Next::After(COUNT_HOLDS * 2)));
+                }
                 Step::Nothing(next) => return Ok(next),
                 Step::Ask => live = Some(self.ask(&situation.issuance).await?),
                 step => {

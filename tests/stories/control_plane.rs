@@ -16,7 +16,7 @@ use testbed::{
 use crate::work::{self, SOON, Way, Work};
 
 /// Certificates that are asked for at once.
-const MANY: usize = 8;
+const MANY: usize = 24;
 
 /// The API server is killed and comes back in the middle of the work: it is finished, and nothing
 /// is issued twice.

@@ -226,12 +226,15 @@ pub(crate) async fn many_at_once_are_held(bed: &Bed) -> Result<()> {
             .becomes(serial, IssuanceState::Revoked, &operator)
             .await?;
     }
-    ensure!(
-        operator
-            .metrics()
-            .await?
-            .contains("certwright_revocation_brake 0")
-    );
+    until("the brake to let go", SOON, async || {
+        let metrics = operator.metrics().await?;
+        ensure!(
+            metrics.contains("certwright_revocation_brake 0"),
+            "it holds"
+        );
+        Ok(())
+    })
+    .await?;
     ensure!(operator.stop().await?.success());
     Ok(())
 }
