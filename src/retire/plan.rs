@@ -239,12 +239,17 @@ pub(super) fn until(now: Timestamp, at: Timestamp) -> Duration {
         .max(MOMENT)
 }
 
-/// The wait after so many failed tries.
-pub fn backoff(tries: i32) -> SignedDuration {
+/// The wait after so many failed tries, with so long left to live: never so long that a certificate
+/// gets few of them, nor so short that its CA is hammered in its last hour.
+pub fn backoff(tries: i32, left: SignedDuration) -> SignedDuration {
     const FIRST: i64 = 5;
+    /// The share of what is left that a wait may be.
+    const SHARE: i64 = 48;
+    const LEAST: i64 = 60;
     const MOST: i64 = 3600;
     let doublings = u32::try_from(tries.clamp(1, 12) - 1).unwrap_or(0);
-    SignedDuration::from_secs((FIRST << doublings).min(MOST))
+    let most = (left.as_secs() / SHARE).clamp(LEAST, MOST);
+    SignedDuration::from_secs((FIRST << doublings).min(most))
 }
 
 impl Change {

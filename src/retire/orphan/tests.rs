@@ -263,9 +263,48 @@ fn a_revocation_is_tried_again_until_it_is_over() {
             "nothing",
         ),
     ]);
-    let seconds: Vec<i64> = (1..=12).map(|tries| backoff(tries).as_secs()).collect();
-    assert_eq!(
-        seconds,
-        [5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600]
-    );
+}
+
+#[test]
+fn pauses_grow_as_far_as_the_time_left_allows() {
+    let days = |days: i64| SignedDuration::from_hours(24 * days);
+    let seconds = |left: SignedDuration| -> Vec<i64> {
+        let pause = |tries| backoff(tries, left).as_secs();
+        (1..=12).map(pause).collect()
+    };
+    let table = [
+        (
+            days(60),
+            [5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600],
+        ),
+        (
+            days(1),
+            [5, 10, 20, 40, 80, 160, 320, 640, 1280, 1800, 1800, 1800],
+        ),
+        (
+            SignedDuration::from_hours(2),
+            [5, 10, 20, 40, 80, 150, 150, 150, 150, 150, 150, 150],
+        ),
+        (
+            SignedDuration::from_mins(10),
+            [5, 10, 20, 40, 60, 60, 60, 60, 60, 60, 60, 60],
+        ),
+        (
+            SignedDuration::from_secs(-1),
+            [5, 10, 20, 40, 60, 60, 60, 60, 60, 60, 60, 60],
+        ),
+    ];
+    for (left, want) in table {
+        assert_eq!(seconds(left), want, "{left}");
+    }
+    // However short it lives.
+    for hours in [1, 6, 24, 53, 160, 24 * 90] {
+        let mut left = SignedDuration::from_hours(hours);
+        let mut tries = 0;
+        while left.is_positive() {
+            tries += 1;
+            left -= backoff(tries, left);
+        }
+        assert!(tries >= 50, "{tries} in {hours} h");
+    }
 }
