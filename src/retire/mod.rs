@@ -17,6 +17,7 @@ pub mod reconcile;
 pub mod record;
 #[cfg(test)]
 pub(crate) mod samples;
+mod users;
 
 pub use error::Error;
 pub use facts::{IssuanceFacts, IssuanceIndex, Settings};
