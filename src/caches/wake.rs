@@ -270,7 +270,10 @@ impl Caches {
         let (certificates, keepers) = (Arc::clone(&self.certificates), queues.certificates.clone());
         let records = Arc::downgrade(&self.issuances);
         let lists = queues.lists.clone();
+        let orphans = Arc::clone(&self.orphans);
         self.issuances.listen(vec![Box::new(move |old, new| {
+            // Before anybody is woken who counts.
+            orphans.change(old.map(AsRef::as_ref), new.map(AsRef::as_ref));
             for issuance in old.into_iter().chain(new) {
                 queue.add(issuance.meta().key.clone());
             }

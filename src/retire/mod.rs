@@ -3,7 +3,7 @@
 //! [`record`] writes each down before it is stored, [`plan`] decides, [`reconcile`] asks and acts.
 
 mod act;
-mod brake;
+pub mod brake;
 pub mod departed;
 pub mod error;
 mod escrow;
