@@ -9,7 +9,7 @@ use crate::{
     challenge::facts::ChallengeIndex,
     cluster::{Cache, Facts, Meta, ObjectKey, Queue},
     issuer::{
-        IssuerFacts, IssuerKind,
+        IssuerFacts, IssuerKind, IssuerView,
         facts::{IssuerResource, is_news, is_news_to_users, naming_secret},
     },
     order::facts::OrderIndex,
@@ -43,6 +43,8 @@ pub struct Queues {
     pub signers: Queue,
     /// Of Issuances.
     pub issuances: Queue,
+    /// Of Certificates that are gone, by namespace and uid.
+    pub departures: Queue,
     /// Of lists of revoked certificates, by the issuer.
     pub lists: Queue,
 }
@@ -192,6 +194,8 @@ impl Caches {
         let wake = self.users_of_issuer(queues);
         let lists = queues.lists.clone();
         let listed = self.listed_by(queues);
+        let departed = Arc::clone(&self.departed);
+        let namespace = Arc::clone(&self.issuers.cluster_resource_namespace);
         cache.listen(vec![Box::new(move |old, new| {
             if is_news(old, new)
                 && let Some(issuer) = new
@@ -202,6 +206,7 @@ impl Caches {
             if new.is_none()
                 && let Some(issuer) = old
             {
+                departed.note_issuer(IssuerView::of(issuer, &namespace));
                 queue.add(issuer.meta.key.clone());
             }
             if let Some(issuer) = new.or(old) {
@@ -247,10 +252,15 @@ impl Caches {
     ) -> impl Fn(Option<&Arc<CertificateFacts>>, Option<&Arc<CertificateFacts>>) + Send + Sync + use<>
     {
         let (records, departed) = (Arc::clone(&self.issuances), Arc::clone(&self.departed));
-        let queue = queues.issuances.clone();
+        let (queue, departures) = (queues.issuances.clone(), queues.departures.clone());
         move |old, new| {
             if let (Some(gone), None) = (old, new) {
                 departed.note(gone);
+                if gone.is_issued_here {
+                    let meta = gone.meta();
+                    let namespace = Arc::clone(&meta.key.namespace);
+                    departures.add(ObjectKey::new(namespace, meta.uid.as_str()));
+                }
             }
             for certificate in old.into_iter().chain(new) {
                 for index in [

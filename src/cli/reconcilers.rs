@@ -48,7 +48,10 @@ use crate::{
         identity::Requester, in_hand::InHand, plan::Served, reconcile::RequestReconciler,
         signers::SignersReconciler,
     },
-    retire::{self, IssuanceReconciler, Recorder, reconcile::Place, record::ClusterId},
+    retire::{
+        self, DepartureReconciler, IssuanceReconciler, Recorder, reconcile::Place,
+        record::ClusterId,
+    },
     route::RouteReconciler,
     signing_request::reconcile::SigningRequestReconciler,
     solver::http01::{check::Checker, endpoints::Endpoints, route::PathType},
@@ -214,6 +217,16 @@ pub(super) fn start(
     }
     let cluster = Arc::new(ClusterId::new(client.clone()));
     let deletion = retire_settings(settings);
+    let recorder = || {
+        Recorder::new(
+            client.clone(),
+            &caches,
+            events.clone(),
+            &settings.deletion.issuances,
+            Arc::clone(&cluster),
+            deletion.clone(),
+        )
+    };
     if wants(Controller::Issuances) {
         let place = Place {
             namespace: settings.namespace.as_deref().map(Into::into),
@@ -231,6 +244,8 @@ pub(super) fn start(
             place,
         );
         starter.start(reconciler, &queues.issuances, work(ISSUANCE_WORKERS));
+        let reconciler = DepartureReconciler::new(clock.clone(), caches.clone(), recorder());
+        starter.start(reconciler, &queues.departures, work(ISSUANCE_WORKERS));
         let reconciler = ListReconciler {
             client: client.clone(),
             clock: clock.clone(),
@@ -272,15 +287,6 @@ pub(super) fn start(
         in_hand: InHand::new(Arc::clone(&caches.requests), queues.requests.clone()),
     };
     if wants(Controller::Certificates) {
-        let recorder = Recorder::new(
-            client.clone(),
-            Arc::clone(&caches.issuances),
-            caches.issuers.clone(),
-            events.clone(),
-            &settings.deletion.issuances,
-            cluster,
-            deletion,
-        );
         let reconciler = CertificateReconciler::new(
             client.clone(),
             clock.clone(),
@@ -288,7 +294,7 @@ pub(super) fn start(
             events.clone(),
             certificate_settings(settings),
             Desk {
-                recorder,
+                recorder: recorder(),
                 requester,
                 requests: requests.clone(),
             },

@@ -164,6 +164,7 @@ fn place(issuance: &IssuanceFacts) -> Place {
         | IssuanceState::Superseded
         | IssuanceState::Revoked
         | IssuanceState::Unrevocable
+        | IssuanceState::Deleted
         | IssuanceState::Expired => Place::Settled(since.0),
     }
 }
@@ -247,6 +248,8 @@ mod tests {
             // Without delay, with its namespace.
             (Revoked, lately, false, false, (1, 1)),
             (Revoked, long_ago, false, false, (0, 0)),
+            (Deleted, lately, false, false, (1, 1)),
+            (Deleted, long_ago, false, false, (0, 0)),
             (Expired, long_ago, false, false, (0, 0)),
         ];
         for (state, since, confirmed, retained, want) in table {

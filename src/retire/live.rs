@@ -14,9 +14,9 @@ use crate::{
     },
     pki::certificate::leaf_der,
     retire::{
+        entry,
         facts::{Definition, IssuanceFacts, Live, Stored},
         reconcile::IssuanceReconciler,
-        record,
     },
 };
 
@@ -62,7 +62,7 @@ impl IssuanceReconciler {
         crate::certificate::secret::wipe(&mut data);
         // A record's name says of which certificate it is.
         let is_this = leaf_der(&chain.0).is_ok_and(|der| {
-            let name = record::name(&issuance.certificate.name, &issuance.cluster, &der);
+            let name = entry::name(&issuance.certificate.name, &issuance.cluster, &der);
             suffix(&name) == suffix(&issuance.meta.key.name)
         });
         let stored = if is_this { Stored::This } else { Stored::Other };

@@ -11,12 +11,15 @@ use crate::{
     },
     cluster::Next,
     retire::{
-        facts::{Claim, Definition, Escrow, Listing, Live, Situation, Stored},
-        plan::{Change, RECHECK, Step, Told, changed, recheck, until, wait_for_expiry, write},
+        facts::{Claim, Definition, Escrow, IssuanceFacts, Listing, Live, Situation, Stored},
+        plan::{
+            Change, LONGEST_SLEEP, RECHECK, Step, Told, changed, recheck, until, wait_for_expiry,
+            write,
+        },
     },
 };
 
-/// How long the record of a certificate is kept after that has expired.
+/// How long the record of a certificate is kept after the last that may become of it.
 const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// How long an orphan is left alone even where its Secret is gone too: watches of different kinds
 /// do not tell in order, and others may follow.
@@ -64,7 +67,7 @@ pub(super) fn orphan(situation: &Situation) -> Step {
     if let Some(user) = live.used_by.first() {
         return hold(situation, format!("still used: {user}"));
     }
-    match issuance.policy {
+    match issuance.treatment() {
         DeletionPolicy::Revoke => {
             let mut status = issuance.status.clone();
             status.state = Some(IssuanceState::Revoking);
@@ -79,13 +82,50 @@ pub(super) fn orphan(situation: &Situation) -> Step {
         DeletionPolicy::Delete if live.stored == Stored::This => Step::DeleteSecret,
         DeletionPolicy::Delete | DeletionPolicy::Retain => {
             let mut status = issuance.status.clone();
-            status.state = Some(IssuanceState::Orphaned);
-            status.message =
-                Some("its Secret is gone; not revoked, as its policy is Delete".to_owned());
-            let change = Change::of(status);
-            changed(situation, change).unwrap_or_else(|| wait_for_expiry(situation))
+            status.state = Some(IssuanceState::Deleted);
+            status.message = Some(epitaph(live.stored, issuance.is_revocable()));
+            write(status)
         }
     }
+}
+
+/// What is said of a certificate that was not revoked, and whose Secret is none of it any more.
+fn epitaph(stored: Stored, is_revocable: bool) -> String {
+    let secret = match stored {
+        Stored::Gone | Stored::This => "its Secret is gone",
+        Stored::Other => "its Secret holds another",
+    };
+    let why = match is_revocable {
+        true => "not revoked, as its policy is Delete",
+        false => "there is nobody to tell that it is revoked",
+    };
+    format!("{secret}; {why}")
+}
+
+/// Its Secret was deleted with its Certificate. One that somebody puts back is theirs.
+pub(super) fn deleted(situation: &Situation) -> Step {
+    let issuance = &situation.issuance;
+    if issuance.status.request.is_some() && issuance.is_revocable() {
+        let mut status = issuance.status.clone();
+        status.state = Some(IssuanceState::Revoking);
+        status.message = None;
+        return write(status);
+    }
+    match end(issuance) {
+        Some(end) if situation.now > end => Step::DeleteRecord,
+        Some(end) => Step::Nothing(Next::After(until(situation.now, end).min(LONGEST_SLEEP))),
+        None => Step::Nothing(Next::After(LONGEST_SLEEP)),
+    }
+}
+
+/// Until when its record is kept. Of what nobody can revoke, some live for decades.
+fn end(issuance: &IssuanceFacts) -> Option<Timestamp> {
+    let orphaned = issuance.status.orphaned_since.as_ref();
+    let last = match orphaned.filter(|_| !issuance.is_revocable()) {
+        Some(since) => since.0,
+        None => issuance.not_after,
+    };
+    last.checked_add(KEPT).ok()
 }
 
 /// Whether there is reason enough to act on the absence of its Certificate.
@@ -129,11 +169,7 @@ fn begin(situation: &Situation) -> Step {
     status.orphaned_since = Some(to_the_second(situation.now));
     status.message = None;
     let policy = situation.last_policy.unwrap_or(issuance.policy);
-    let what = match policy {
-        DeletionPolicy::Revoke => "it is revoked",
-        DeletionPolicy::Delete => "its Secret is deleted",
-        DeletionPolicy::Retain => "it is kept",
-    };
+    let what = fate(policy, issuance.is_revocable());
     let change = Change {
         policy: (policy != issuance.policy).then_some(policy),
         told: Some(Told {
@@ -144,6 +180,15 @@ fn begin(situation: &Situation) -> Step {
         ..Change::of(status)
     };
     Step::Write(Box::new(change))
+}
+
+/// What follows on the end of a Certificate, in words.
+pub(super) fn fate(policy: DeletionPolicy, is_revocable: bool) -> &'static str {
+    match policy {
+        DeletionPolicy::Revoke if is_revocable => "it is revoked",
+        DeletionPolicy::Revoke | DeletionPolicy::Delete => "its Secret is deleted",
+        DeletionPolicy::Retain => "it is kept",
+    }
 }
 
 /// Something speaks against going on.
@@ -198,8 +243,7 @@ pub(super) fn revoke(situation: &Situation) -> Step {
 /// Nothing is left to do at the CA.
 pub(super) fn finish(situation: &Situation) -> Step {
     let issuance = &situation.issuance;
-    let end = issuance.not_after.checked_add(KEPT);
-    if end.is_ok_and(|end| situation.now > end) {
+    if end(issuance).is_some_and(|end| situation.now > end) {
         return Step::DeleteRecord;
     }
     if situation.escrow == Escrow::Unneeded {

@@ -171,25 +171,25 @@ impl IssuanceReconciler {
         }
     }
 
-    fn policy_of(&self, certificate: &CertificateFacts) -> DeletionPolicy {
-        let reference = &certificate.spec.issuer_ref;
-        let namespace = &certificate.meta.key.namespace;
-        let issuer = self.caches.issuers.lookup(reference, namespace).ok();
-        self.settings.policy(
+    fn policy_of(&self, certificate: &CertificateFacts) -> Option<DeletionPolicy> {
+        self.departed.policy(
+            &self.caches.issuers,
+            &self.settings,
             certificate.spec.deletion_policy,
-            issuer.and_then(|issuer| issuer.spec.deletion_policy),
+            &certificate.spec.issuer_ref,
+            &certificate.meta.key.namespace,
         )
     }
 
     fn last_policy(&self, issuance: &IssuanceFacts) -> Option<DeletionPolicy> {
         let words = self.departed.last_words(&issuance.uid)?;
-        if words.policy.is_some() {
-            return words.policy;
-        }
-        let namespace = &issuance.secret.namespace;
-        // Where the issuer is gone too, what was written down counts.
-        let issuer = self.caches.issuers.lookup(&words.issuer, namespace).ok()?;
-        Some(self.settings.policy(None, issuer.spec.deletion_policy))
+        self.departed.policy(
+            &self.caches.issuers,
+            &self.settings,
+            words.policy,
+            &words.issuer,
+            &issuance.secret.namespace,
+        )
     }
 
     fn stored(&self, issuance: &IssuanceFacts) -> Stored {
@@ -243,7 +243,7 @@ impl Reconciler for IssuanceReconciler {
             debug!(?step, "planned");
             match step {
                 // With time alone the brake goes too, and is to say so.
-                Step::Nothing(next) if situation.brake && situation.issuance.status.orphaned_since.is_some() => {
+                Step::Nothing(next) if situation.brake && situation.is_orphan() => {
                     return Ok(next.sooner(Next::After(recheck(&situation))));
                 }
                 Step::Nothing(next) => return Ok(next),

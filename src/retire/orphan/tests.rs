@@ -68,7 +68,7 @@ fn an_orphan_is_kept_for_the_delay_and_then_revoked() {
                 },
                 |i| i.policy = DeletionPolicy::Delete,
             ),
-            "Orphaned",
+            "Deleted",
         ),
         (
             "superseded before",
@@ -94,6 +94,185 @@ fn an_orphan_is_kept_for_the_delay_and_then_revoked() {
         panic!()
     };
     assert_eq!(change.policy, Some(DeletionPolicy::Retain));
+}
+
+/// Nobody can be told that it is revoked.
+fn unrevocable(i: &mut IssuanceFacts) {
+    i.account = None;
+    i.list = None;
+}
+
+#[test]
+fn what_nobody_can_revoke_is_deleted() {
+    let gone = Situation {
+        live: Some(Live {
+            stored: Stored::Gone,
+            ..confirmed()
+        }),
+        ..due()
+    };
+    assert_all(vec![
+        ("Revoke", changed_by(due(), unrevocable), "delete secret"),
+        (
+            "Revoke, done",
+            changed_by(gone.clone(), unrevocable),
+            "Deleted",
+        ),
+        (
+            "asked for",
+            changed_by(due(), |i| {
+                unrevocable(i);
+                i.policy = DeletionPolicy::Retain;
+            }),
+            "Orphaned",
+        ),
+        (
+            "in use",
+            changed_by(
+                Situation {
+                    live: Some(Live {
+                        used_by: vec!["Issuer".into()],
+                        ..confirmed()
+                    }),
+                    ..due()
+                },
+                unrevocable,
+            ),
+            "Held",
+        ),
+        (
+            "another certificate has the key that others know",
+            changed_by(
+                Situation {
+                    compromised_by: Some("somebody".into()),
+                    ..due()
+                },
+                unrevocable,
+            ),
+            "delete secret",
+        ),
+    ]);
+    let message = |situation: &Situation| match plan(situation) {
+        Step::Write(change) => change.status.message.unwrap(),
+        step => panic!("{step:?}"),
+    };
+    let told = message(&changed_by(gone.clone(), unrevocable));
+    assert_eq!(
+        told,
+        "its Secret is gone; there is nobody to tell that it is revoked"
+    );
+    let other = Situation {
+        live: Some(Live {
+            stored: Stored::Other,
+            ..confirmed()
+        }),
+        ..changed_by(gone, |i| i.policy = DeletionPolicy::Delete)
+    };
+    let told = message(&other);
+    assert_eq!(
+        told,
+        "its Secret holds another; not revoked, as its policy is Delete"
+    );
+}
+
+#[test]
+fn what_was_deleted_is_over_unless_it_comes_back() {
+    let deleted = |change: fn(&mut Situation, &mut IssuanceFacts)| {
+        let mut situation = due();
+        situation.stored = Stored::Gone;
+        let mut issuance = (*situation.issuance).clone();
+        issuance.policy = DeletionPolicy::Delete;
+        issuance.status.state = Some(IssuanceState::Deleted);
+        change(&mut situation, &mut issuance);
+        situation.issuance = issuance.into();
+        situation
+    };
+    let asked = |i: &mut IssuanceFacts| {
+        i.status.request = Some(Request {
+            by: "somebody".into(),
+            reason: RevocationReason::KeyCompromise,
+            time: time("2026-02-01T00:00:00Z"),
+        });
+    };
+    assert_all(vec![
+        ("over", deleted(|_, _| ()), "nothing"),
+        (
+            "somebody put the Secret back",
+            deleted(|s, _| s.stored = Stored::This),
+            "nothing",
+        ),
+        (
+            "its Certificate is back, and makes another",
+            deleted(|s, _| s.claim = keeps(|keeper| keeper.is_issuing = true)),
+            "nothing",
+        ),
+        (
+            "its Certificate has another",
+            deleted(|s, _| {
+                s.claim = keeps(|_| ());
+                s.stored = Stored::Other;
+            }),
+            "nothing",
+        ),
+        (
+            "both are back",
+            deleted(|s, _| {
+                s.claim = keeps(|keeper| keeper.uid = "another".into());
+                s.stored = Stored::This;
+            }),
+            "Active",
+        ),
+        (
+            "it is to be revoked after all",
+            deleted(|s, _| {
+                s.claim = keeps(|keeper| {
+                    keeper.annotation = Some("keyCompromise,serial=abc".into());
+                });
+                s.stored = Stored::Other;
+            }),
+            "Revoking",
+        ),
+        (
+            "it was asked for",
+            changed_by(deleted(|_, _| ()), asked),
+            "Revoking",
+        ),
+        (
+            "it was asked for, and nobody can",
+            changed_by(deleted(|_, _| ()), |i| {
+                asked(i);
+                unrevocable(i);
+            }),
+            "nothing",
+        ),
+        (
+            "expired",
+            deleted(|s, _| s.now = at("2026-04-02T00:00:00Z")),
+            "nothing",
+        ),
+        (
+            "expired long ago",
+            deleted(|s, _| s.now = at("2026-05-02T00:00:00Z")),
+            "delete record",
+        ),
+        // Some that nobody can revoke live for decades.
+        (
+            "deleted long ago",
+            deleted(|s, i| {
+                unrevocable(i);
+                s.now = at("2026-03-03T00:00:00Z");
+            }),
+            "delete record",
+        ),
+        (
+            "deleted a while ago",
+            deleted(|s, i| {
+                unrevocable(i);
+                s.now = at("2026-03-01T00:00:00Z");
+            }),
+            "nothing",
+        ),
+    ]);
 }
 
 #[test]
