@@ -1,5 +1,7 @@
 //! Who uses a Secret that is to go, as the API server says?
 
+use std::sync::Arc;
+
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::{
     Api, Resource,
@@ -10,7 +12,10 @@ use serde_json::Value;
 
 use crate::{
     api::issuer::{ClusterIssuer, Issuer},
-    certificate::facts::CertificateIndex,
+    certificate::{
+        facts::CertificateIndex,
+        secret::{SecretFacts, SecretIndex},
+    },
     cluster::{ObjectKey, RequestError, unread::Unread, write::api_of},
     issuer::facts::{self, IssuerResource},
     retire::{facts::IssuanceFacts, reconcile::IssuanceReconciler},
@@ -74,25 +79,25 @@ impl IssuanceReconciler {
         Ok(told.collect())
     }
 
-    /// Certificates in other places that keep a copy. Looked through once per certificate that goes.
+    /// Certificates in other places that keep a copy.
     pub(super) fn elsewhere(&self, issuance: &IssuanceFacts) -> Vec<String> {
-        let mut copies = Vec::new();
-        self.caches.secrets.for_each(|secret| {
-            let is_copy = secret.meta.key != issuance.secret
+        let index = SecretIndex::Serial(issuance.serial.clone());
+        let mut copies = self.caches.secrets.find(&index);
+        copies.retain(|secret| {
+            let key = &secret.meta.key;
+            let is_copy = *key != issuance.secret
                 && secret
                     .leaf
                     .read()
                     .is_some_and(|leaf| issuance.is_of(&leaf.serial, &leaf.public_key.to_string()));
-            if is_copy {
-                copies.push(secret.meta.key.clone());
-            }
+            let keepers = CertificateIndex::Secret(key.clone());
+            is_copy && !self.caches.certificates.find_keys(&keepers).is_empty()
         });
-        copies.retain(|copy| {
-            let keepers = CertificateIndex::Secret(copy.clone());
-            !self.caches.certificates.find_keys(&keepers).is_empty()
-        });
-        let told = |copy| format!("a Certificate keeps the same certificate in Secret {copy}");
-        copies.into_iter().map(told).collect()
+        let told = |secret: &Arc<SecretFacts>| {
+            let key = &secret.meta.key;
+            format!("a Certificate keeps the same certificate in Secret {key}")
+        };
+        copies.iter().map(told).collect()
     }
 
     /// The issuers that name the Secret: as their CA, for their account, or to log in somewhere. Those of
