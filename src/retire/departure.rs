@@ -186,11 +186,10 @@ impl Reconciler for DepartureReconciler {
                     secret,
                     ..
                 } = &departure.words;
-                match why.is_news() {
-                    true => {
-                        info!(%certificate, %secret, "Certificate is gone, and its Secret stays: {why}")
-                    }
-                    false => debug!(%certificate, %secret, "Certificate is gone: {why}"),
+                if why.is_news() {
+                    info!(%certificate, %secret, "Certificate is gone, and its Secret stays: {why}");
+                } else {
+                    debug!(%certificate, %secret, "Certificate is gone: {why}");
                 }
             }
             Verdict::Ask => {}

@@ -5,6 +5,7 @@
 
 mod act;
 pub mod brake;
+mod deleted;
 pub mod departed;
 mod departure;
 mod entry;

@@ -11,16 +11,12 @@ use crate::{
     },
     cluster::Next,
     retire::{
-        facts::{Claim, Definition, Escrow, IssuanceFacts, Listing, Live, Situation, Stored},
-        plan::{
-            Change, LONGEST_SLEEP, RECHECK, Step, Told, changed, recheck, until, wait_for_expiry,
-            write,
-        },
+        deleted::{end, epitaph},
+        facts::{Claim, Definition, Escrow, Listing, Live, Situation, Stored},
+        plan::{Change, RECHECK, Step, Told, changed, recheck, until, wait_for_expiry, write},
     },
 };
 
-/// How long the record of a certificate is kept after the last that may become of it.
-const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// How long an orphan is left alone even where its Secret is gone too: watches of different kinds
 /// do not tell in order, and others may follow.
 const SETTLE: SignedDuration = SignedDuration::from_secs(10);
@@ -87,45 +83,6 @@ pub(super) fn orphan(situation: &Situation) -> Step {
             write(status)
         }
     }
-}
-
-/// What is said of a certificate that was not revoked, and whose Secret is none of it any more.
-fn epitaph(stored: Stored, is_revocable: bool) -> String {
-    let secret = match stored {
-        Stored::Gone | Stored::This => "its Secret is gone",
-        Stored::Other => "its Secret holds another",
-    };
-    let why = match is_revocable {
-        true => "not revoked, as its policy is Delete",
-        false => "there is nobody to tell that it is revoked",
-    };
-    format!("{secret}; {why}")
-}
-
-/// Its Secret was deleted with its Certificate. One that somebody puts back is theirs.
-pub(super) fn deleted(situation: &Situation) -> Step {
-    let issuance = &situation.issuance;
-    if issuance.status.request.is_some() && issuance.is_revocable() {
-        let mut status = issuance.status.clone();
-        status.state = Some(IssuanceState::Revoking);
-        status.message = None;
-        return write(status);
-    }
-    match end(issuance) {
-        Some(end) if situation.now > end => Step::DeleteRecord,
-        Some(end) => Step::Nothing(Next::After(until(situation.now, end).min(LONGEST_SLEEP))),
-        None => Step::Nothing(Next::After(LONGEST_SLEEP)),
-    }
-}
-
-/// Until when its record is kept. Of what nobody can revoke, some live for decades.
-fn end(issuance: &IssuanceFacts) -> Option<Timestamp> {
-    let orphaned = issuance.status.orphaned_since.as_ref();
-    let last = match orphaned.filter(|_| !issuance.is_revocable()) {
-        Some(since) => since.0,
-        None => issuance.not_after,
-    };
-    last.checked_add(KEPT).ok()
 }
 
 /// Whether there is reason enough to act on the absence of its Certificate.

@@ -13,8 +13,9 @@ use crate::{
     },
     cluster::Next,
     retire::{
+        deleted::deleted,
         facts::{Claim, Escrow, Keeper, Situation, Stored},
-        orphan::{deleted, finish, orphan, revoke},
+        orphan::{finish, orphan, revoke},
     },
 };
 

@@ -162,9 +162,7 @@ impl Recorder {
         let issuer = self
             .departed
             .issuer(&self.issuers, &issued.issuer, namespace);
-        let revoker = issuer
-            .as_ref()
-            .map_or(Revoker::Nobody, |issuer| Revoker::of(issuer));
+        let revoker = issuer.as_ref().map_or(Revoker::Nobody, Revoker::of);
         match revoker {
             Revoker::Acme(_) => {}
             Revoker::List | Revoker::Nobody if is_ordered => {

@@ -188,3 +188,9 @@ pub(super) fn keeps(change: impl FnOnce(&mut Keeper)) -> Claim {
     change(&mut keeper);
     Claim::Kept(keeper)
 }
+
+/// Nobody can be told that it is revoked.
+pub(super) fn unrevocable(i: &mut IssuanceFacts) {
+    i.account = None;
+    i.list = None;
+}

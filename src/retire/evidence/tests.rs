@@ -106,16 +106,20 @@ fn nothing_is_asked_where_nothing_would_follow() {
             change(departure);
         })
     };
-    let table: [(fn(&mut Departure), Why); 6] = [
-        (|d| d.words.is_issued_here = false, Why::NotIssuedHere),
-        (|d| d.is_acme = true, Why::Recorded),
-        (|d| d.policy = Some(DeletionPolicy::Retain), Why::Retain),
-        (|d| d.policy = None, Why::PolicyUnknown),
-        (|d| d.is_kept = true, Why::Kept),
-        (|d| d.is_namespace_ending = true, Why::GoesAnyway),
+    let retained = |d: &mut Departure| d.policy = Some(DeletionPolicy::Retain);
+    let table = [
+        (
+            unasked(|d| d.words.is_issued_here = false),
+            Why::NotIssuedHere,
+        ),
+        (unasked(|d| d.is_acme = true), Why::Recorded),
+        (unasked(retained), Why::Retain),
+        (unasked(|d| d.policy = None), Why::PolicyUnknown),
+        (unasked(|d| d.is_kept = true), Why::Kept),
+        (unasked(|d| d.is_namespace_ending = true), Why::GoesAnyway),
     ];
-    for (change, why) in table {
-        assert_eq!(unasked(change), Verdict::Leave(why), "{why}");
+    for (found, why) in table {
+        assert_eq!(found, Verdict::Leave(why), "{why}");
     }
 }
 

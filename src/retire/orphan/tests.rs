@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::*;
 use crate::retire::{
     plan::{backoff, plan},
-    samples::{assert_all, at, changed_by, confirmed, due, gone, keeps, time, when, word},
+    samples::{
+        assert_all, at, changed_by, confirmed, due, gone, keeps, time, unrevocable, when, word,
+    },
 };
 
 #[test]
@@ -96,12 +98,6 @@ fn an_orphan_is_kept_for_the_delay_and_then_revoked() {
     assert_eq!(change.policy, Some(DeletionPolicy::Retain));
 }
 
-/// Nobody can be told that it is revoked.
-fn unrevocable(i: &mut IssuanceFacts) {
-    i.account = None;
-    i.list = None;
-}
-
 #[test]
 fn what_nobody_can_revoke_is_deleted() {
     let gone = Situation {
@@ -173,106 +169,6 @@ fn what_nobody_can_revoke_is_deleted() {
         told,
         "its Secret holds another; not revoked, as its policy is Delete"
     );
-}
-
-#[test]
-fn what_was_deleted_is_over_unless_it_comes_back() {
-    let deleted = |change: fn(&mut Situation, &mut IssuanceFacts)| {
-        let mut situation = due();
-        situation.stored = Stored::Gone;
-        let mut issuance = (*situation.issuance).clone();
-        issuance.policy = DeletionPolicy::Delete;
-        issuance.status.state = Some(IssuanceState::Deleted);
-        change(&mut situation, &mut issuance);
-        situation.issuance = issuance.into();
-        situation
-    };
-    let asked = |i: &mut IssuanceFacts| {
-        i.status.request = Some(Request {
-            by: "somebody".into(),
-            reason: RevocationReason::KeyCompromise,
-            time: time("2026-02-01T00:00:00Z"),
-        });
-    };
-    assert_all(vec![
-        ("over", deleted(|_, _| ()), "nothing"),
-        (
-            "somebody put the Secret back",
-            deleted(|s, _| s.stored = Stored::This),
-            "nothing",
-        ),
-        (
-            "its Certificate is back, and makes another",
-            deleted(|s, _| s.claim = keeps(|keeper| keeper.is_issuing = true)),
-            "nothing",
-        ),
-        (
-            "its Certificate has another",
-            deleted(|s, _| {
-                s.claim = keeps(|_| ());
-                s.stored = Stored::Other;
-            }),
-            "nothing",
-        ),
-        (
-            "both are back",
-            deleted(|s, _| {
-                s.claim = keeps(|keeper| keeper.uid = "another".into());
-                s.stored = Stored::This;
-            }),
-            "Active",
-        ),
-        (
-            "it is to be revoked after all",
-            deleted(|s, _| {
-                s.claim = keeps(|keeper| {
-                    keeper.annotation = Some("keyCompromise,serial=abc".into());
-                });
-                s.stored = Stored::Other;
-            }),
-            "Revoking",
-        ),
-        (
-            "it was asked for",
-            changed_by(deleted(|_, _| ()), asked),
-            "Revoking",
-        ),
-        (
-            "it was asked for, and nobody can",
-            changed_by(deleted(|_, _| ()), |i| {
-                asked(i);
-                unrevocable(i);
-            }),
-            "nothing",
-        ),
-        (
-            "expired",
-            deleted(|s, _| s.now = at("2026-04-02T00:00:00Z")),
-            "nothing",
-        ),
-        (
-            "expired long ago",
-            deleted(|s, _| s.now = at("2026-05-02T00:00:00Z")),
-            "delete record",
-        ),
-        // Some that nobody can revoke live for decades.
-        (
-            "deleted long ago",
-            deleted(|s, i| {
-                unrevocable(i);
-                s.now = at("2026-03-03T00:00:00Z");
-            }),
-            "delete record",
-        ),
-        (
-            "deleted a while ago",
-            deleted(|s, i| {
-                unrevocable(i);
-                s.now = at("2026-03-01T00:00:00Z");
-            }),
-            "nothing",
-        ),
-    ]);
 }
 
 #[test]
