@@ -8,7 +8,6 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use crate::{
     cluster::{Cache, Next, ObjectKey, Reconciler, write},
     issuer::{
-        account::{Checked, Ready, status_after},
         acme, ca,
         error::Error,
         facts::{IssuerFacts, IssuerResource},
@@ -16,6 +15,7 @@ use crate::{
         local::LocalSigners,
         rotation::{Rotations, record::Identity},
         sessions::Sessions,
+        status::{Checked, Ready, status_after},
         view::{IssuerView, Issuers},
     },
 };
