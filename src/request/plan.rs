@@ -11,6 +11,7 @@ use crate::{
         reason::request as reason,
         request::CertificateRequestStatus,
     },
+    cluster::events::Event,
     issuer::{
         IssuerView, Missing,
         kind::Signer,
@@ -78,17 +79,6 @@ pub struct Plan {
     pub event: Option<Event>,
 }
 
-/// An event on the request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    /// Whether it is a warning.
-    pub warning: bool,
-    /// Its reason.
-    pub reason: &'static str,
-    /// For people.
-    pub message: String,
-}
-
 /// Message of the Approved condition, as people and tools know it from cert-manager.
 const APPROVED_MESSAGE: &str = "Certificate request has been approved by cert-manager.io";
 /// Message of the Ready condition of a denied request.
@@ -129,11 +119,7 @@ pub fn plan(situation: Situation<'_>) -> Plan {
         }
         if !approver {
             let message = "Not signing CertificateRequest until it is Approved".to_owned();
-            let event = Event {
-                warning: false,
-                reason: reason::WAITING_FOR_APPROVAL,
-                message,
-            };
+            let event = Event::normal(reason::WAITING_FOR_APPROVAL, message);
             return Plan {
                 event: Some(event),
                 ..Plan::default()
@@ -282,11 +268,7 @@ pub fn answered(
     draft.set(kind::READY, true, reason::ISSUED, ISSUED_MESSAGE.to_owned());
     draft.status.certificate = Some(ByteString(chain_pem.into_bytes()));
     draft.status.ca = Some(ByteString(ca_pem.into_bytes()));
-    let event = remark.map(|Said { reason, message }| Event {
-        warning: true,
-        reason,
-        message,
-    });
+    let event = remark.map(|Said { reason, message }| Event::warning(reason, message));
     draft.plan(request, event)
 }
 
@@ -334,27 +316,13 @@ impl StatusDraft {
     fn pending(mut self, request: &RequestFacts, said: Said) -> Plan {
         let Said { reason, message } = said;
         self.ready(reason::PENDING, message.clone());
-        self.plan(
-            request,
-            Some(Event {
-                warning: false,
-                reason,
-                message,
-            }),
-        )
+        self.plan(request, Some(Event::normal(reason, message)))
     }
 
     fn failed(mut self, request: &RequestFacts, said: Said) -> Plan {
         let Said { reason, message } = said;
         self.fail(reason::FAILED, message.clone());
-        self.plan(
-            request,
-            Some(Event {
-                warning: true,
-                reason,
-                message,
-            }),
-        )
+        self.plan(request, Some(Event::warning(reason, message)))
     }
 
     fn sign(self, request: &RequestFacts) -> Plan {

@@ -16,7 +16,7 @@ use crate::{
     },
     cluster::{
         Cache, Class, Clock, Next, ObjectKey, ReconcileError, Reconciler, RequestError,
-        events::{EventType, Events},
+        events::Events,
         write::{self, api_of},
     },
     issuer::{
@@ -34,7 +34,7 @@ use crate::{
     request::{
         facts::RequestFacts,
         in_hand::InHand,
-        plan::{self, Event, Plan, Served, Situation, plan},
+        plan::{self, Plan, Served, Situation, plan},
     },
 };
 
@@ -211,7 +211,7 @@ impl RequestReconciler {
             None => request,
         };
         if let Some(event) = event {
-            self.tell(&request, event);
+            self.events.tell(reference(&request), event);
         }
         if let Some(draft) = create {
             self.create_order(&request, *draft).await?;
@@ -318,7 +318,7 @@ impl RequestReconciler {
             self.store(request, &status).await?;
         }
         if let Some(event) = event {
-            self.tell(request, event);
+            self.events.tell(reference(request), event);
         }
         Ok(())
     }
@@ -338,21 +338,6 @@ impl RequestReconciler {
         }
         let known = self.requests.get(key);
         known.ok_or_else(|| Error::Request(RequestError::stale::<CertificateRequest>(key)))
-    }
-
-    fn tell(&self, request: &RequestFacts, event: Event) {
-        let Event {
-            warning,
-            reason,
-            message,
-        } = event;
-        let kind = if warning {
-            EventType::Warning
-        } else {
-            EventType::Normal
-        };
-        self.events
-            .publish(reference(request), kind, reason, message);
     }
 }
 

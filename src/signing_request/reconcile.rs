@@ -17,7 +17,7 @@ use crate::{
     },
     cluster::{
         Cache, Class, Clock, Next, ObjectKey, ReconcileError, Reconciler, RequestError,
-        events::{EventType, Events},
+        events::{Event, Events},
         write::{self, api_of},
     },
     issuer::{
@@ -30,7 +30,7 @@ use crate::{
         facts::{OrderFacts, OrderIndex},
         placing::{self, Placed},
     },
-    request::plan::{Event, Served},
+    request::plan::Served,
     signing_request::{
         access::may_reference,
         facts::{Asked, SigningRequestFacts},
@@ -218,12 +218,8 @@ impl SigningRequestReconciler {
         let pem = asked.request.clone();
         match placing::place(&self.client, &self.orders, draft, pem).await? {
             Placed::New => {
-                let event = Event {
-                    warning: false,
-                    reason: reason::ORDER_CREATED,
-                    message: format!("Created Order resource {key}"),
-                };
-                self.tell(request, event);
+                let message = format!("Created Order resource {key}");
+                self.tell(request, Event::normal(reason::ORDER_CREATED, message));
                 Ok(Next::Change)
             }
             Placed::Ours => Ok(Next::Change),
@@ -271,12 +267,7 @@ impl SigningRequestReconciler {
         self.store(request, &plan::issued(request, certificate))
             .await?;
         info!("certificate issued");
-        let event = Event {
-            warning: false,
-            reason: reason::CERTIFICATE_ISSUED,
-            message: message.to_owned(),
-        };
-        self.tell(request, event);
+        self.tell(request, Event::normal(reason::CERTIFICATE_ISSUED, message));
         Ok(())
     }
 
@@ -305,27 +296,11 @@ impl SigningRequestReconciler {
 
     fn warn(&self, request: &SigningRequestFacts, said: Said) {
         let Said { reason, message } = said;
-        let event = Event {
-            warning: true,
-            reason,
-            message,
-        };
-        self.tell(request, event);
+        self.tell(request, Event::warning(reason, message));
     }
 
     fn tell(&self, request: &SigningRequestFacts, event: Event) {
-        let Event {
-            warning,
-            reason,
-            message,
-        } = event;
-        let kind = if warning {
-            EventType::Warning
-        } else {
-            EventType::Normal
-        };
-        self.events
-            .publish(reference(request), kind, reason, message);
+        self.events.tell(reference(request), event);
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     api::{issuer::Issuer, order::Order},
-    cluster::Facts,
+    cluster::{Facts, events::EventType},
     issuer::Issuers,
     pki::{
         csr::{CertificateSigningRequest, RequestParameters},
@@ -245,7 +245,7 @@ fn the_end_of_the_order_is_the_end_of_the_request() {
     let failed = order(json!({"state": "invalid", "reason": "404"}));
     let plan = decide(&waiting, true, Ok(&issuer), Some(&failed));
     assert!(shown(&plan).contains(&"Ready=False/Failed".to_owned()));
-    assert!(plan.event.unwrap().warning);
+    assert_eq!(plan.event.unwrap().kind, EventType::Warning);
     let valid = order(json!({"state": "valid", "certificate": "YQ=="}));
     assert!(decide(&waiting, true, Ok(&issuer), Some(&valid)).take);
 }
@@ -298,7 +298,7 @@ fn keys_in_the_cluster_sign_at_once_and_all_is_one_write() {
         assert_eq!(again, Plan::default(), "told once");
         let failed = answered(&waiting, None, Outcome::Failed(said()), now());
         assert!(failed.status.unwrap().failure_time.is_some());
-        assert!(failed.event.unwrap().warning);
+        assert_eq!(failed.event.unwrap().kind, EventType::Warning);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
         issuer::{ClusterIssuer, Issuer},
         order::Order,
     },
-    cluster::Facts,
+    cluster::{Facts, events::EventType},
     issuer::Issuers,
     pki::{
         csr::{CertificateSigningRequest, RequestParameters},
@@ -151,7 +151,7 @@ fn decide_served(
 fn shown(step: &Step) -> String {
     match step {
         Step::Nothing => "Nothing".into(),
-        Step::Wait(event) if event.warning => format!("Wait!{}", event.reason),
+        Step::Wait(event) if event.kind == EventType::Warning => format!("Wait!{}", event.reason),
         Step::Wait(event) => format!("Wait {}", event.reason),
         Step::Ask => "Ask".into(),
         Step::Fail(said) => format!("Fail {}", said.reason),
