@@ -126,13 +126,13 @@ pub fn name_taken(order: &ObjectKey) -> Said {
 ///
 /// # Errors
 /// Why it is not: the Order is to be deleted, and made anew.
-pub fn accept(certificate: &[u8], csr: &CsrFacts) -> Result<CertificateFacts, String> {
+pub fn accept(certificate: &[u8], csr: &CsrFacts) -> Result<(), String> {
     let facts = CertificateFacts::from_pem(certificate)
         .map_err(|error| format!("the certificate of the order cannot be used: {error}"))?;
     if facts.public_key != csr.public_key {
         return Err("the certificate of the order is for another key than the request".to_owned());
     }
-    Ok(facts)
+    Ok(())
 }
 
 /// Whether `message`, of a request that failed, tells of an Order that was made.

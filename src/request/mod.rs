@@ -1,6 +1,7 @@
 //! CertificateRequest: approve, hand to the issuer, report.
 
 pub mod at_once;
+pub mod error;
 pub mod facts;
 pub mod identity;
 pub mod in_hand;

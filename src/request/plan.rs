@@ -17,7 +17,7 @@ use crate::{
         kind::Signer,
         local::{Certificate, Outcome},
         order_name::RequestKind,
-        order_request::{self, Draft, OrderInput, RequestInput, Said, Signing},
+        order_request::{self, Draft, RequestInput, Said, Signing},
     },
     order::facts::OrderFacts,
     request::facts::RequestFacts,
@@ -183,12 +183,7 @@ pub fn plan(situation: Situation<'_>) -> Plan {
         profile,
         replaces: replaces.filter(|_| issuer.asks_renewal_info()),
     };
-    let order = order.map(|order| OrderInput {
-        key: &order.meta.key,
-        state: order.status.state,
-        reason: order.status.reason.as_deref(),
-        has_certificate: order.has_certificate,
-    });
+    let order = order.map(|order| order.input());
     match order_request::plan(input, acme, order) {
         Signing::Create(create) => {
             // One write says all: approved, and waiting for the order that follows it.

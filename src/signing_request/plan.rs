@@ -22,7 +22,7 @@ use crate::{
         IssuerKind, IssuerView, Missing,
         kind::Signer,
         order_name::RequestKind,
-        order_request::{self, Draft, OrderInput, RequestInput, Said, Signing},
+        order_request::{self, Draft, RequestInput, Said, Signing},
         profile,
     },
     order::facts::OrderFacts,
@@ -157,12 +157,7 @@ pub fn plan(situation: Situation<'_>) -> Step {
         profile: profile::of_issuer(acme),
         replaces: None,
     };
-    let order = order.map(|order| OrderInput {
-        key: &order.meta.key,
-        state: order.status.state,
-        reason: order.status.reason.as_deref(),
-        has_certificate: order.has_certificate,
-    });
+    let order = order.map(|order| order.input());
     match order_request::plan(input, acme, order) {
         Signing::Create(draft) => Step::Order(draft),
         Signing::Pending(Said { reason, message }) => Step::Wait(Event::normal(reason, message)),
