@@ -389,8 +389,8 @@ fn a_profile_that_is_not_offered_is_waited_for_until_there_is_an_order() {
     assert_eq!(refused.create, None);
     let event = refused.event.unwrap();
     assert_eq!(
-        (event.reason, event.message),
-        (said.reason, said.message.clone())
+        (event.reason.as_ref(), &event.message),
+        (said.reason, &said.message)
     );
 
     let chosen = decide(Ok(Some("fast")), None).create.unwrap();
