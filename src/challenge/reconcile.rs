@@ -232,10 +232,8 @@ impl ChallengeReconciler {
         let key = &challenge.meta.key;
         let api = api_of::<Challenge>(&self.client, key);
         let version = &challenge.meta.resource_version;
-        let written = write::patch_status(&api, key, version, &challenge.status, &status).await?;
-        if let Some(written) = written {
-            self.challenges.observe(written);
-        }
+        let old = &challenge.status;
+        write::patch_status(&api, &self.challenges, key, version, old, &status).await?;
         Ok(())
     }
 

@@ -151,11 +151,7 @@ impl<K: IssuerResource> Reconciler for IssuerReconciler<K> {
         }
         let api = K::api(self.sessions.cluster(), key);
         let version = &issuer.resource_version;
-        if let Some(object) =
-            write::patch_status(&api, key, version, &*issuer.status, &status).await?
-        {
-            self.cache.observe(object);
-        }
+        write::patch_status(&api, &self.cache, key, version, &*issuer.status, &status).await?;
         checked.result?;
         Ok(next.sooner(self.at(rotation?)))
     }

@@ -289,10 +289,7 @@ impl RequestReconciler {
         let key = &request.meta.key;
         let api = api_of::<CertificateRequest>(&self.client, key);
         let version = &request.meta.resource_version;
-        let written = write::patch_status(&api, key, version, &request.status, status).await?;
-        if let Some(written) = written {
-            self.requests.observe(written);
-        }
+        write::patch_status(&api, &self.requests, key, version, &request.status, status).await?;
         let known = self.requests.get(key);
         known.ok_or_else(|| Error::Request(RequestError::stale::<CertificateRequest>(key)))
     }

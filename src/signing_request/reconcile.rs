@@ -238,10 +238,7 @@ impl SigningRequestReconciler {
         let key = &request.meta.key;
         let api: Api<CertificateSigningRequest> = Api::all(self.client.clone());
         let version = &request.meta.resource_version;
-        let written = write::patch_status(&api, key, version, &request.status, status).await?;
-        if let Some(written) = written {
-            self.requests.observe(written);
-        }
+        write::patch_status(&api, &self.requests, key, version, &request.status, status).await?;
         Ok(())
     }
 
