@@ -62,6 +62,15 @@ impl Served {
         ca: false,
         self_signed: false,
     };
+
+    /// Whether those that sign by `signer` are among them.
+    pub fn has(self, signer: &Signer<'_>) -> bool {
+        match signer {
+            Signer::Acme(_) => self.acme,
+            Signer::Ca(_) => self.ca,
+            Signer::SelfSigned(_) => self.self_signed,
+        }
+    }
 }
 
 /// What to do, in this order.
@@ -157,13 +166,12 @@ pub fn plan(situation: Situation<'_>) -> Plan {
             return draft.pending(request, said);
         }
     };
+    if !served.has(&signer) {
+        return draft.plan(request, None);
+    }
     let acme = match signer {
-        Signer::Acme(acme) if served.acme => acme,
-        Signer::Ca(_) if served.ca => return draft.sign(request),
-        Signer::SelfSigned(_) if served.self_signed => return draft.sign(request),
-        Signer::Acme(_) | Signer::Ca(_) | Signer::SelfSigned(_) => {
-            return draft.plan(request, None);
-        }
+        Signer::Acme(acme) => acme,
+        Signer::Ca(_) | Signer::SelfSigned(_) => return draft.sign(request),
     };
     let profile = match (profile, order) {
         (Ok(profile), _) => profile,
@@ -218,8 +226,7 @@ pub fn answers_at_once(
     let signer = issuer.ok().and_then(|issuer| issuer.usable().ok());
     approver
         && match signer {
-            Some(Signer::Ca(_)) => served.ca,
-            Some(Signer::SelfSigned(_)) => served.self_signed,
+            Some(signer @ (Signer::Ca(_) | Signer::SelfSigned(_))) => served.has(&signer),
             Some(Signer::Acme(_)) | None => false,
         }
 }

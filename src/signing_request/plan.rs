@@ -106,12 +106,7 @@ pub fn plan(situation: Situation<'_>) -> Step {
         (Err(_), Err(why)) => return warn(why.reason(), why.to_string()),
         (Err(_), Ok(_)) => return Step::Nothing,
     };
-    let is_served = match signer {
-        Signer::Acme(_) => served.acme,
-        Signer::Ca(_) => served.ca,
-        Signer::SelfSigned(_) => served.self_signed,
-    };
-    if !is_served {
+    if !served.has(&signer) {
         return Step::Nothing;
     }
     let is_ordered = matches!(signer, Signer::Acme(_)) && order.is_some_and(|o| !o.is_over());
