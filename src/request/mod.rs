@@ -7,4 +7,6 @@ pub mod identity;
 pub mod in_hand;
 pub mod plan;
 pub mod reconcile;
+#[cfg(test)]
+pub(crate) mod samples;
 pub mod signers;

@@ -5,40 +5,14 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    api::{issuer::Issuer, order::Order},
+    api::issuer::Issuer,
     cluster::{Facts, events::EventType},
     issuer::Issuers,
-    pki::{
-        csr::{CertificateSigningRequest, RequestParameters},
-        key::{KeyAlgorithm, KeyParameters, PrivateKey},
-        names::Names,
-    },
-};
-
-const ALL: Served = Served {
-    acme: true,
-    ca: true,
-    self_signed: true,
+    request::samples::{self, ALL, csr},
 };
 
 fn now() -> Timestamp {
     "2026-01-01T00:00:00Z".parse().unwrap()
-}
-
-fn csr() -> String {
-    let parameters = KeyParameters::new(KeyAlgorithm::Ecdsa, None).unwrap();
-    let key = PrivateKey::generate(parameters).unwrap();
-    let names = Names {
-        dns: vec!["example.com".into()],
-        ..Names::default()
-    };
-    let parameters = RequestParameters {
-        names,
-        ..RequestParameters::default()
-    };
-    CertificateSigningRequest::build(&parameters, &key)
-        .unwrap()
-        .to_pem()
 }
 
 fn request(group: &str, conditions: Value) -> RequestFacts {
@@ -87,14 +61,7 @@ fn issuer_of(spec: &Value, status: &str) -> IssuerView {
 }
 
 fn order(status: Value) -> Arc<OrderFacts> {
-    let order: Order = serde_json::from_value(json!({
-        "apiVersion": "acme.cert-manager.io/v1", "kind": "Order",
-        "metadata": {"namespace": "web", "name": "www-1-7", "uid": "o"},
-        "spec": {"dnsNames": ["example.com"], "issuerRef": {"name": "le"}, "request": "YQ=="},
-        "status": status,
-    }))
-    .unwrap();
-    Arc::new(OrderFacts::reduce(order))
+    samples::order("www-1-7", status)
 }
 
 fn condition(type_: &str, status: &str, reason: &str) -> Value {
