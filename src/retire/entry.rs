@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use k8s_openapi::{
     ByteString,
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
@@ -16,6 +15,7 @@ use crate::{
         reference::IssuerRef,
     },
     certificate::secret::Leaf,
+    cluster::name::hash_of,
     crl::published_by,
     issuer::{IssuerView, account::DEFAULT_KEY_ENTRY, kind::Signer},
 };
@@ -124,12 +124,7 @@ impl Entry {
 /// The name of the record of a certificate: the same for the same certificate in the same cluster.
 pub(super) fn name(certificate: &str, cluster: &str, der: &[u8]) -> String {
     let cause = [cluster.as_bytes(), b"/", der].concat();
-    let hash: String = digest(&SHA256, &cause)
-        .as_ref()
-        .iter()
-        .take(10)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hash = hash_of(&cause, 10);
     // Names of objects are ASCII.
     let kept = certificate.get(..KEPT_OF_NAME).unwrap_or(certificate);
     format!("{}-{hash}", kept.trim_end_matches(['-', '.']))
