@@ -15,9 +15,14 @@ use tracing::info;
 
 use crate::{
     acme,
+    answers::{
+        AnswersReconciler, Watches,
+        look::{Looker, Nameservers},
+        plan::Pace as LookPace,
+    },
     caches::{Caches, Queues, Scope},
     certificate::{
-        facts as certificate,
+        backoff, facts as certificate,
         reconcile::{CertificateReconciler, Desk, Prompts},
         renewal_info::RenewalInfoReconciler,
         replaced::replaced,
@@ -68,6 +73,9 @@ const ISSUER_WORKERS: usize = 32;
 
 /// Asking for renewal information waits for CAs most of the time.
 const RENEWAL_INFO_WORKERS: usize = 8;
+
+/// Looking at DNS for those that failed waits for nameservers, and nobody waits for it.
+const ANSWERS_WORKERS: usize = 4;
 
 /// What reconcilers are made of.
 pub(super) struct Parts<'a> {
@@ -281,12 +289,32 @@ pub(super) fn start(
             cluster,
             deletion,
         );
+        let certificate_settings = certificate_settings(settings);
+        let pace = LookPace::within(backoff::shortest(&certificate_settings));
+        let answers = Arc::new(Watches::new(queues.answers.clone(), pace));
+        let reconciler = AnswersReconciler {
+            clock: clock.clone(),
+            orders: Arc::clone(&caches.orders),
+            challenges: Arc::clone(&caches.challenges),
+            looker: Looker::new(
+                dns.clone(),
+                Nameservers {
+                    http01: http01.nameservers.clone(),
+                    dns01: settings.dns01.nameservers.clone(),
+                    system: dns::system_nameservers(Path::new(RESOLV_CONF)),
+                },
+            ),
+            watches: Arc::clone(&answers),
+            certificates: queues.certificates.clone(),
+            events: events.clone(),
+        };
+        starter.start(reconciler, &queues.answers, work(ANSWERS_WORKERS));
         let reconciler = CertificateReconciler::new(
             client.clone(),
             clock.clone(),
             caches.clone(),
             events.clone(),
-            certificate_settings(settings),
+            certificate_settings,
             Desk {
                 recorder,
                 requester,
@@ -295,6 +323,7 @@ pub(super) fn start(
             Prompts {
                 renewal_infos: queues.renewal_infos.clone(),
                 rotations,
+                answers,
             },
         );
         starter.start(
