@@ -364,6 +364,7 @@ pub(super) fn start(
             events: events.clone(),
             served,
             local,
+            sessions: Arc::clone(&sessions),
             copied_annotation_prefixes: settings.copied_annotation_prefixes.clone(),
         };
         let requests = Arc::clone(&caches.signing_requests);

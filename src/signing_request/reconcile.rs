@@ -21,9 +21,10 @@ use crate::{
         write::{self, api_of},
     },
     issuer::{
-        IssuerView, Issuers, LocalSigners, Missing,
+        IssuerView, Issuers, LocalSigners, Missing, Sessions,
         kind::Signer,
         local::{Outcome, SigningError, SigningInput},
+        offered,
         order_request::{self, Draft, Said},
     },
     order::{
@@ -59,6 +60,8 @@ pub struct SigningRequestReconciler {
     pub served: Served,
     /// Those whose keys are in the cluster.
     pub local: Arc<LocalSigners>,
+    /// What ACME servers offer is asked through them.
+    pub sessions: Arc<Sessions>,
     /// Prefixes of annotations that are copied to Orders.
     pub copied_annotation_prefixes: Vec<String>,
 }
@@ -112,6 +115,7 @@ impl Reconciler for SigningRequestReconciler {
             issuer: issuer.as_ref(),
             may_reference: None,
             order: orders.first(),
+            profile: None,
             copied_annotation_prefixes: &self.copied_annotation_prefixes,
         };
         let mut step = plan(situation);
@@ -121,8 +125,23 @@ impl Reconciler for SigningRequestReconciler {
             situation.may_reference = Some(may);
             step = plan(situation);
         }
+        let mut next = Next::Change;
+        let chosen = match (&step, &issuer) {
+            (Step::ChooseProfile, Ok(issuer)) => {
+                let csr = asked.csr.as_ref().ok();
+                Some(offered::choose(&self.sessions, issuer, &asked.annotations, csr).await)
+            }
+            _ => None,
+        };
+        if let Some(chosen) = &chosen {
+            situation.profile = Some(chosen.as_ref().map(Option::as_deref));
+            step = plan(situation);
+            if chosen.is_err() {
+                next = Next::After(offered::RECHECK);
+            }
+        }
         match step {
-            Step::Nothing | Step::Ask => {}
+            Step::Nothing | Step::Ask | Step::ChooseProfile => {}
             Step::Wait(event) => self.tell(&request, event),
             Step::Fail(said) => self.fail(&request, said).await?,
             Step::Sign(terms) => {
@@ -137,7 +156,7 @@ impl Reconciler for SigningRequestReconciler {
                 }
             }
         }
-        Ok(Next::Change)
+        Ok(next)
     }
 
     fn reference(&self, key: &ObjectKey) -> Option<ObjectReference> {
