@@ -8,6 +8,7 @@
 mod acceptance;
 mod acme;
 mod admission;
+mod answers;
 mod ari;
 mod bed;
 mod begun;
@@ -169,6 +170,7 @@ fn tell(book: &mut Book) {
     book.beside("fields::odd_certificates", fields::odd_certificates_are_what_was_asked_for);
     book.beside("drift::repaired", drift::whatever_is_done_to_the_secret_is_repaired);
 
+    book.alone("answers::dns_is_put_right", answers::dns_is_put_right);
     book.alone("issue::another_operator_goes_on", issue::another_operator_goes_on);
     book.alone("admission::certificates", admission::certificates);
     book.alone("admission::challenges", admission::challenges);
