@@ -8,9 +8,11 @@
 mod acceptance;
 mod acme;
 mod admission;
+mod approval;
 mod ari;
 mod bed;
 mod begun;
+mod belonging;
 mod book;
 mod ca;
 mod certificate;
@@ -19,11 +21,13 @@ mod control_plane;
 mod crash;
 mod crash_at_once;
 mod crl;
+mod desk;
 mod dns01;
 mod drift;
 mod events;
 mod fairness;
 mod fields;
+mod generation;
 mod healing;
 mod http01;
 mod identity;
@@ -54,6 +58,7 @@ mod solver_pod;
 mod switch;
 mod told;
 mod underway;
+mod waiting;
 mod work;
 mod x509;
 
@@ -109,6 +114,12 @@ fn tell(book: &mut Book) {
     book.beside("ari::the_ca_says_nothing", ari::the_ca_says_nothing);
     book.beside("certificate::kept", certificate::the_secret_is_kept);
     book.beside("certificate::failures", certificate::failures_and_foreign_objects);
+    book.beside("approval::other_groups", approval::other_groups_are_approved_and_left);
+    book.beside("approval::race", approval::who_decides_first_has_decided);
+    book.beside("waiting::ca", waiting::a_ca_that_comes_later_is_waited_for);
+    book.beside("belonging::two", belonging::two_want_one_secret);
+    book.beside("belonging::foreground", belonging::a_deletion_in_the_foreground_is_not_disturbed);
+    book.beside("generation::followed", generation::conditions_follow_the_spec);
     book.beside("ca::nonces", ca::nonces_and_authorizations);
     book.beside("ca::profile", ca::a_profile_is_chosen);
     book.beside("profile::own", profile::a_certificate_has_its_own);
@@ -169,6 +180,10 @@ fn tell(book: &mut Book) {
     book.beside("drift::repaired", drift::whatever_is_done_to_the_secret_is_repaired);
 
     book.alone("issue::another_operator_goes_on", issue::another_operator_goes_on);
+    book.alone("approval::denied", approval::what_is_denied_is_never_signed);
+    book.alone("approval::between", approval::a_denial_in_between_counts);
+    book.alone("waiting::approver", waiting::another_approver_is_waited_for);
+    book.alone("belonging::flag", belonging::the_owner_goes_by_the_flag);
     book.alone("admission::certificates", admission::certificates);
     book.alone("admission::challenges", admission::challenges);
     book.alone("admission::issuers", admission::issuers);

@@ -321,7 +321,12 @@ fn server(name: &str, from: &str, more: Value) -> Value {
 }
 
 /// A request for `www.example`, without a subject.
-fn request(name: &str, from: &str, key: &PrivateKey, annotations: Value) -> Result<Value> {
+pub(crate) fn request(
+    name: &str,
+    from: &str,
+    key: &PrivateKey,
+    annotations: Value,
+) -> Result<Value> {
     let parameters = RequestParameters {
         names: Names {
             dns: vec!["www.example".to_owned()],
