@@ -27,8 +27,8 @@ use testbed::{
 };
 
 use crate::{
+    by_hand::request,
     desk::{Desk, POLICY, SAID, SOON},
-    private_ca::request,
 };
 
 pub(crate) const ISSUERS: [&str; 2] = ["ca", "itself"];

@@ -14,6 +14,7 @@ mod bed;
 mod begun;
 mod belonging;
 mod book;
+mod by_hand;
 mod ca;
 mod certificate;
 mod chart;
@@ -166,7 +167,7 @@ fn tell(book: &mut Book) {
     book.beside("private_ca::cannot_sign", private_ca::a_ca_that_cannot_sign_is_told_and_put_right);
     book.beside("private_ca::cluster_issuer", private_ca::a_cluster_issuer_signs_for_every_namespace);
     book.beside("private_ca::leaf_ends", private_ca::a_leaf_ends_with_its_ca);
-    book.beside("private_ca::by_hand", private_ca::a_request_needs_no_certificate);
+    book.beside("by_hand::served", by_hand::a_request_needs_no_certificate);
 
     book.beside("rotation::followed", rotation::what_a_ca_signed_follows_it);
     book.beside("rotation::opt_out", rotation::an_issuer_may_opt_out);
