@@ -32,7 +32,7 @@ pub(crate) async fn conditions_follow_the_spec(bed: &Bed) -> Result<()> {
     let elsewhere = json!({"spec": {"issuerRef": {"name": "later"}}});
     desk.change("web", elsewhere).await?;
     let (under_way, not_ready) = (Some(ConditionStatus::True), Some(ConditionStatus::False));
-    is(&desk, 3, not_ready.clone(), under_way.clone()).await?;
+    is(&desk, 3, not_ready, under_way).await?;
     desk.change("web", json!({"spec": {"dnsNames": ["a.example"]}}))
         .await?;
     is(&desk, 4, not_ready, under_way).await?;
@@ -67,13 +67,12 @@ async fn is(
         let status = found.status.unwrap_or_default();
         let of = |type_: &str| {
             let found = condition::find(status.conditions.as_ref(), type_);
-            found.map(|one: &Condition| (one.status.clone(), one.observed_generation))
+            found.map(|one: &Condition| (one.status, one.observed_generation))
         };
-        let wanted = |status: &Option<ConditionStatus>| {
-            status.clone().map(|status| (status, Some(generation)))
-        };
-        ensure!(of(kind::READY) == wanted(&ready), "{status:?}");
-        ensure!(of(kind::ISSUING) == wanted(&issuing), "{status:?}");
+        let wanted =
+            |status: Option<ConditionStatus>| status.map(|status| (status, Some(generation)));
+        ensure!(of(kind::READY) == wanted(ready), "{status:?}");
+        ensure!(of(kind::ISSUING) == wanted(issuing), "{status:?}");
         Ok(status)
     })
     .await
