@@ -1,7 +1,11 @@
 //! Whose is a Secret, and what becomes of it when its Certificate goes?
 
 use anyhow::{Context, Result, ensure};
-use certwright::api::condition::{ConditionStatus, kind};
+use certwright::{
+    api::condition::{self, ConditionStatus, kind},
+    pki::{certificate::CertificateFacts, key::PrivateKey},
+};
+use futures::future::try_join_all;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{ResourceExt, api::DeleteParams};
 use serde_json::json;
@@ -61,6 +65,59 @@ pub(crate) async fn two_want_one_secret(bed: &Bed) -> Result<()> {
     let annotation = |key: &str| taken.annotations().get(&format!("cert-manager.io/{key}"));
     ensure!(annotation("certificate-name").is_some_and(|name| name == "earlier"));
     ensure!(annotation("issuer-name").is_some_and(|name| name == "itself"));
+    Ok(())
+}
+
+/// Of several that come at the same moment one has the Secret in the end, whole, and the others say
+/// whose it is.
+pub(crate) async fn many_at_once_agree(bed: &Bed) -> Result<()> {
+    let desk = Desk::new(bed, "at-once").await?;
+    let all: Vec<(String, String)> = (0..5)
+        .flat_map(|secret| {
+            // Those that come first are not those that would have it by their names.
+            let names = ["c", "b", "a"].into_iter();
+            names.map(move |name| (format!("shared-{secret}"), format!("{name}-{secret}")))
+        })
+        .collect();
+    let asked = all.iter().zip(["ca", "itself"].into_iter().cycle());
+    try_join_all(asked.map(async |((secret, name), issuer)| {
+        desk.ask(name, issuer, json!({"secretName": secret})).await
+    }))
+    .await?;
+    for secret in all.chunks(3) {
+        until("they agree", SOON, async || is_agreed(&desk, secret).await).await?;
+    }
+    Ok(())
+}
+
+/// Whether the Certificates, each with the Secret that it names, agree whose that is.
+async fn is_agreed(desk: &Desk, all: &[(String, String)]) -> Result<()> {
+    let (secret, _) = all.first().context("no Certificate")?;
+    let found = desk.secrets().get(secret).await?;
+    let owner = &found.annotations()["cert-manager.io/certificate-name"];
+    for (_, name) in all {
+        let status = desk.certificates().get(name).await?.status;
+        let status = status.context("no status")?;
+        let conditions = status.conditions.as_ref();
+        let ready = condition::find(conditions, kind::READY).context("no Ready")?;
+        let message = ready.message.as_deref().unwrap_or_default();
+        if name == owner {
+            ensure!(ready.status == ConditionStatus::True, "{name}: {ready:?}");
+        } else {
+            let told = format!("belongs to Certificate {owner:?}");
+            ensure!(message.contains(&told), "{name}: {ready:?}");
+        }
+        ensure!(condition::find(conditions, kind::ISSUING).is_none());
+        ensure!(
+            desk.next_key(name).await?.is_none(),
+            "{name}: a key is left"
+        );
+    }
+    let data = found.data.as_ref().context("empty")?;
+    let key = PrivateKey::from_pem(&data["tls.key"].0)?;
+    let leaf = CertificateFacts::from_pem(&data["tls.crt"].0)?;
+    ensure!(key.public_key_hash()? == leaf.public_key);
+    ensure!(leaf.subject.common_name == *owner);
     Ok(())
 }
 

@@ -121,6 +121,7 @@ fn tell(book: &mut Book) {
     book.beside("approval::other_groups", approval::other_groups_are_approved_and_left);
     book.beside("approval::race", approval::who_decides_first_has_decided);
     book.beside("waiting::ca", waiting::a_ca_that_comes_later_is_waited_for);
+    book.beside("belonging::at_once", belonging::many_at_once_agree);
     book.beside("belonging::two", belonging::two_want_one_secret);
     book.beside("belonging::foreground", belonging::a_deletion_in_the_foreground_is_not_disturbed);
     book.beside("generation::followed", generation::conditions_follow_the_spec);
