@@ -58,6 +58,8 @@ pub mod certificate {
     pub const WINDOW_ERROR: &str = "WindowError";
     /// Event: the ACME server gave no renewal information.
     pub const ARI_ERROR: &str = "ARIError";
+    /// Event: DNS says something else of a name that could not be validated.
+    pub const DNS_CHANGED: &str = "DNSChanged";
     /// Event: the ACME server wants the certificate renewed at another time than it said before.
     pub const RENEWAL_SUGGESTED: &str = "RenewalSuggested";
 }

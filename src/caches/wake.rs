@@ -25,6 +25,8 @@ pub struct Queues {
     pub certificates: Queue,
     /// Of Certificates whose CA is asked when to renew them.
     pub renewal_infos: Queue,
+    /// Of Certificates that wait after a failure that DNS may have had a part in.
+    pub answers: Queue,
     /// Of CertificateRequests.
     pub requests: Queue,
     /// Of CertificateSigningRequests.

@@ -220,6 +220,8 @@ pub struct Situation {
     pub failure: Failure,
     /// What has changed since that request was made that a new one may go well for.
     pub anew: Option<Anew>,
+    /// The name that DNS says something else of since it failed.
+    pub dns_changed: Option<String>,
     /// Whether the issuer is asked when to renew.
     pub source: suggestion::Source,
     /// What it may do as the CA of its issuer changed.

@@ -105,6 +105,9 @@ impl CertificateReconciler {
             .map(|request| self.cause(request));
         let failure = next.map_or(Failure::default(), |request| self.failure(request));
         let anew = next.and_then(|request| self.anew(&certificate, request));
+        let failed = certificate.status.last_failure_time.as_ref();
+        let dns_changed =
+            failed.and_then(|failed| self.answers.changed(&meta.key, &meta.uid, failed.0));
         let taken = self.taken(&certificate, next_key, known);
         let keystores = self.keystores(&certificate, secret.as_deref()).await?;
         let source = source(&self.caches.issuers, &certificate);
@@ -142,6 +145,7 @@ impl CertificateReconciler {
             cause,
             failure,
             anew,
+            dns_changed,
             source,
             turn,
             written: self.written.get(&meta.key),

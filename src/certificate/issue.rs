@@ -303,7 +303,7 @@ impl Issuance<'_> {
         draft.dates();
         let (failed, attempts) = draft.count_failure();
         let next = backoff::at(self.situation, failed, attempts);
-        let told = backoff::message(&message, next);
+        let told = backoff::message(&message, None, next);
         draft.not_issuing(reason, told.clone());
         match policy::readiness(self.requests.view(self.situation)) {
             None => draft.ready(),

@@ -59,6 +59,8 @@ pub(in crate::certificate) struct World {
     pub(in crate::certificate) refused: bool,
     /// What has changed since the latest request was made.
     pub(in crate::certificate) anew: Option<Anew>,
+    /// The name that DNS says something else of since then.
+    pub(in crate::certificate) dns_changed: Option<String>,
     pub(in crate::certificate) source: suggestion::Source,
     pub(in crate::certificate) turn: Turn,
     pub(in crate::certificate) written: Option<Write>,
@@ -133,6 +135,7 @@ impl World {
             settings: Settings::default(),
             refused: false,
             anew: None,
+            dns_changed: None,
             source: suggestion::Source::NotAsked,
             cause: None,
             turn: Turn::None,
@@ -269,6 +272,7 @@ impl World {
                 false => Failure::Open,
             },
             anew: self.anew,
+            dns_changed: self.dns_changed.clone(),
             source: self.source,
             turn: self.turn,
             written: self.written.clone(),
