@@ -75,7 +75,7 @@ impl IssuanceReconciler {
                 self.caches.issuances.forget(key, &issuance.meta.uid);
                 info!(
                     serial = issuance.serial,
-                    "record of an expired certificate deleted"
+                    "record of a certificate deleted that nothing more will become of"
                 );
                 Ok(Some(Next::Change))
             }

@@ -139,6 +139,9 @@ fn kept(situation: &Situation, keeper: &Keeper) -> Step {
     if state == IssuanceState::Deleted && request.is_none() {
         return deleted(situation);
     }
+    if state == IssuanceState::Superseded && !issuance.is_revocable() {
+        return Step::DeleteRecord;
+    }
     let mut status = issuance.status.clone();
     status.state = Some(state);
     status.orphaned_since = None;
@@ -217,6 +220,10 @@ fn requested(situation: &Situation, keeper: &Keeper) -> Option<RevocationRequest
 
 /// Its Certificate keeps another.
 fn superseded(situation: &Situation) -> Step {
+    if !situation.issuance.is_revocable() {
+        // Nothing will ever be done about it, and it may live for decades.
+        return Step::DeleteRecord;
+    }
     let mut status = situation.issuance.status.clone();
     status.state = Some(match status.request {
         Some(_) => IssuanceState::Revoking,

@@ -5,7 +5,9 @@ use crate::{
     api::issuance::Revocation,
     retire::{
         facts::IssuanceFacts,
-        samples::{assert_all, at, changed_by, gone, keeps, situation, time, when, word},
+        samples::{
+            assert_all, at, changed_by, gone, keeps, situation, time, unrevocable, when, word,
+        },
     },
 };
 
@@ -53,6 +55,22 @@ fn what_a_certificate_keeps_is_left_alone() {
             "its issuer has another word",
             when(|_, i| i.policy = DeletionPolicy::Retain),
             "Active",
+        ),
+        (
+            "another took the place of what nobody can revoke",
+            when(|s, i| {
+                s.stored = Stored::Other;
+                unrevocable(i);
+            }),
+            "delete record",
+        ),
+        (
+            "the Certificate of what nobody can revoke names another Secret",
+            when(|s, i| {
+                s.claim = Claim::Elsewhere;
+                unrevocable(i);
+            }),
+            "delete record",
         ),
         (
             "put back from a backup",
