@@ -146,6 +146,7 @@ fn tell(book: &mut Book) {
     book.beside("keystores::passwords", keystores::follow_their_password);
     book.beside("limits::orders_wait_their_turn", limits::orders_wait_their_turn);
     book.beside("limits::failures", limits::failures_are_counted);
+    book.beside("limits::the_ca_is_busy", limits::the_ca_is_busy);
     book.beside("names::solvers", names::each_name_has_its_solver);
     book.beside("names::no_solver", names::a_name_without_a_solver_waits_for_one);
 
