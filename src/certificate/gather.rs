@@ -28,6 +28,7 @@ use crate::{
     issuer::{Issuers, Missing},
     order::facts::OrderIndex,
     request::facts::{RequestFacts, RequestIndex},
+    retire::record::Recording,
 };
 
 /// What one reconcile has found out live.
@@ -115,21 +116,23 @@ impl CertificateReconciler {
             .and_then(|secret| rotation::issued(&certificate, secret))
             .map(|(issuer, issued)| self.rotations.turn(&issuer, &meta.key, &issued, now))
             .unwrap_or_default();
-        let unrecorded = match &issued {
-            Some(issued) => {
+        let recording = match (&issued, next) {
+            (Some(issued), Some(request)) => {
+                let order = OrderIndex::Owner(request.meta.uid.clone());
+                let is_ordered = !self.caches.orders.find_keys(&order).is_empty();
                 self.desk
                     .recorder
-                    .missing(&certificate, issued, now)
+                    .recording(&certificate, issued, is_ordered, now)
                     .await?
             }
-            None => None,
+            (None, _) | (Some(_), None) => Recording::Settled,
         };
         let withdrawal = self
             .desk
             .recorder
             .withdrawal(&certificate, secret.as_deref(), &keys);
         Ok(Situation {
-            unrecorded,
+            recording,
             withdrawal,
             secret,
             keystores,

@@ -54,7 +54,10 @@ use crate::{
         identity::Requester, in_hand::InHand, plan::Served, reconcile::RequestReconciler,
         signers::SignersReconciler,
     },
-    retire::{self, IssuanceReconciler, Recorder, reconcile::Place, record::ClusterId},
+    retire::{
+        self, DepartureReconciler, IssuanceReconciler, Recorder, reconcile::Place,
+        record::ClusterId,
+    },
     route::RouteReconciler,
     signing_request::reconcile::SigningRequestReconciler,
     solver::http01::{check::Checker, endpoints::Endpoints, route::PathType},
@@ -223,6 +226,16 @@ pub(super) fn start(
     }
     let cluster = Arc::new(ClusterId::new(client.clone()));
     let deletion = retire_settings(settings);
+    let recorder = || {
+        Recorder::new(
+            client.clone(),
+            &caches,
+            events.clone(),
+            &settings.deletion.issuances,
+            Arc::clone(&cluster),
+            deletion.clone(),
+        )
+    };
     if wants(Controller::Issuances) {
         let place = Place {
             namespace: settings.namespace.as_deref().map(Into::into),
@@ -240,6 +253,8 @@ pub(super) fn start(
             place,
         );
         starter.start(reconciler, &queues.issuances, work(ISSUANCE_WORKERS));
+        let reconciler = DepartureReconciler::new(clock.clone(), caches.clone(), recorder());
+        starter.start(reconciler, &queues.departures, work(ISSUANCE_WORKERS));
         let reconciler = ListReconciler {
             client: client.clone(),
             clock: clock.clone(),
@@ -281,15 +296,6 @@ pub(super) fn start(
         in_hand: InHand::new(Arc::clone(&caches.requests), queues.requests.clone()),
     };
     if wants(Controller::Certificates) {
-        let recorder = Recorder::new(
-            client.clone(),
-            Arc::clone(&caches.issuances),
-            caches.issuers.clone(),
-            events.clone(),
-            &settings.deletion.issuances,
-            cluster,
-            deletion,
-        );
         let certificate_settings = certificate_settings(settings);
         let pace = LookPace::within(backoff::shortest(&certificate_settings));
         let answers = Arc::new(Watches::new(queues.answers.clone(), pace));
@@ -317,7 +323,7 @@ pub(super) fn start(
             events.clone(),
             certificate_settings,
             Desk {
-                recorder,
+                recorder: recorder(),
                 requester,
                 requests: requests.clone(),
             },

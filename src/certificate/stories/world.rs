@@ -39,7 +39,7 @@ use crate::{
     issuer::rotation::Turn,
     pki::{csr::CertificateSigningRequest, key::PrivateKey},
     request::facts::RequestFacts,
-    retire::record::Withdrawal,
+    retire::record::{Recording, Withdrawal},
 };
 
 /// A namespace with one Certificate and everything around it.
@@ -65,6 +65,8 @@ pub(in crate::certificate) struct World {
     pub(in crate::certificate) turn: Turn,
     pub(in crate::certificate) written: Option<Write>,
     pub(in crate::certificate) withdrawal: Withdrawal,
+    /// Whether what is issued next is written down.
+    pub(in crate::certificate) recording: Recording,
     pub(in crate::certificate) keystores: Standing,
     /// Who answers requests at once, if somebody does.
     pub(in crate::certificate) clerk: Option<Clerk>,
@@ -139,6 +141,7 @@ impl World {
             turn: Turn::None,
             written: None,
             withdrawal: Withdrawal::default(),
+            recording: Recording::Settled,
             keystores: Standing::Fine,
             clerk: None,
             lags: false,
@@ -261,7 +264,7 @@ impl World {
             taken,
             unrequestable: None,
             issued,
-            unrecorded: None,
+            recording: self.recording.clone(),
             withdrawal: self.withdrawal.clone(),
             cause,
             failure: match self.refused {
@@ -423,7 +426,8 @@ impl World {
                 );
                 self.certificate.status = Some(*status);
             }
-            Action::Publish(_) | Action::Record(_) => {}
+            Action::Record(_) => self.recording = Recording::Settled,
+            Action::Publish(_) => {}
         }
     }
 
