@@ -8,6 +8,7 @@
 mod acceptance;
 mod acme;
 mod admission;
+mod answers;
 mod approval;
 mod ari;
 mod bed;
@@ -22,6 +23,7 @@ mod control_plane;
 mod crash;
 mod crash_at_once;
 mod crl;
+mod departure;
 mod desk;
 mod dns01;
 mod drift;
@@ -184,6 +186,7 @@ fn tell(book: &mut Book) {
     book.beside("fields::odd_certificates", fields::odd_certificates_are_what_was_asked_for);
     book.beside("drift::repaired", drift::whatever_is_done_to_the_secret_is_repaired);
 
+    book.alone("answers::dns_is_put_right", answers::dns_is_put_right);
     book.alone("issue::another_operator_goes_on", issue::another_operator_goes_on);
     book.alone("approval::denied", approval::what_is_denied_is_never_signed);
     book.alone("approval::between", approval::a_denial_in_between_counts);
@@ -218,6 +221,12 @@ fn tell(book: &mut Book) {
     book.alone("crl::reasons", crl::reasons_and_another_ca);
     book.alone("crl::may_not_sign", crl::a_ca_that_may_not_sign_lists);
     book.alone("crl::cluster_issuer", crl::of_a_cluster_issuer);
+    book.alone("departure::its_secret_goes", departure::its_secret_goes);
+    book.alone("departure::an_issuer_holds_it", departure::an_issuer_holds_it);
+    book.alone("departure::who_comes_back_keeps_it", departure::who_comes_back_keeps_it);
+    book.alone("departure::the_next_leader_knows", departure::the_next_leader_knows);
+    book.alone("departure::many_at_once_are_held", departure::many_at_once_are_held);
+    book.alone("departure::a_lost_account_is_told", departure::a_lost_account_is_told);
     book.alone("retire::after_the_delay", retire::after_the_delay);
     book.alone("retire::who_comes_back_keeps_it", retire::who_comes_back_keeps_it);
     book.alone("retire::an_ingress_holds_it", retire::an_ingress_holds_it);
