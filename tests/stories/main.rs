@@ -191,6 +191,7 @@ fn tell(book: &mut Book) {
     book.alone("issue::another_operator_goes_on", issue::another_operator_goes_on);
     book.alone("approval::denied", approval::what_is_denied_is_never_signed);
     book.alone("approval::between", approval::a_denial_in_between_counts);
+    book.alone("approval::outlived", approval::a_denial_outlives_the_operator);
     book.alone("waiting::approver", waiting::another_approver_is_waited_for);
     book.alone("belonging::flag", belonging::the_owner_goes_by_the_flag);
     book.alone("admission::certificates", admission::certificates);
