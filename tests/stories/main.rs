@@ -67,6 +67,7 @@ mod underway;
 mod waiting;
 mod work;
 mod x509;
+mod yard;
 
 use std::process::ExitCode;
 
@@ -226,6 +227,7 @@ fn tell(book: &mut Book) {
     book.alone("departure::an_issuer_holds_it", departure::an_issuer_holds_it);
     book.alone("departure::who_comes_back_keeps_it", departure::who_comes_back_keeps_it);
     book.alone("departure::the_next_leader_knows", departure::the_next_leader_knows);
+    book.alone("departure::a_list_comes_later", departure::a_list_comes_later);
     book.alone("departure::many_at_once_are_held", departure::many_at_once_are_held);
     book.alone("departure::a_lost_account_is_told", departure::a_lost_account_is_told);
     book.alone("retire::after_the_delay", retire::after_the_delay);
