@@ -164,6 +164,7 @@ fn tell(book: &mut Book) {
     book.beside("keystores::passwords", keystores::follow_their_password);
     book.beside("limits::orders_wait_their_turn", limits::orders_wait_their_turn);
     book.beside("limits::failures", limits::failures_are_counted);
+    book.beside("limits::the_ca_is_busy", limits::the_ca_is_busy);
     book.beside("names::solvers", names::each_name_has_its_solver);
     book.beside("names::no_solver", names::a_name_without_a_solver_waits_for_one);
 
@@ -191,6 +192,7 @@ fn tell(book: &mut Book) {
     book.alone("issue::another_operator_goes_on", issue::another_operator_goes_on);
     book.alone("approval::denied", approval::what_is_denied_is_never_signed);
     book.alone("approval::between", approval::a_denial_in_between_counts);
+    book.alone("approval::outlived", approval::a_denial_outlives_the_operator);
     book.alone("waiting::approver", waiting::another_approver_is_waited_for);
     book.alone("belonging::flag", belonging::the_owner_goes_by_the_flag);
     book.alone("admission::certificates", admission::certificates);
