@@ -3,6 +3,7 @@
 //! [`record`] writes each down before it is stored, [`plan`] decides, [`reconcile`] asks and acts.
 
 mod act;
+pub mod asker;
 mod brake;
 pub mod departed;
 pub mod error;

@@ -69,6 +69,7 @@ pub(crate) fn keeper() -> Keeper {
         uid: "c".into(),
         policy: DeletionPolicy::Revoke,
         annotation: None,
+        asker: None,
         is_issuing: false,
     }
 }
@@ -91,6 +92,7 @@ pub(crate) fn situation() -> Situation {
         settings: Settings {
             delay: SignedDuration::from_hours(1),
             default_policy: DeletionPolicy::Revoke,
+            users_are_checked: true,
         },
     }
 }

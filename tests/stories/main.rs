@@ -9,6 +9,7 @@ mod acceptance;
 mod acme;
 mod admission;
 mod ari;
+mod asked;
 mod bed;
 mod begun;
 mod book;
@@ -178,6 +179,8 @@ fn tell(book: &mut Book) {
     book.alone("healing::the_ca_says_no", healing::the_ca_says_no);
     book.alone("healing::undecodable", healing::what_does_not_decode_is_passed_over);
     book.alone("chart::the_operator_is_refused_nothing", chart::the_operator_is_refused_nothing);
+    book.alone("asked::written_down", asked::who_asks_is_written_down);
+    book.alone("asked::recorded", asked::who_asked_stands_in_the_record);
     book.alone("control_plane::a_missing_kind_is_waited_for", control_plane::a_missing_kind_is_waited_for);
     book.alone("control_plane::work_survives_a_restart", control_plane::work_survives_a_restart);
     book.alone("crash::at_once", crash_at_once::at_every_write);
