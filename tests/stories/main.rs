@@ -16,6 +16,7 @@ mod book;
 mod ca;
 mod certificate;
 mod chart;
+mod command;
 mod control_plane;
 mod crash;
 mod crash_at_once;
@@ -179,6 +180,8 @@ fn tell(book: &mut Book) {
     book.alone("healing::the_ca_says_no", healing::the_ca_says_no);
     book.alone("healing::undecodable", healing::what_does_not_decode_is_passed_over);
     book.alone("chart::the_operator_is_refused_nothing", chart::the_operator_is_refused_nothing);
+    book.alone("command::admin", command::who_runs_the_cluster_asks);
+    book.alone("command::tenant", command::a_tenant_asks);
     book.alone("asked::written_down", asked::who_asks_is_written_down);
     book.alone("asked::recorded", asked::who_asked_stands_in_the_record);
     book.alone("control_plane::a_missing_kind_is_waited_for", control_plane::a_missing_kind_is_waited_for);

@@ -19,6 +19,7 @@ use crate::{
 };
 
 mod front;
+pub mod gate;
 
 /// How a Pebble behaves.
 #[derive(Clone, Debug)]
