@@ -21,6 +21,7 @@ mod command;
 mod control_plane;
 mod crash;
 mod crash_at_once;
+mod crash_revoke;
 mod crl;
 mod dns01;
 mod drift;
@@ -192,6 +193,10 @@ fn tell(book: &mut Book) {
     book.alone("crash::at_once", crash_at_once::at_every_write);
     book.alone("crash::dns01", crash::at_every_request_of_dns01);
     book.alone("crash::http01", crash::at_every_request_of_http01);
+    book.alone("crash::deleted", crash_revoke::what_is_deleted);
+    book.alone("crash::superseded", crash_revoke::what_is_superseded);
+    book.alone("crash::compromised", crash_revoke::what_is_compromised);
+    book.alone("crash::ari", ari::at_every_request);
     book.alone("fairness::broken_names_hold_nobody_up", fairness::broken_names_hold_nobody_up);
     book.alone("identity::written_down", identity::the_requester_is_written_down);
     book.alone("identity::where_it_cannot_be", identity::where_it_cannot_be_nothing_else_is_claimed);
