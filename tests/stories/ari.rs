@@ -29,8 +29,9 @@ use crate::{
     work,
 };
 
-/// Fault points tried: until the order is placed. What follows is as in any other issuance.
-const POINTS: u64 = 8;
+/// Fault points tried: until the order is placed and written down. What follows is as in any other
+/// issuance.
+const POINTS: u64 = 13;
 const WHY: &str = "https://ca.example/incident";
 
 /// The window is followed, and when the CA moves it into the past, the certificate is renewed at

@@ -1,20 +1,30 @@
 //! What keeps a certificate from going with its Certificate, beside an Ingress?
 
 use anyhow::{Context, Result, ensure};
-use certwright::api::{certificate::Certificate, issuance::IssuanceState};
+use certwright::api::{
+    certificate::Certificate,
+    issuance::{Issuance, IssuanceState},
+    names::annotation,
+};
+use futures::future::try_join_all;
 use k8s_openapi::{
     api::core::v1::Secret,
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
-    Api,
-    api::{ApiResource, DeleteParams, DynamicObject, ObjectMeta, PostParams},
+    Api, ResourceExt,
+    api::{ApiResource, DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams},
     core::GroupVersionKind,
 };
 use serde_json::{Value, json};
-use testbed::{Bed, operator::Operator, process::wait::until};
+use testbed::{
+    Bed,
+    operator::Operator,
+    process::{tail, wait::until},
+};
 
 use crate::{
+    register::{OPERATORS, Register, number},
     scene::Scene,
     site::{SOON, certificate},
 };
@@ -46,7 +56,7 @@ pub(crate) async fn a_gateway_holds_it(bed: &Bed) -> Result<()> {
 
 async fn held_by_gateways(bed: &Bed, kind: &ApiResource) -> Result<()> {
     let scene = Scene::new(bed, "gateway").await?;
-    let operator = scene.wide_operator(&["--deletion-delay=1s"]).await?;
+    let mut operator = scene.wide_operator(&["--deletion-delay=1s"]).await?;
     let serial = scene.issued("www").await?.leaf.serial;
     let own = scene.site.namespace.name();
     let elsewhere = bed.namespace("gateway-infra").await?;
@@ -69,6 +79,9 @@ async fn held_by_gateways(bed: &Bed, kind: &ApiResource) -> Result<()> {
             Api::namespaced_with(bed.client().clone(), namespace, kind);
         gateways.delete(name, &DeleteParams::default()).await?;
         if left == 0 {
+            // Nobody remembers why it was held.
+            operator.kill().await?;
+            operator = scene.wide_operator(&["--deletion-delay=1s"]).await?;
             let far = format!("Gateway {}/far names the Secret", elsewhere.name());
             is_held(&scene, &serial, &far, &operator).await?;
         }
@@ -122,6 +135,66 @@ pub(crate) async fn a_copy_elsewhere_holds_it(bed: &Bed) -> Result<()> {
     Ok(())
 }
 
+/// Most of what there is was deleted while nobody looked: it is held, by whoever comes next too, until
+/// somebody confirms that it was meant, or has it back.
+pub(crate) async fn the_brake_outlives_a_restart(bed: &Bed) -> Result<()> {
+    const MANY: usize = 11;
+    let register = Register::new(bed, "brake-restart", &["cert sign", "crl sign"]).await?;
+    let mut operator = register.operator().await?;
+    let names: Vec<String> = (0..=MANY).map(|number| format!("c{number}")).collect();
+    let issued = names
+        .iter()
+        .map(|name| register.issued(name, json!({"name": "ca"})));
+    try_join_all(issued).await?;
+    ensure!(operator.stop().await?.success());
+    for name in &names[..MANY] {
+        register.delete(name).await?;
+    }
+    for _ in 0..2 {
+        operator = register.operator().await?;
+        until("all to be held", SOON, async || {
+            let count = braked(&register).await?.len();
+            ensure!(count == MANY, "{count} are held");
+            let metrics = operator.metrics().await?;
+            ensure!(metrics.contains("certwright_revocation_brake 1"));
+            Ok(())
+        })
+        .await
+        .with_context(|| tail(&operator.log()))?;
+        operator.kill().await?;
+    }
+    ensure!(register.list("a list", |_| true).await?.entries.is_empty());
+    let operator = register.operator().await?;
+    let serial = register.serial("c0").await?;
+    register.issued("c0", json!({"name": "ca"})).await?;
+    ensure!(register.serial("c0").await? == serial, "another was issued");
+    let records: Api<Issuance> = Api::namespaced(bed.client().clone(), OPERATORS);
+    let patch = Patch::Merge(json!({"metadata": {"annotations": {annotation::CONFIRM: "true"}}}));
+    for name in braked(&register).await? {
+        records
+            .patch(&name, &PatchParams::default(), &patch)
+            .await?;
+    }
+    let revoked = MANY - 1;
+    let list = register
+        .list("the others on it", |list| list.entries.len() == revoked)
+        .await?;
+    ensure!(!list.entries.contains_key(&number(&serial)?), "{list:?}");
+    ensure!(operator.stop().await?.success());
+    Ok(())
+}
+
+/// The names of the records that are held by the brake.
+async fn braked(register: &Register<'_>) -> Result<Vec<String>> {
+    let records = register.records().await?.into_values();
+    let held = records.filter(|record| {
+        let status = record.status.clone().unwrap_or_default();
+        let message = status.message.unwrap_or_default();
+        status.state == Some(IssuanceState::Held) && message.contains(annotation::CONFIRM)
+    });
+    Ok(held.map(|record| record.name_any()).collect())
+}
+
 async fn is_held(scene: &Scene<'_>, serial: &str, why: &str, operator: &Operator) -> Result<()> {
     until(why, SOON, async || {
         let status = scene.record(serial).await?.status.context("no status")?;
@@ -131,7 +204,7 @@ async fn is_held(scene: &Scene<'_>, serial: &str, why: &str, operator: &Operator
         Ok(())
     })
     .await
-    .with_context(|| testbed::process::tail(&operator.log()))?;
+    .with_context(|| tail(&operator.log()))?;
     ensure!(scene.at_ca(serial).await? == "Valid");
     Ok(())
 }

@@ -219,6 +219,8 @@ fn tell(book: &mut Book) {
     book.alone("held::by_a_gateway", held::a_gateway_holds_it);
     book.alone("held::by_a_copy", held::a_copy_elsewhere_holds_it);
     book.alone("clone::left_alone", clone::what_another_cluster_issued_is_left_alone);
+    book.alone("held::by_the_brake", held::the_brake_outlives_a_restart);
+    book.alone("ending::copy", ending::the_copy_outlives_the_operator);
     book.alone("ending::cluster_issuer", ending::a_cluster_issuer_outlives_it);
     book.alone("revoke::the_ca_says_later", revoke::the_ca_says_later);
     book.alone("revoke::another_account_key", revoke::another_account_key);
@@ -232,6 +234,7 @@ fn tell(book: &mut Book) {
     book.alone("roundtrip::every_field_is_kept", roundtrip::every_field_is_kept);
     // Takes every Certificate away.
     book.alone("retire::with_the_definition", retire::with_the_definition);
+    book.alone("ending::definition", ending::the_definition_went_meanwhile);
     // Takes the API server away for a moment.
     book.alone("bed::control_plane", bed::the_control_plane_works);
 }

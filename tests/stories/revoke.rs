@@ -6,10 +6,7 @@ use certwright::{
     cluster::Clock,
 };
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::{
-    ByteString,
-    api::{core::v1::Secret, events::v1::Event},
-};
+use k8s_openapi::api::{core::v1::Secret, events::v1::Event};
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams},
@@ -88,8 +85,7 @@ pub(crate) async fn the_account_is_lost(bed: &Bed) -> Result<()> {
 pub(crate) async fn the_ca_says_later(bed: &Bed) -> Result<()> {
     let scene = Scene::new(bed, "later").await?;
     let gate = Gate::open(&scene.site.pebble).await?;
-    let bundle = ByteString(gate.tls_root().as_bytes().to_vec());
-    let server = json!({"server": gate.directory_url(), "caBundle": bundle});
+    let server = json!({"server": gate.directory_url(), "caBundle": gate.bundle()});
     scene.site.change_issuer(server).await?;
     let args = ["--deletion-delay=1s"];
     let operator = scene.operator(&args).await?;
@@ -188,10 +184,12 @@ pub(crate) async fn another_account_key(bed: &Bed) -> Result<()> {
         .spec
         .acme
         .context("no account")?;
+    operator.kill().await?;
     let secrets: Api<Secret> = scene.site.api();
     secrets
         .delete("ca-account", &DeleteParams::default())
         .await?;
+    let operator = scene.operator(&["--deletion-delay=1s"]).await?;
     let issuers: Api<Issuer> = scene.site.api();
     until("another account", SOON, async || {
         let status = issuers.get("ca").await?.status.context("no status")?;

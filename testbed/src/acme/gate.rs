@@ -15,6 +15,7 @@ use axum::{
     response::{IntoResponse, Response},
     serve::Listener,
 };
+use k8s_openapi::ByteString;
 use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
@@ -119,9 +120,9 @@ impl Gate {
         format!("https://{}/dir", self.address)
     }
 
-    /// The CA of its HTTPS certificate in PEM, for `spec.acme.caBundle`.
-    pub fn tls_root(&self) -> &str {
-        &self.tls_root
+    /// The CA of its HTTPS certificate, for `spec.acme.caBundle`.
+    pub fn bundle(&self) -> ByteString {
+        ByteString(self.tls_root.clone().into_bytes())
     }
 
     /// Refuse so from now on, or nothing.
