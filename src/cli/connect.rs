@@ -30,7 +30,7 @@ pub enum ConnectError {
 }
 
 /// The way that people take with kubectl: the kubeconfig at `path`, else `$KUBECONFIG` or
-/// `~/.kube/config`, and of it that context, else the current one.
+/// `~/.kube/config`, and of it that context, else the current one; in a pod, its own account.
 ///
 /// # Errors
 /// They cannot be used.
@@ -56,7 +56,10 @@ pub async fn persons_config(
                 .await
                 .map_err(unusable)
         }
-        None => Config::from_kubeconfig(&options).await.map_err(unusable),
+        None if options.context.is_some() => {
+            Config::from_kubeconfig(&options).await.map_err(unusable)
+        }
+        None => Config::infer().await.map_err(ConnectError::Infer),
     }
 }
 

@@ -96,6 +96,16 @@ pub(crate) async fn who_runs_the_cluster_asks(bed: &Bed) -> Result<()> {
         said.contains("is revoked since") && said.contains("for keyCompromise, as user admin"),
         "{said}"
     );
+
+    // Its Certificate is gone: nothing is left to annotate.
+    scene
+        .site
+        .issued_as("www", 4, &[&scene.host("www")])
+        .await?;
+    scene.delete("www").await?;
+    admin
+        .cannot(&here("www"), "it is gone; what becomes")
+        .await?;
     ensure!(operator.stop().await?.success());
     Ok(())
 }

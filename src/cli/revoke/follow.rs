@@ -14,7 +14,8 @@ use kube::{
 };
 
 use super::{
-    Asker, RevokeError,
+    RevokeError,
+    asker::Asker,
     progress::{End, News, Progress, Said},
     target::Target,
 };

@@ -1,10 +1,12 @@
 //! `certwright revoke`: have a certificate revoked, and see what comes of it.
 
+mod asker;
 mod follow;
 mod progress;
 #[cfg(test)]
 mod samples;
 mod target;
+mod words;
 
 use std::{
     io::{self, Write},
@@ -13,39 +15,23 @@ use std::{
 };
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use k8s_openapi::api::core::v1::Namespace;
-use kube::{
-    Api, Client,
-    api::{ListParams, Patch, PatchParams},
-};
-use serde_json::json;
+use kube::Client;
 
 use self::{
+    asker::Asker,
     progress::End,
-    target::{Answer, Question, Target, answer, unrecorded},
+    target::{Answer, Question, answer},
+    words::{gone, unrecorded, where_to_look},
 };
 use crate::{
     api::{
-        certificate::Certificate,
         deletion::{self, RevocationReason},
         duration,
-        issuance::Issuance,
-        issuer::{ClusterIssuer, Issuer, IssuerSpec},
-        names::{CLUSTER_ISSUER_KIND, annotation},
-        request::CertificateRequest,
+        names::annotation,
     },
-    certificate::request,
     cli::connect::{self, ConnectError},
-    cluster::{ObjectKey, RequestError, write},
-    pki::certificate::CertificateFacts,
+    cluster::{ObjectKey, RequestError},
 };
-
-/// What the field of the annotation belongs to.
-const MANAGER: &str = "certwright-revoke";
-/// The namespace whose uid tells one cluster from another.
-const OLDEST_NAMESPACE: &str = "kube-system";
-/// Issuances of one Certificate that are looked at.
-const MOST_RECORDS: u32 = 500;
 
 /// What `certwright revoke` is told.
 #[derive(Clone, Debug, clap::Args)]
@@ -145,8 +131,18 @@ async fn revoke(args: Args, out: &mut impl Write) -> Result<(), RevokeError> {
     let client = Client::try_from(config).map_err(|error| RevokeError::Client(Box::new(error)))?;
     let asker = Asker { client, key };
 
+    let impossible = |why| RevokeError::Impossible {
+        certificate: asker.key.clone(),
+        why,
+    };
     let certificate = asker.certificate().await?;
     let records = asker.records().await?;
+    let Some(certificate) = certificate else {
+        return Err(match gone(&asker.key, records.as_deref()) {
+            Some(why) => impossible(why),
+            None => RevokeError::NotFound(asker.key.clone()),
+        });
+    };
     let answered = match records {
         Some(_) => None,
         None => asker.answered(&certificate).await,
@@ -164,11 +160,7 @@ async fn revoke(args: Args, out: &mut impl Write) -> Result<(), RevokeError> {
         reason,
         serial: serial.as_deref(),
     };
-    let impossible = |why| RevokeError::Impossible {
-        certificate: asker.key.clone(),
-        why,
-    };
-    let target = match answer(&question) {
+    let (target, told) = match answer(&question) {
         Answer::Done(said) => return Ok(writeln!(out, "{said}")?),
         Answer::Impossible(why) => return Err(impossible(why)),
         Answer::Unrecorded => {
@@ -177,7 +169,7 @@ async fn revoke(args: Args, out: &mut impl Write) -> Result<(), RevokeError> {
         }
         Answer::Stands { said, target } => {
             writeln!(out, "{said}")?;
-            target
+            (target, Vec::new())
         }
         Answer::Write {
             value,
@@ -191,138 +183,17 @@ async fn revoke(args: Args, out: &mut impl Write) -> Result<(), RevokeError> {
                 _ => Vec::new(),
             };
             asker.annotate(&value).await?;
-            writeln!(
-                out,
-                "Certificate {} is annotated: {}={value}",
-                asker.key,
-                annotation::REVOKE
-            )?;
-            return match wait {
-                Some(within) => asker.wait(target, told, within, out).await,
-                None => asker.where_to_look(&target, out),
-            };
+            let (key, name) = (&asker.key, annotation::REVOKE);
+            writeln!(out, "Certificate {key} is annotated: {name}={value}")?;
+            (target, told)
         }
     };
-    match wait {
-        Some(within) => asker.wait(target, Vec::new(), within, out).await,
-        None => asker.where_to_look(&target, out),
-    }
-}
-
-/// Who asks, and about which Certificate.
-struct Asker {
-    client: Client,
-    key: ObjectKey,
-}
-
-impl Asker {
-    fn api<K>(&self) -> Api<K>
-    where
-        K: kube::Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
-    {
-        Api::namespaced(self.client.clone(), &self.key.namespace)
-    }
-
-    async fn certificate(&self) -> Result<Certificate, RevokeError> {
-        match write::get(&self.api::<Certificate>(), &self.key).await {
-            Ok(Some(certificate)) => Ok(certificate),
-            Ok(None) => Err(RevokeError::NotFound(self.key.clone())),
-            Err(error) if error.status() == Some(404) => Err(RevokeError::NotInstalled),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// What was issued for the Certificate, wherever the operator writes that down; `None` for who may
-    /// not see it.
-    async fn records(&self) -> Result<Option<Vec<Issuance>>, RevokeError> {
-        let of_it = format!(
-            "spec.certificateRef.namespace={},spec.certificateRef.name={}",
-            self.key.namespace, self.key.name
-        );
-        let of_it = ListParams::default().fields(&of_it).limit(MOST_RECORDS);
-        let all: Api<Issuance> = Api::all(self.client.clone());
-        match all.list(&of_it).await {
-            Ok(list) => Ok(Some(list.items)),
-            Err(kube::Error::Api(status)) if status.code == 403 => Ok(None),
-            Err(kube::Error::Api(status)) if status.code == 404 => Err(RevokeError::NotInstalled),
-            Err(error) => Err(RequestError::new::<Issuance>("list", &self.key, error).into()),
-        }
-    }
-
-    /// The serial of the certificate that the last request was answered with. Not to be seen is no
-    /// error: it only says more exactly what is meant.
-    async fn answered(&self, certificate: &Certificate) -> Option<String> {
-        let revision = certificate.status.as_ref()?.revision?;
-        let name = request::name(&self.key.name, revision);
-        let found = self.api::<CertificateRequest>().get_opt(&name).await;
-        let chain = found.ok()??.status?.certificate?;
-        let leaf = CertificateFacts::from_pem(&chain.0).ok()?;
-        Some(leaf.serial)
-    }
-
-    /// Which cluster this is, for who may see that.
-    async fn cluster(&self) -> Option<String> {
-        let api: Api<Namespace> = Api::all(self.client.clone());
-        let found = api.get_opt(OLDEST_NAMESPACE).await;
-        found.ok()??.metadata.uid
-    }
-
-    /// The issuer of the Certificate, for who may see it.
-    async fn issuer(&self, certificate: &Certificate) -> Option<IssuerSpec> {
-        let reference = &certificate.spec.issuer_ref;
-        if reference.kind_or_default() == CLUSTER_ISSUER_KIND {
-            let api: Api<ClusterIssuer> = Api::all(self.client.clone());
-            let found = api.get_opt(&reference.name).await;
-            return found.ok()?.map(|issuer| issuer.spec.0);
-        }
-        let found = self.api::<Issuer>().get_opt(&reference.name).await;
-        found.ok()?.map(|issuer| issuer.spec)
-    }
-
-    async fn annotate(&self, value: &str) -> Result<(), RequestError> {
-        let params = PatchParams {
-            field_manager: Some(MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
-        let patch = json!({"metadata": {"annotations": {annotation::REVOKE: value}}});
-        let patched = self
-            .api::<Certificate>()
-            .patch(&self.key.name, &params, &Patch::Merge(patch))
-            .await;
-        patched.map_err(|error| RequestError::new::<Certificate>("patch", &self.key, error))?;
-        Ok(())
-    }
-
-    fn where_to_look(&self, target: &Target, out: &mut impl Write) -> Result<(), RevokeError> {
-        let ObjectKey { namespace, name } = &self.key;
-        match &target.record {
-            Some(record) => writeln!(
-                out,
-                "What comes of it: kubectl -n {} get issuance {}",
-                record.namespace, record.name
-            )?,
-            None => writeln!(
-                out,
-                "What comes of it: kubectl -n {namespace} events --for certificate/{name}"
-            )?,
-        }
-        Ok(())
-    }
-
-    async fn wait(
-        &self,
-        target: Target,
-        told: Vec<String>,
-        within: Duration,
-        out: &mut impl Write,
-    ) -> Result<(), RevokeError> {
-        match self.follow(target, told, within, out).await? {
-            End::Done(said) => Ok(writeln!(out, "{said}")?),
-            End::Failed(why) => Err(RevokeError::Impossible {
-                certificate: self.key.clone(),
-                why,
-            }),
-        }
+    let Some(within) = wait else {
+        return Ok(writeln!(out, "{}", where_to_look(&asker.key, &target))?);
+    };
+    match asker.follow(target, told, within, out).await? {
+        End::Done(said) => Ok(writeln!(out, "{said}")?),
+        End::Failed(why) => Err(impossible(why)),
     }
 }
 

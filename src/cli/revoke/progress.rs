@@ -8,7 +8,7 @@ use crate::{
         condition,
         issuance::{Issuance, IssuanceState, IssuanceStatus},
     },
-    cli::revoke::target::revoked,
+    cli::revoke::words::revoked,
 };
 
 /// What somebody hears of.

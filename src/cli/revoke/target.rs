@@ -5,21 +5,17 @@ use jiff::Timestamp;
 use crate::{
     api::{
         certificate::Certificate,
-        condition,
         deletion::{RevocationReason, RevocationRequest},
-        issuance::{Issuance, IssuanceState, IssuanceStatus},
-        issuer::IssuerSpec,
+        issuance::{Issuance, IssuanceState},
         names::annotation,
     },
+    cli::revoke::words::{named, revoked, shown, state, will},
     cluster::ObjectKey,
-    issuer::kind::Signer,
 };
 
 const STANDS: &str = "is to be revoked already: the annotation stands";
 const NOT_TAKEN_UP: &str =
     "is to be revoked already: the annotation stands, and certwright has not taken it up yet";
-/// Serials that are named where another was meant.
-const MOST_NAMED: usize = 10;
 
 /// What somebody asks for, and what is known of it.
 #[derive(Clone, Debug)]
@@ -146,13 +142,6 @@ fn recency(record: &Issuance) -> (bool, Timestamp, Option<Timestamp>) {
     (is_under_way, record.spec.not_before.0, revoked)
 }
 
-fn state(record: &Issuance) -> IssuanceState {
-    let status = record.status.as_ref();
-    status
-        .and_then(|status| status.state)
-        .unwrap_or(IssuanceState::Active)
-}
-
 fn recorded(question: &Question<'_>, record: &Issuance) -> Answer {
     let name = shown(record);
     let status = record.status.clone().unwrap_or_default();
@@ -212,29 +201,6 @@ fn recorded(question: &Question<'_>, record: &Issuance) -> Answer {
     }
 }
 
-/// What will happen, after the name of the certificate.
-fn will(reason: RevocationReason, is_in_use: bool, secret: &str) -> String {
-    match (reason, is_in_use) {
-        (RevocationReason::KeyCompromise, true) => format!(
-            "is revoked at once, for keyCompromise, with every other that has the same key, and that \
-             key is never used again. Another with a new key is issued; until it is in Secret \
-             {secret}, whoever uses that shows a revoked certificate."
-        ),
-        (RevocationReason::KeyCompromise, false) => {
-            "is not in use any more. It is revoked at once, \
-             for keyCompromise, with every other that has the same key, and that key is never used \
-             again."
-                .to_owned()
-        }
-        (reason, true) => format!(
-            "is replaced in Secret {secret} by another with a new key, and then revoked, for {reason}."
-        ),
-        (reason, false) => {
-            format!("is not in use any more. It is revoked at once, for {reason}.")
-        }
-    }
-}
-
 /// For those who may not see what was issued.
 fn unseen(question: &Question<'_>) -> Answer {
     let serial = question.serial.or(question.answered).map(str::to_owned);
@@ -276,79 +242,6 @@ fn unseen(question: &Question<'_>) -> Answer {
 fn standing(certificate: &Certificate) -> Option<&String> {
     let annotations = certificate.metadata.annotations.as_ref()?;
     annotations.get(annotation::REVOKE)
-}
-
-/// Why nothing of `certificate` can be revoked, which has no record. `issuer` is its issuer, if that
-/// could be read.
-pub(super) fn unrecorded(certificate: &Certificate, issuer: Option<&IssuerSpec>) -> String {
-    let status = certificate.status.clone().unwrap_or_default();
-    let reference = &certificate.spec.issuer_ref;
-    let whose = format!("{} {}", reference.kind_or_default(), reference.name);
-    if status.revision.is_none() {
-        let ready = condition::find(status.conditions.as_ref(), condition::kind::READY);
-        let why = ready.and_then(|ready| ready.message.clone());
-        return format!(
-            "nothing was issued for it yet: {}",
-            why.unwrap_or_else(|| "certwright has not seen it".to_owned())
-        );
-    }
-    if !reference.is_ours() {
-        return format!(
-            "it is issued by {whose} of {}: certwright does not revoke for that",
-            reference.group_or_default()
-        );
-    }
-    match issuer.map(Signer::of) {
-        Some(Ok(Signer::SelfSigned(_))) => {
-            "it signs itself: nobody would learn of a revocation".to_owned()
-        }
-        Some(Ok(Signer::Ca(ca))) if ca.crl.is_none() => format!(
-            "{whose} publishes no list of what it revokes: set its spec.ca.crl, and what is issued \
-             from then on can be revoked"
-        ),
-        Some(Ok(Signer::Acme(_) | Signer::Ca(_)) | Err(_)) | None => {
-            "it has no Issuance: it was issued before certwright was there, or put into its Secret \
-             by hand. Revoke it at the CA"
-                .to_owned()
-        }
-    }
-}
-
-/// A certificate, as people tell it from others.
-fn shown(record: &Issuance) -> String {
-    let names = &record.spec.names;
-    let first = names.first().map_or("no name", String::as_str);
-    let more = match names.len() {
-        0 | 1 => String::new(),
-        many => format!(" and {} more", many - 1),
-    };
-    format!(
-        "certificate {} for {first}{more}, valid until {},",
-        record.spec.serial, record.spec.not_after.0
-    )
-}
-
-fn named(records: &[Issuance]) -> String {
-    let mut newest: Vec<&Issuance> = records.iter().collect();
-    newest.sort_by_key(|one| std::cmp::Reverse(one.spec.not_before.0));
-    let named = newest.iter().take(MOST_NAMED);
-    let named: Vec<String> = named
-        .map(|one| format!("{} ({})", one.spec.serial, state(one)))
-        .collect();
-    named.join(", ")
-}
-
-/// When a certificate was revoked, and why, after its name.
-pub(super) fn revoked(status: &IssuanceStatus) -> String {
-    let note = status.message.as_ref();
-    let note = note.map_or_else(String::new, |note| format!("; {note}"));
-    match &status.revocation {
-        Some(done) => format!(
-            "is revoked since {}, for {}, as {} asked for{note}",
-            done.time.0, done.reason, done.by
-        ),
-        None => format!("is revoked{note}"),
-    }
 }
 
 #[cfg(test)]
