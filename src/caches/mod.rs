@@ -2,13 +2,13 @@
 
 mod lists;
 mod samples;
+mod standing;
 mod wake;
 mod watch;
 
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
-use kube::core::PartialObjectMeta;
 
 use crate::{
     certificate::{facts::CertificateFacts, secret::SecretFacts},
@@ -21,12 +21,13 @@ use crate::{
         facts::RequestFacts,
         signers::{ForeignSigners, SignersFacts},
     },
-    retire::{departed::Departed, facts::IssuanceFacts},
+    retire::{brake::Orphans, departed::Departed, facts::IssuanceFacts},
     route::RouteFacts,
     signing_request::facts::SigningRequestFacts,
     solver::http01::endpoints::SliceFacts,
 };
 
+pub use standing::Standing;
 pub use wake::Queues;
 
 /// Everything that is known of the cluster. Cheap to clone.
@@ -47,7 +48,7 @@ pub struct Caches {
     /// Secrets of certificates and keys, by what they hold.
     pub secrets: Arc<Cache<SecretFacts>>,
     /// All other Secrets, by name and version alone.
-    pub other_secrets: Arc<Cache<Bystander>>,
+    pub other_secrets: Arc<Cache<Standing<Secret>>>,
     /// Where the operator's own solver Service leads to.
     pub slices: Arc<Cache<SliceFacts>>,
     /// Ingresses, by what they ask for.
@@ -58,62 +59,14 @@ pub struct Caches {
     pub foreign_signers: Arc<ForeignSigners>,
     /// The records of issued certificates.
     pub issuances: Arc<Cache<IssuanceFacts>>,
+    /// How many of them no Certificate keeps.
+    pub orphans: Arc<Orphans>,
     /// The ConfigMaps that hold lists of revoked certificates.
     pub lists: Arc<Cache<ListFacts>>,
     /// Namespaces, by name and version alone.
-    pub namespaces: Arc<Cache<NamespaceFacts>>,
+    pub namespaces: Arc<Cache<Standing<Namespace>>>,
     /// What Certificates said last that were seen going.
     pub departed: Arc<Departed>,
-}
-
-/// What is kept of a namespace: whether it is being deleted.
-#[derive(Clone, Debug)]
-pub struct NamespaceFacts {
-    meta: Meta,
-}
-
-impl Facts for NamespaceFacts {
-    type Object = PartialObjectMeta<Namespace>;
-    type Index = ();
-
-    fn reduce(object: Self::Object) -> Self {
-        Self {
-            meta: Meta::of(&object.metadata),
-        }
-    }
-
-    fn meta(&self) -> &Meta {
-        &self.meta
-    }
-
-    fn indexes(&self) -> Vec<()> {
-        Vec::new()
-    }
-}
-
-/// What is kept of a Secret that is not ours: that it stands, and in which version.
-#[derive(Clone, Debug)]
-pub struct Bystander {
-    meta: Meta,
-}
-
-impl Facts for Bystander {
-    type Object = PartialObjectMeta<Secret>;
-    type Index = ();
-
-    fn reduce(object: Self::Object) -> Self {
-        Self {
-            meta: Meta::of(&object.metadata),
-        }
-    }
-
-    fn meta(&self) -> &Meta {
-        &self.meta
-    }
-
-    fn indexes(&self) -> Vec<()> {
-        Vec::new()
-    }
 }
 
 /// Which part of the cluster is watched.
@@ -132,8 +85,9 @@ pub struct Scope {
 }
 
 impl Caches {
-    /// Empty caches; Secrets of ClusterIssuers are in `cluster_resource_namespace`.
-    pub fn new(cluster_resource_namespace: &str) -> Self {
+    /// Empty caches of the namespace `only`, or of all; Secrets of ClusterIssuers are in
+    /// `cluster_resource_namespace`.
+    pub fn new(cluster_resource_namespace: &str, only: Option<&str>) -> Self {
         Self {
             certificates: Arc::default(),
             requests: Arc::default(),
@@ -152,6 +106,7 @@ impl Caches {
             signers: Arc::default(),
             foreign_signers: Arc::default(),
             issuances: Arc::default(),
+            orphans: Arc::new(Orphans::of(only)),
             lists: Arc::default(),
             namespaces: Arc::default(),
             departed: Arc::default(),
@@ -190,7 +145,7 @@ impl Caches {
         ours.or_else(|| {
             self.other_secrets
                 .get(key)
-                .map(|secret| version(&secret.meta))
+                .map(|secret| version(secret.meta()))
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
     api::{
@@ -11,7 +11,7 @@ use crate::{
         request::CertificateRequest,
     },
     certificate::{
-        action::{self, Action, Event, KeyPlace},
+        action::{self, Action, KeyPlace},
         content::{self, Content, Issuer, Sensitive},
         error::Error,
         facts::{CertificateFacts, Situation, Write},
@@ -26,11 +26,11 @@ use crate::{
     },
     cluster::{
         Facts, Meta, ObjectKey,
-        events::EventType,
         write::{self, Created, api_of},
     },
     issuer::rotation::Turn,
     pki::{csr::CertificateSigningRequest, key::PrivateKey, signed_by::first},
+    retire::record::Recording,
 };
 
 impl CertificateReconciler {
@@ -66,11 +66,14 @@ impl CertificateReconciler {
                 self.caches.requests.forget(&key, &uid);
                 Ok(())
             }
-            Action::Record(issuance) => Ok(self.desk.recorder.write(&issuance).await?),
+            Action::Record(issuance) => {
+                self.desk.recorder.write(&issuance).await?;
+                Ok(())
+            }
             Action::ApplySecret(content) => self.apply_secret(situation, content).await,
             Action::PatchStatus(status) => self.patch_status(certificate, &status).await,
             Action::Publish(event) => {
-                self.publish(certificate, event);
+                self.events.tell(reference(certificate), event);
                 Ok(())
             }
         }
@@ -194,6 +197,9 @@ impl CertificateReconciler {
                     issuer: Some(Issuer::from(&issued.issuer)),
                 };
                 info!(secret = %certificate.spec.secret_name, "storing the issued certificate");
+                if let Recording::Impossible(why) = &situation.recording {
+                    warn!(why, "it is not recorded");
+                }
                 build(situation, content)?
             }
             action::Content::Temporary { key_secret } => {
@@ -358,21 +364,6 @@ impl CertificateReconciler {
         write::get(&api_of::<Secret>(&self.client, secret), secret)
             .await?
             .ok_or_else(|| Error::Gone(secret.clone()))
-    }
-
-    fn publish(&self, certificate: &CertificateFacts, event: Event) {
-        let Event {
-            warning,
-            reason,
-            message,
-        } = event;
-        let kind = if warning {
-            EventType::Warning
-        } else {
-            EventType::Normal
-        };
-        self.events
-            .publish(reference(certificate), kind, reason, message);
     }
 }
 

@@ -14,6 +14,7 @@ pub mod fuzzing;
 pub mod kind;
 pub mod limits;
 pub mod local;
+pub mod offered;
 pub mod order_name;
 pub mod order_request;
 pub mod profile;
@@ -24,8 +25,10 @@ pub mod revoke;
 pub mod rotation;
 mod secret;
 pub mod self_signed;
+mod server;
 pub mod sessions;
 pub mod solvers;
+mod status;
 mod usage;
 pub mod view;
 

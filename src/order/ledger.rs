@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use aws_lc_rs::digest::{SHA256, digest};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Client, api::ObjectMeta};
@@ -19,6 +18,7 @@ use crate::{
     cluster::{
         ObjectKey, RequestError,
         metrics::Metrics,
+        name::hash_of,
         write::{self, api_of},
     },
     issuer::limits::Limits,
@@ -76,7 +76,7 @@ impl Ledger {
         }
     }
 
-    /// Whether an order can be placed now.
+    /// Whether an order can be placed now. If so it is under way, until it [ended](Self::ended).
     ///
     /// # Errors
     /// What was written down of the account cannot be read.
@@ -88,13 +88,7 @@ impl Ledger {
             names,
             now,
         } = line;
-        if !self.accounts().contains_key(account) {
-            let read = self.read(account).await?;
-            self.accounts().entry(account.to_owned()).or_insert(Entry {
-                account: Account::of(read),
-                is_new: false,
-            });
-        }
+        self.open(account).await?;
         let mut accounts = self.accounts();
         let entry = accounts.entry(account.to_owned()).or_default();
         let admitted = entry.account.admit(limits, uid, names, now);
@@ -104,11 +98,36 @@ impl Ledger {
         Ok(admitted)
     }
 
+    /// Go on with what was written down of `account`. Without that nothing is counted, unless an order
+    /// was admitted.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn open(&self, account: &str) -> Result<(), RequestError> {
+        if !self.accounts().contains_key(account) {
+            let read = self.read(account).await?;
+            self.accounts().entry(account.to_owned()).or_insert(Entry {
+                account: Account::of(read),
+                is_new: false,
+            });
+        }
+        Ok(())
+    }
+
     /// An order was placed.
     pub fn placed(&self, line: Line<'_>) {
         self.change(line.account, |account| {
             account.placed(line.limits, line.uid, line.names, line.now);
         });
+    }
+
+    /// An order ended, in whatever way, or was not placed.
+    pub fn ended(&self, line: Line<'_>) {
+        let mut accounts = self.accounts();
+        // Nothing of it is written down.
+        if let Some(entry) = accounts.get_mut(line.account) {
+            entry.account.ended(line.uid);
+        }
     }
 
     /// An order that was placed failed.
@@ -205,13 +224,7 @@ impl Ledger {
     }
 
     fn place(&self, account: &str) -> ObjectKey {
-        let hash = digest(&SHA256, account.as_bytes());
-        let hash: String = hash
-            .as_ref()
-            .iter()
-            .take(8)
-            .map(|b| format!("{b:02x}"))
-            .collect();
+        let hash = hash_of(account.as_bytes(), 8);
         let namespace = Arc::clone(&self.namespace);
         ObjectKey::new(namespace, format!("certwright-rate-limits-{hash}"))
     }

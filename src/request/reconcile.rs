@@ -1,45 +1,41 @@
 //! Working on a CertificateRequest: gather the facts, plan, act.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use tracing::info;
 
 use crate::{
-    acme::directory::Directory,
     api::{
         names::annotation,
-        order::Order,
         reason::request as reason,
         request::{CertificateRequest, CertificateRequestStatus},
     },
     cluster::{
-        Cache, Class, Clock, Next, ObjectKey, ReconcileError, Reconciler, RequestError,
-        events::{EventType, Events},
+        Cache, Clock, Next, ObjectKey, Reconciler, RequestError,
+        events::Events,
         write::{self, api_of},
     },
     issuer::{
         IssuerView, Issuers, LocalSigners, Sessions,
-        kind::Signer,
         local::{Outcome, SigningError, SigningInput},
+        offered,
         order_request::{self, Draft, Said},
-        profile,
     },
     order::{
+        brought::{Brought, brought},
         facts::{OrderFacts, OrderIndex},
         placing::{self, Placed},
     },
     pki::key::PrivateKey,
     request::{
+        error::Error,
         facts::RequestFacts,
         in_hand::InHand,
-        plan::{self, Event, Plan, Served, Situation, plan},
+        plan::{self, Plan, Served, Situation, plan},
     },
 };
-
-/// How soon a server that does not offer a profile is asked again.
-const PROFILE_RECHECK: Duration = Duration::from_secs(300);
 
 /// Works on CertificateRequests. Cheap to clone.
 #[derive(Clone)]
@@ -74,34 +70,6 @@ pub struct RequestReconciler {
 /// identifies it (RFC 9773, 4.1).
 pub type Replaced = Arc<dyn Fn(&RequestFacts) -> Option<String> + Send + Sync>;
 
-/// Why a step of a CertificateRequest failed.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A request to the API server failed.
-    #[error(transparent)]
-    Request(#[from] RequestError),
-    /// Nothing became of the request yet.
-    #[error(transparent)]
-    Signing(#[from] SigningError),
-}
-
-impl ReconcileError for Error {
-    fn class(&self) -> Class {
-        match self {
-            Self::Request(error) => error.class(),
-            Self::Signing(error) => error.class(),
-        }
-    }
-
-    fn reason(&self) -> Option<&'static str> {
-        match self.class() {
-            // A right or a quota is missing: somebody must know.
-            Class::Misconfigured | Class::Refused => Some(reason::REQUEST_ERROR),
-            Class::Conflict | Class::Transient | Class::RateLimited(_) | Class::Permanent => None,
-        }
-    }
-}
-
 impl Reconciler for RequestReconciler {
     const NAME: &'static str = "certificaterequests";
     type Error = Error;
@@ -124,7 +92,8 @@ impl Reconciler for RequestReconciler {
         };
         let profile = match &issuer {
             Ok(issuer) if orders.is_empty() && !request.is_over() => {
-                self.profile(&request, issuer).await
+                let csr = request.csr.as_ref().ok();
+                offered::choose(&self.sessions, issuer, &request.annotations, csr).await
             }
             Ok(_) | Err(_) => Ok(None),
         };
@@ -147,8 +116,7 @@ impl Reconciler for RequestReconciler {
         self.act(request, orders.first(), plan).await?;
         Ok(match profile {
             Ok(_) => Next::Change,
-            // Nothing tells of what a server offers.
-            Err(_) => Next::After(PROFILE_RECHECK),
+            Err(_) => Next::After(offered::RECHECK),
         })
     }
 
@@ -158,41 +126,6 @@ impl Reconciler for RequestReconciler {
 }
 
 impl RequestReconciler {
-    /// The profile that an Order for `request` is made for.
-    async fn profile(
-        &self,
-        request: &RequestFacts,
-        issuer: &IssuerView,
-    ) -> Result<Option<String>, Said> {
-        let Ok(acme) = issuer.usable_acme() else {
-            return Ok(None);
-        };
-        let csr = request.csr.as_ref().ok();
-        let has_addresses = csr.is_some_and(|csr| !csr.names.ips.is_empty());
-        let annotations = &request.annotations;
-        if !profile::depends(annotations, acme, has_addresses) {
-            return Ok(profile::of_issuer(acme).map(str::to_owned));
-        }
-        let unknown = |error: &dyn fmt::Display| Said {
-            reason: reason::PROFILE_NOT_OFFERED,
-            message: format!("Cannot ask {} for its profiles: {error}", acme.server),
-        };
-        let client = self
-            .sessions
-            .client(acme)
-            .map_err(|error| unknown(&error))?;
-        let choose = |directory: &Directory| {
-            profile::choose(annotations, acme, has_addresses, &directory.meta.profiles)
-        };
-        let known = client.directory().await.map_err(|error| unknown(&error))?;
-        if let Ok(profile) = choose(&known) {
-            return Ok(profile);
-        }
-        // It may be offered by now.
-        let recent = client.recent_directory(PROFILE_RECHECK).await;
-        choose(&*recent.map_err(|error| unknown(&error))?)
-    }
-
     async fn act(
         &self,
         request: Arc<RequestFacts>,
@@ -211,7 +144,7 @@ impl RequestReconciler {
             None => request,
         };
         if let Some(event) = event {
-            self.tell(&request, event);
+            self.events.tell(reference(&request), event);
         }
         if let Some(draft) = create {
             self.create_order(&request, *draft).await?;
@@ -256,13 +189,7 @@ impl RequestReconciler {
             request: &request.request.0,
             key,
         };
-        match issuer.signer() {
-            Ok(Signer::Ca(ca)) => self.local.sign_by_ca(issuer, ca, &input).await.map(Some),
-            Ok(Signer::SelfSigned(itself)) => {
-                self.local.sign_itself(itself, &input).await.map(Some)
-            }
-            Ok(Signer::Acme(_)) | Err(_) => Ok(None),
-        }
+        self.local.sign(issuer, &input).await
     }
 
     async fn create_order(&self, request: &RequestFacts, draft: Draft) -> Result<(), Error> {
@@ -279,30 +206,21 @@ impl RequestReconciler {
     }
 
     async fn take(&self, request: &RequestFacts, order: &OrderFacts) -> Result<(), Error> {
-        let key = &order.meta.key;
-        let api = api_of::<Order>(&self.client, key);
-        let certificate = write::get(&api, key)
-            .await?
-            .and_then(|order| order.status?.certificate);
-        // The order is gone: its deletion wakes us.
-        let Some(certificate) = certificate else {
-            return Ok(());
-        };
-        let accepted = match &request.csr {
-            Ok(csr) => order_request::accept(&certificate.0, csr).map(drop),
-            Err(error) => Err(error.clone()),
-        };
-        if let Err(why) = accepted {
-            let said = Said {
-                reason: reason::DECODE_ERROR,
-                message: why,
-            };
-            let plan = plan::failed(request, said, self.clock.now());
-            return self.finish(request, plan).await;
+        let csr = request.csr.as_ref().map_err(String::as_str);
+        match brought(&self.client, &order.meta.key, csr).await? {
+            Brought::Certificate(certificate) => {
+                let status = plan::issued(request, certificate, self.clock.now());
+                self.store(request, &status).await?;
+                info!("certificate issued");
+            }
+            Brought::Unfit(message) => {
+                let reason = reason::DECODE_ERROR;
+                let said = Said { reason, message };
+                let plan = plan::failed(request, said, self.clock.now());
+                self.finish(request, plan).await?;
+            }
+            Brought::Nothing => {}
         }
-        let status = plan::issued(request, certificate.0, self.clock.now());
-        self.store(request, &status).await?;
-        info!("certificate issued");
         Ok(())
     }
 
@@ -318,7 +236,7 @@ impl RequestReconciler {
             self.store(request, &status).await?;
         }
         if let Some(event) = event {
-            self.tell(request, event);
+            self.events.tell(reference(request), event);
         }
         Ok(())
     }
@@ -332,27 +250,9 @@ impl RequestReconciler {
         let key = &request.meta.key;
         let api = api_of::<CertificateRequest>(&self.client, key);
         let version = &request.meta.resource_version;
-        let written = write::patch_status(&api, key, version, &request.status, status).await?;
-        if let Some(written) = written {
-            self.requests.observe(written);
-        }
+        write::patch_status(&api, &self.requests, key, version, &request.status, status).await?;
         let known = self.requests.get(key);
         known.ok_or_else(|| Error::Request(RequestError::stale::<CertificateRequest>(key)))
-    }
-
-    fn tell(&self, request: &RequestFacts, event: Event) {
-        let Event {
-            warning,
-            reason,
-            message,
-        } = event;
-        let kind = if warning {
-            EventType::Warning
-        } else {
-            EventType::Normal
-        };
-        self.events
-            .publish(reference(request), kind, reason, message);
     }
 }
 

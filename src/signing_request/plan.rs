@@ -17,16 +17,15 @@ use crate::{
         usage::KeyUsage,
     },
     certificate::request::copied_annotations,
-    cluster::ObjectKey,
+    cluster::{ObjectKey, events::Event},
     issuer::{
         IssuerKind, IssuerView, Missing,
         kind::Signer,
         order_name::RequestKind,
-        order_request::{self, Draft, OrderInput, RequestInput, Said, Signing},
-        profile,
+        order_request::{self, Draft, RequestInput, Said, Signing},
     },
     order::facts::OrderFacts,
-    request::plan::{Event, Served},
+    request::plan::Served,
     signing_request::facts::{Asked, SigningRequestFacts},
 };
 
@@ -47,6 +46,8 @@ pub struct Situation<'a> {
     pub may_reference: Option<bool>,
     /// The Order it owns.
     pub order: Option<&'a Arc<OrderFacts>>,
+    /// The profile that an Order is made for, or why it cannot be said, once that was found out.
+    pub profile: Option<Result<Option<&'a str>, &'a Said>>,
     /// Prefixes of annotations that are copied to Orders.
     pub copied_annotation_prefixes: &'a [String],
 }
@@ -60,6 +61,8 @@ pub enum Step {
     Wait(Event),
     /// Ask whether the requester may use the issuer, and plan again.
     Ask,
+    /// Find out which profile to order, and plan again.
+    ChooseProfile,
     /// It failed for good.
     Fail(Said),
     /// Have it signed by the issuer, whose key is in the cluster.
@@ -87,6 +90,7 @@ pub fn plan(situation: Situation<'_>) -> Step {
         issuer,
         may_reference,
         order,
+        profile,
         copied_annotation_prefixes,
     } = situation;
     let Some(asked) = request.asked.as_ref().filter(|_| !request.meta.deleting) else {
@@ -94,24 +98,19 @@ pub fn plan(situation: Situation<'_>) -> Step {
     };
     if !request.is_approved() {
         let message = "Waiting for the Approved condition before issuing".to_owned();
-        return wait(false, word::WAITING_APPROVAL, message);
+        return Step::Wait(Event::normal(word::WAITING_APPROVAL, message));
     }
     let issuer = match issuer {
         Ok(issuer) => issuer,
-        Err(missing) => return wait(true, reason::ISSUER_NOT_FOUND, not_found(asked, missing)),
+        Err(missing) => return warn(reason::ISSUER_NOT_FOUND, not_found(asked, missing)),
     };
     // Of which kind it is comes before whether it is ready: that may be another's to say.
     let signer = match (issuer.signer(), issuer.usable()) {
         (Ok(signer), _) => signer,
-        (Err(_), Err(why)) => return wait(true, why.reason(), why.to_string()),
+        (Err(_), Err(why)) => return warn(why.reason(), why.to_string()),
         (Err(_), Ok(_)) => return Step::Nothing,
     };
-    let is_served = match signer {
-        Signer::Acme(_) => served.acme,
-        Signer::Ca(_) => served.ca,
-        Signer::SelfSigned(_) => served.self_signed,
-    };
-    if !is_served {
+    if !served.has(&signer) {
         return Step::Nothing;
     }
     let is_ordered = matches!(signer, Signer::Acme(_)) && order.is_some_and(|o| !o.is_over());
@@ -136,12 +135,21 @@ pub fn plan(situation: Situation<'_>) -> Step {
         Err(said) => return Step::Fail(said),
     };
     if let Err(why) = issuer.usable() {
-        return wait(true, why.reason(), why.to_string());
+        return warn(why.reason(), why.to_string());
     }
     let acme = match signer {
         Signer::Acme(acme) => acme,
         Signer::Ca(_) => return sign(asked, lifetime, reason::SIGNING_ERROR),
         Signer::SelfSigned(_) => return sign(asked, lifetime, reason::ERROR_GENERATING),
+    };
+    let profile = match (order, profile) {
+        // An order that stands has its profile.
+        (Some(_), _) => None,
+        (None, None) => return Step::ChooseProfile,
+        (None, Some(Ok(profile))) => profile,
+        (None, Some(Err(Said { reason, message }))) => {
+            return warn(reason, message.clone());
+        }
     };
     let annotations = copied_annotations(&asked.annotations, copied_annotation_prefixes);
     let namespace = Arc::clone(&issuer.secrets_namespace);
@@ -154,18 +162,13 @@ pub fn plan(situation: Situation<'_>) -> Step {
         issuer_ref: &asked.signer.reference(),
         duration: Some(&lifetime),
         csr: asked.csr.as_ref().map_err(String::as_str),
-        profile: profile::of_issuer(acme),
+        profile,
         replaces: None,
     };
-    let order = order.map(|order| OrderInput {
-        key: &order.meta.key,
-        state: order.status.state,
-        reason: order.status.reason.as_deref(),
-        has_certificate: order.has_certificate,
-    });
+    let order = order.map(|order| order.input());
     match order_request::plan(input, acme, order) {
         Signing::Create(draft) => Step::Order(draft),
-        Signing::Pending(Said { reason, message }) => wait(false, reason, message),
+        Signing::Pending(Said { reason, message }) => Step::Wait(Event::normal(reason, message)),
         Signing::Failed(said) => Step::Fail(said),
         Signing::Take => Step::Take,
     }
@@ -258,12 +261,8 @@ fn not_found(asked: &Asked, missing: &Missing) -> String {
     missing.to_string()
 }
 
-fn wait(warning: bool, reason: &'static str, message: String) -> Step {
-    Step::Wait(Event {
-        warning,
-        reason,
-        message,
-    })
+fn warn(reason: &'static str, message: String) -> Step {
+    Step::Wait(Event::warning(reason, message))
 }
 
 fn fail(reason: &'static str, message: String) -> Step {

@@ -119,6 +119,7 @@ impl Progress {
             | IssuanceState::Superseded
             | IssuanceState::Orphaned
             | IssuanceState::Held
+            | IssuanceState::Deleted
                 if status.request.is_none() =>
             {
                 return Said::Nothing;
@@ -126,7 +127,8 @@ impl Progress {
             IssuanceState::Active
             | IssuanceState::Superseded
             | IssuanceState::Orphaned
-            | IssuanceState::Held => {
+            | IssuanceState::Held
+            | IssuanceState::Deleted => {
                 self.is_waiting = true;
                 format!("{state}: {}", message.unwrap_or("to be revoked"))
             }

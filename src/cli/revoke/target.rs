@@ -59,7 +59,7 @@ pub(super) enum Answer {
     Done(String),
     /// It cannot be revoked.
     Impossible(String),
-    /// No record says that it could be: why depends on the issuer.
+    /// No record says that it could be, or one says that it cannot: why depends on the issuer.
     Unrecorded,
 }
 
@@ -92,6 +92,7 @@ pub(super) fn answer(question: &Question<'_>) -> Answer {
         },
     };
     match (record, question.serial) {
+        (Some(record), _) if record.spec.revocable == Some(false) => Answer::Unrecorded,
         (Some(record), _) => recorded(question, record),
         (None, Some(serial)) if !records.is_empty() => Answer::Impossible(format!(
             "no certificate {serial} was issued for Certificate {}, but: {}",
@@ -132,6 +133,7 @@ fn recency(record: &Issuance) -> (bool, Timestamp, Option<Timestamp>) {
         | IssuanceState::Superseded
         | IssuanceState::Revoked
         | IssuanceState::Unrevocable
+        | IssuanceState::Deleted
         | IssuanceState::Expired => false,
     };
     let revocation = record
@@ -170,6 +172,7 @@ fn recorded(question: &Question<'_>, record: &Issuance) -> Answer {
         | IssuanceState::Superseded
         | IssuanceState::Orphaned
         | IssuanceState::Held
+        | IssuanceState::Deleted
         | IssuanceState::Revoking => {}
     }
     if let Some(request) = &status.request {

@@ -38,7 +38,7 @@ pub(super) fn will(reason: RevocationReason, is_in_use: bool, secret: &str) -> S
     }
 }
 
-/// Why nothing of `certificate` can be revoked, which has no record. `issuer` is its issuer, if that
+/// Why nothing of `certificate` can be revoked, which has no record that says otherwise. `issuer` is its issuer, if that
 /// could be read.
 pub(super) fn unrecorded(certificate: &Certificate, issuer: Option<&IssuerSpec>) -> String {
     let status = certificate.status.clone().unwrap_or_default();
@@ -67,8 +67,8 @@ pub(super) fn unrecorded(certificate: &Certificate, issuer: Option<&IssuerSpec>)
              from then on can be revoked"
         ),
         Some(Ok(Signer::Acme(_) | Signer::Ca(_)) | Err(_)) | None => {
-            "it has no Issuance: it was issued before certwright was there, or put into its Secret \
-             by hand. Revoke it at the CA"
+            "certwright cannot revoke it: it was issued before certwright was there, or before its \
+             CA published a list, or put into its Secret by hand. Revoke it at the CA"
                 .to_owned()
         }
     }
@@ -78,6 +78,7 @@ pub(super) fn unrecorded(certificate: &Certificate, issuer: Option<&IssuerSpec>)
 pub(super) fn gone(key: &ObjectKey, records: Option<&[Issuance]>) -> Option<String> {
     let orphans: Vec<&Issuance> = records?
         .iter()
+        .filter(|record| record.spec.revocable != Some(false))
         .filter(|record| match state(record) {
             IssuanceState::Active
             | IssuanceState::Orphaned
@@ -86,6 +87,7 @@ pub(super) fn gone(key: &ObjectKey, records: Option<&[Issuance]>) -> Option<Stri
             IssuanceState::Superseded
             | IssuanceState::Revoked
             | IssuanceState::Unrevocable
+            | IssuanceState::Deleted
             | IssuanceState::Expired => false,
         })
         .collect();
@@ -193,8 +195,8 @@ mod tests {
             "server": "https://ca.example/dir", "privateKeySecretRef": {"name": "account"},
         }}));
         let table = [
-            (Some(acme.clone()), "it has no Issuance"),
-            (None, "it has no Issuance"),
+            (Some(acme.clone()), "certwright cannot revoke it"),
+            (None, "certwright cannot revoke it"),
             (Some(spec(json!({"selfSigned": {}}))), "it signs itself"),
             (
                 Some(spec(json!({"ca": {"secretName": "root"}}))),
@@ -202,7 +204,7 @@ mod tests {
             ),
             (
                 Some(spec(json!({"ca": {"secretName": "root", "crl": {}}}))),
-                "it has no Issuance",
+                "certwright cannot revoke it",
             ),
         ];
         for (issuer, want) in table {

@@ -117,6 +117,14 @@ fn the_certificate_in_use_is_meant_unless_another_is_named() {
              2026-02-02T00:00:00Z, for keyCompromise, as joe asked for",
         ),
         (
+            case(|c| {
+                let mut record = record("1", "Active");
+                record.spec.revocable = Some(false);
+                c.records = Some(vec![record]);
+            }),
+            "unrecorded",
+        ),
+        (
             case(|c| c.records = Some(vec![record("1", "Revoking"), later("2", "Revoked")])),
             "superseded,serial=1",
         ),
