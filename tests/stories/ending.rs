@@ -11,11 +11,7 @@ use kube::{
     api::{DeleteParams, ObjectMeta, PostParams},
 };
 use serde_json::json;
-use testbed::{
-    Bed,
-    acme::gate::{Gate, Refusal},
-    process::wait::until,
-};
+use testbed::{Bed, acme::Refusal, process::wait::until};
 
 use crate::{scene::Scene, site::SOON};
 
@@ -23,18 +19,19 @@ use crate::{scene::Scene, site::SOON};
 /// after the namespace is gone signs by the copy.
 pub(crate) async fn the_copy_outlives_the_operator(bed: &Bed) -> Result<()> {
     let scene = Scene::new(bed, "ending-copy").await?;
-    let gate = Gate::open(&scene.site.pebble).await?;
-    let server = json!({"server": gate.directory_url(), "caBundle": gate.bundle()});
+    let gate = scene.site.pebble.gate().await?;
+    let server = json!({"server": gate.directory_url()});
     scene.site.change_issuer(server).await?;
     let args = ["--deletion-delay=1s"];
     let operator = scene.wide_operator(&args).await?;
     let serial = scene.issued("www").await?.leaf.serial;
-    gate.refuse(Some(Refusal {
-        path: "/revoke-cert",
+    gate.refuse_revocations(Refusal {
         status: 500,
-        problem: Some("serverInternal"),
+        problem: json!({
+            "type": "urn:ietf:params:acme:error:serverInternal", "detail": "broken", "status": 500,
+        }),
         retry_after: None,
-    }));
+    });
     let namespaces: Api<Namespace> = Api::all(bed.client().clone());
     let name = scene.site.namespace.name();
     namespaces.delete(name, &DeleteParams::default()).await?;
@@ -47,7 +44,7 @@ pub(crate) async fn the_copy_outlives_the_operator(bed: &Bed) -> Result<()> {
     .await?;
     operator.kill().await?;
     gone(&namespaces, name).await?;
-    gate.refuse(None);
+    gate.admit();
     let operator = scene.wide_operator(&args).await?;
     let done = scene
         .becomes(&serial, IssuanceState::Revoked, &operator)

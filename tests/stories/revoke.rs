@@ -11,10 +11,10 @@ use kube::{
     Api, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use testbed::{
     Bed,
-    acme::gate::{Gate, Refusal},
+    acme::Refusal,
     operator::OperatorOptions,
     process::{tail, wait::until},
 };
@@ -84,20 +84,20 @@ pub(crate) async fn the_account_is_lost(bed: &Bed) -> Result<()> {
 /// that starts meanwhile; what waited is revoked once it answers.
 pub(crate) async fn the_ca_says_later(bed: &Bed) -> Result<()> {
     let scene = Scene::new(bed, "later").await?;
-    let gate = Gate::open(&scene.site.pebble).await?;
-    let server = json!({"server": gate.directory_url(), "caBundle": gate.bundle()});
+    let gate = scene.site.pebble.gate().await?;
+    let server = json!({"server": gate.directory_url()});
     scene.site.change_issuer(server).await?;
     let args = ["--deletion-delay=1s"];
     let operator = scene.operator(&args).await?;
     let gone = scene.issued("gone").await?.leaf.serial;
     let asked = scene.issued("asked").await?.leaf.serial;
-    let hour = Refusal {
-        path: "/revoke-cert",
+    gate.refuse_revocations(Refusal {
         status: 429,
-        problem: Some("rateLimited"),
+        problem: json!({
+            "type": "urn:ietf:params:acme:error:rateLimited", "detail": "not now", "status": 429,
+        }),
         retry_after: Some(3600),
-    };
-    gate.refuse(Some(hour.clone()));
+    });
     let begin = Clock::default().now();
     scene.delete("gone").await?;
     scene
@@ -126,18 +126,17 @@ pub(crate) async fn the_ca_says_later(bed: &Bed) -> Result<()> {
     ensure!(gate.refused() == 3, "{} tries", gate.refused());
 
     // Something in front of the CA is broken; an hour has passed, it seems.
-    gate.refuse(Some(Refusal {
+    gate.refuse_revocations(Refusal {
         status: 503,
-        problem: None,
+        problem: Value::Null,
         retry_after: None,
-        ..hour
-    }));
+    });
     for serial in [&gone, &asked, &third] {
         sooner(&scene, serial).await?;
         tried(&scene, serial, 2, "503").await?;
     }
     ensure!(scene.at_ca(&gone).await? == "Valid");
-    gate.refuse(None);
+    gate.admit();
     for (serial, reason) in [(&gone, "5"), (&asked, "4"), (&third, "5")] {
         sooner(&scene, serial).await?;
         scene

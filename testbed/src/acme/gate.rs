@@ -1,8 +1,12 @@
-//! How does a CA refuse some requests, and take the others?
+//! How does a CA refuse an order, or a revocation, that it would take at another time?
 
 use std::{
+    io,
     net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -11,16 +15,18 @@ use axum::{
     Router,
     body::{Body, to_bytes},
     extract::{Request, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{
+        HeaderMap, Method, StatusCode,
+        header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING},
+    },
     response::{IntoResponse, Response},
     serve::Listener,
 };
-use k8s_openapi::ByteString;
 use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
-use serde_json::json;
+use serde_json::Value;
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinHandle,
@@ -28,113 +34,103 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::Pebble;
-use crate::authority::Authority;
+use crate::authority::Identity;
 
-/// Requests to an ACME server are smaller.
-const MOST_BYTES: usize = 1 << 20;
-/// How long a handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(5);
+/// Where Pebble takes new orders.
+const NEW_ORDER: &str = "/order-plz";
+/// Where it takes revocations.
+const REVOCATION: &str = "/revoke-cert";
+/// More than any message of ACME.
+const MOST: usize = 1 << 20;
+/// A client that says nothing for longer is none.
+const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What is answered instead of what the CA would say.
+/// What new orders, or revocations, are answered.
 #[derive(Clone, Debug)]
 pub struct Refusal {
-    /// The path of requests that are refused, e.g. `/revoke-cert`.
-    pub path: &'static str,
-    /// The status.
+    /// The HTTP status.
     pub status: u16,
-    /// The type of the problem, without what all begin with; none for what is no ACME at all, as
-    /// things in front of a CA answer.
-    pub problem: Option<&'static str>,
-    /// Seconds of `Retry-After`.
+    /// `Retry-After`, in seconds.
     pub retry_after: Option<u32>,
+    /// The problem document; an answer without one when `Null`.
+    pub problem: Value,
 }
 
-/// A CA that can refuse: it passes on to a Pebble what it does not refuse.
+/// Passes requests on to a Pebble, but for orders or revocations while they are to be refused. It
+/// closes when dropped.
 #[derive(Debug)]
 pub struct Gate {
     address: SocketAddr,
-    tls_root: String,
-    inside: Arc<Inside>,
+    guard: Arc<Guard>,
     task: JoinHandle<()>,
 }
 
 #[derive(Debug)]
-struct Inside {
-    host: String,
-    behind: String,
+struct Guard {
+    behind: SocketAddr,
     http: reqwest::Client,
-    refusal: Mutex<Option<Refusal>>,
-    refused: Mutex<usize>,
+    /// What is refused, by its path.
+    refusal: Mutex<Option<(&'static str, Refusal)>>,
+    refused: AtomicUsize,
 }
 
 impl Gate {
-    /// Opens one before `pebble`.
-    pub async fn open(pebble: &Pebble) -> Result<Self> {
+    /// Opens one with the identity of the server `behind` it, which `root` vouches for.
+    pub(super) async fn open(behind: SocketAddr, identity: &Identity, root: &str) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let authority = Authority::new("gate TLS root")?;
-        let identity = authority.server("gate", &[address.ip()])?;
-        let chain = vec![CertificateDer::from_pem_slice(
-            identity.certificate.as_bytes(),
-        )?];
-        let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes())?;
-        let config = ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(chain, key)?;
-        let root = reqwest::Certificate::from_pem(pebble.tls_root().as_bytes())?;
-        let behind = pebble.directory_url();
-        let behind = behind.strip_suffix("/dir").context("no directory")?;
-        let inside = Arc::new(Inside {
-            host: address.to_string(),
-            behind: behind.to_owned(),
-            // HTTP/1: there, another host than that of the URL can be asked for.
-            http: reqwest::Client::builder()
-                .tls_certs_only([root])
-                .no_proxy()
-                .http1_only()
-                .timeout(Duration::from_secs(30))
-                .build()?,
+        let root = reqwest::Certificate::from_pem(root.as_bytes())?;
+        let http = reqwest::Client::builder()
+            .tls_certs_only([root])
+            // The server makes its URLs from the Host header.
+            .http1_only()
+            .no_proxy()
+            .build()?;
+        let guard = Arc::new(Guard {
+            behind,
+            http,
             refusal: Mutex::default(),
-            refused: Mutex::default(),
+            refused: AtomicUsize::new(0),
         });
-        let app = Router::new().fallback(pass).with_state(Arc::clone(&inside));
+        let app = Router::new().fallback(pass).with_state(Arc::clone(&guard));
         let listener = Tls {
             listener,
-            acceptor: TlsAcceptor::from(Arc::new(config)),
+            acceptor: acceptor(identity)?,
         };
         let task = tokio::spawn(async move {
-            // It never ends by itself.
+            // Never ends by itself.
             let _ = axum::serve(listener, app).await;
         });
         Ok(Self {
             address,
-            tls_root: authority.pem().to_owned(),
-            inside,
+            guard,
             task,
         })
     }
 
-    /// The directory, for `spec.acme.server`.
+    /// The directory of the server behind it.
     pub fn directory_url(&self) -> String {
         format!("https://{}/dir", self.address)
     }
 
-    /// The CA of its HTTPS certificate, for `spec.acme.caBundle`.
-    pub fn bundle(&self) -> ByteString {
-        ByteString(self.tls_root.clone().into_bytes())
+    /// Refuses new orders from now on.
+    pub fn refuse(&self, refusal: Refusal) {
+        self.guard.set(Some((NEW_ORDER, refusal)));
     }
 
-    /// Refuse so from now on, or nothing.
-    pub fn refuse(&self, refusal: Option<Refusal>) {
-        let slot = self.inside.refusal.lock();
-        *slot.unwrap_or_else(PoisonError::into_inner) = refusal;
+    /// Refuses revocations from now on.
+    pub fn refuse_revocations(&self, refusal: Refusal) {
+        self.guard.set(Some((REVOCATION, refusal)));
     }
 
-    /// How many requests were refused.
+    /// Lets everything pass again.
+    pub fn admit(&self) {
+        self.guard.set(None);
+    }
+
+    /// How many orders and revocations were refused.
     pub fn refused(&self) -> usize {
-        let count = self.inside.refused.lock();
-        *count.unwrap_or_else(PoisonError::into_inner)
+        self.guard.refused.load(Ordering::SeqCst)
     }
 }
 
@@ -144,78 +140,89 @@ impl Drop for Gate {
     }
 }
 
-async fn pass(State(inside): State<Arc<Inside>>, request: Request) -> Response {
-    if let Some(refusal) = inside.refuses(request.uri().path()) {
-        return refusal;
+impl Guard {
+    fn set(&self, refusal: Option<(&'static str, Refusal)>) {
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
     }
-    let passed = inside.pass(request).await;
-    passed.unwrap_or_else(|error| (StatusCode::BAD_GATEWAY, format!("{error:#}")).into_response())
+
+    fn refusal(&self, asked: &str) -> Option<Refusal> {
+        let refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
+        let (path, refusal) = refusal.as_ref()?;
+        (*path == asked).then(|| refusal.clone())
+    }
 }
 
-impl Inside {
-    fn refuses(&self, path: &str) -> Option<Response> {
-        let refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
-        let Refusal {
-            path: refused,
-            status,
-            problem,
-            retry_after,
-        } = refusal.clone()?;
-        if path != refused {
-            return None;
-        }
-        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        let mut headers = HeaderMap::new();
-        if let Some(seconds) = retry_after {
-            headers.insert(header::RETRY_AFTER, seconds.into());
-        }
-        let body = match problem {
-            Some(problem) => {
-                headers.insert(
-                    header::CONTENT_TYPE,
-                    header::HeaderValue::from_static("application/problem+json"),
-                );
-                json!({
-                    "type": format!("urn:ietf:params:acme:error:{problem}"),
-                    "detail": "not now", "status": status,
-                })
-                .to_string()
-            }
-            None => "<html>not now</html>".to_owned(),
-        };
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Some((status, headers, body).into_response())
+async fn pass(State(guard): State<Arc<Guard>>, request: Request) -> Response {
+    if request.method() == Method::POST
+        && let Some(refusal) = guard.refusal(request.uri().path())
+    {
+        guard.refused.fetch_add(1, Ordering::SeqCst);
+        return refuse(&refusal);
     }
+    match forward(&guard, request).await {
+        Ok(response) => response,
+        Err(error) => (StatusCode::BAD_GATEWAY, format!("{error:#}")).into_response(),
+    }
+}
 
-    async fn pass(&self, request: Request) -> Result<Response> {
-        let (head, body) = request.into_parts();
-        let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
-        let mut asked = self
-            .http
-            .request(head.method, format!("{}{path}", self.behind))
-            // The CA names its other URLs by it, and requests are signed with their URL.
-            .header(header::HOST, &self.host);
-        for name in [header::CONTENT_TYPE, header::ACCEPT, header::USER_AGENT] {
-            if let Some(value) = head.headers.get(&name) {
-                asked = asked.header(name, value);
-            }
-        }
-        let answer = asked.body(to_bytes(body, MOST_BYTES).await?).send().await?;
-        let mut passed = Response::new(Body::empty());
-        *passed.status_mut() = answer.status();
-        let of_connection = [
-            header::CONNECTION,
-            header::CONTENT_LENGTH,
-            header::TRANSFER_ENCODING,
-        ];
-        for (name, value) in answer.headers() {
-            if !of_connection.contains(name) {
-                passed.headers_mut().append(name, value.clone());
-            }
-        }
-        *passed.body_mut() = Body::from(answer.bytes().await?);
-        Ok(passed)
+fn refuse(refusal: &Refusal) -> Response {
+    let Refusal {
+        status,
+        retry_after,
+        problem,
+    } = refusal;
+    let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = match problem {
+        Value::Null => String::new(),
+        problem => problem.to_string(),
+    };
+    let mut response = (status, body).into_response();
+    let headers = response.headers_mut();
+    if let Some(seconds) = retry_after {
+        headers.insert(RETRY_AFTER, (*seconds).into());
     }
+    if let Ok(type_) = "application/problem+json".parse() {
+        headers.insert(CONTENT_TYPE, type_);
+    }
+    response
+}
+
+async fn forward(guard: &Guard, request: Request) -> Result<Response> {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let url = format!("https://{}{path}", guard.behind);
+    let answer = guard
+        .http
+        .request(parts.method, url)
+        .headers(end_to_end(parts.headers))
+        .body(to_bytes(body, MOST).await.context("reading a request")?)
+        .send()
+        .await?;
+    let (status, headers) = (answer.status(), answer.headers().clone());
+    let mut response = Response::new(Body::from(answer.bytes().await?));
+    *response.status_mut() = status;
+    *response.headers_mut() = end_to_end(headers);
+    Ok(response)
+}
+
+/// Without what concerns one connection alone.
+fn end_to_end(mut headers: HeaderMap) -> HeaderMap {
+    for name in [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING] {
+        headers.remove(name);
+    }
+    headers
+}
+
+fn acceptor(identity: &Identity) -> Result<TlsAcceptor> {
+    let chain = CertificateDer::from_pem_slice(identity.certificate.as_bytes());
+    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes());
+    let config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![chain.context("reading a certificate")?],
+            key.context("reading a key")?,
+        )?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 struct Tls {
@@ -230,16 +237,15 @@ impl Listener for Tls {
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {
             // What fails concerns that connection alone.
-            let Ok((stream, address)) = self.listener.accept().await else {
-                continue;
-            };
-            if let Ok(Ok(stream)) = timeout(HANDSHAKE, self.acceptor.accept(stream)).await {
+            if let Ok((stream, address)) = self.listener.accept().await
+                && let Ok(Ok(stream)) = timeout(PATIENCE, self.acceptor.accept(stream)).await
+            {
                 return (stream, address);
             }
         }
     }
 
-    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+    fn local_addr(&self) -> io::Result<Self::Addr> {
         self.listener.local_addr()
     }
 }
