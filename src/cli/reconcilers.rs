@@ -493,10 +493,12 @@ fn retire_settings(settings: &Settings) -> retire::Settings {
         default_policy,
         delay,
         issuances: _,
+        users_are_checked,
     } = settings.deletion;
     retire::Settings {
         delay: SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX),
         default_policy,
+        users_are_checked,
     }
 }
 

@@ -118,6 +118,7 @@ impl IssuanceReconciler {
             serial = issuance.serial,
             from = %issuance.state(),
             to = status.state.map(IssuanceState::as_str),
+            asked_by = status.request.as_ref().map(|request| request.by.as_str()),
             message = status.message.as_deref(),
             "issued certificate"
         );

@@ -99,6 +99,9 @@ pub fn plan(situation: &Situation) -> Step {
     {
         return Step::KeepAccountKey;
     }
+    if let Some(step) = made_worse(situation) {
+        return step;
+    }
     if state == IssuanceState::Revoking {
         return revoke(situation);
     }
@@ -150,16 +153,7 @@ fn kept(situation: &Situation, keeper: &Keeper) -> Step {
     if status.request.is_none()
         && let Some(request) = &request
     {
-        status.request = Some(Request {
-            by: format!(
-                "annotation {} on Certificate {}/{}",
-                annotation::REVOKE,
-                issuance.secret.namespace,
-                keeper.name
-            ),
-            reason: request.reason,
-            time: to_the_second(situation.now),
-        });
+        status.request = Some(asked(situation, keeper, request.reason));
     }
     if let Some(request) = &status.request {
         // A key that others may have is revoked before anything else.
@@ -199,6 +193,41 @@ fn kept(situation: &Situation, keeper: &Keeper) -> Step {
         told,
     };
     changed(situation, change).unwrap_or_else(|| wait_for_expiry(situation))
+}
+
+/// Others may have the key of what was to be revoked for less: that waits for nothing.
+fn made_worse(situation: &Situation) -> Option<Step> {
+    let Claim::Kept(keeper) = &situation.claim else {
+        return None;
+    };
+    let mut status = situation.issuance.status.clone();
+    let before = status.request.as_ref()?.reason;
+    let reason = requested(situation, keeper)?.reason;
+    if reason != RevocationReason::KeyCompromise || before == reason {
+        return None;
+    }
+    status.state = Some(IssuanceState::Revoking);
+    status.message = None;
+    status.request = Some(asked(situation, keeper, reason));
+    Some(write(status))
+}
+
+/// The request that its Certificate makes by annotation.
+fn asked(situation: &Situation, keeper: &Keeper, reason: RevocationReason) -> Request {
+    let annotation = format!(
+        "annotation {} on Certificate {}/{}",
+        annotation::REVOKE,
+        situation.issuance.secret.namespace,
+        keeper.name
+    );
+    Request {
+        by: match &keeper.asker {
+            Some(asker) => format!("{asker} ({annotation})"),
+            None => annotation,
+        },
+        reason,
+        time: to_the_second(situation.now),
+    }
 }
 
 /// What the annotation of its Certificate asks for, if it is about this certificate.

@@ -74,6 +74,11 @@ impl ClusterId {
         };
         self.uid.get_or_try_init(read).await.cloned()
     }
+
+    /// Whether `uid` is that of another cluster, as far as is known by now.
+    fn is_another(&self, uid: &str) -> bool {
+        self.uid.get().is_some_and(|ours| **ours != *uid)
+    }
 }
 
 /// Writes issued certificates down, and says what became of those that Certificates keep.
@@ -295,15 +300,20 @@ impl Recorder {
                 let records = self.issuances.find(&of_secret);
                 let current = leaf.map(|leaf| leaf.serial.as_str());
                 let serial = request.serial.as_deref().or(current);
-                let is_known = |serial: &str| {
+                let record = |serial: &str| {
                     let mut of_serial = records.iter().filter(|record| record.serial == serial);
-                    of_serial.any(|record| record.is_revocable())
+                    of_serial.find(|record| record.is_revocable())
                 };
-                serial.filter(|serial| !is_known(serial)).map(|serial| {
-                    format!(
+                serial.and_then(|serial| match record(serial) {
+                    None => Some(format!(
                         "certificate {serial} was not issued here by an issuer that revokes, and \
                          cannot be revoked"
-                    )
+                    )),
+                    Some(record) if self.cluster.is_another(&record.cluster) => Some(format!(
+                        "certificate {serial} was issued in another cluster, and has to be revoked \
+                         there"
+                    )),
+                    Some(_) => None,
                 })
             }
         };

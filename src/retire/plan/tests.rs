@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     api::issuance::Revocation,
     retire::{
+        asker::Asker,
         facts::IssuanceFacts,
         samples::{
             assert_all, at, changed_by, gone, keeps, situation, time, unrevocable, when, word,
@@ -233,6 +234,26 @@ fn on_demand_another_comes_first_but_for_a_key_that_others_have() {
             "Revoking",
         ),
     ]);
+    // Others have its key, as turned out later.
+    for state in [IssuanceState::Active, IssuanceState::Revoking] {
+        let worse = |text| {
+            changed_by(asks(text), |i| {
+                requested(Superseded)(i);
+                i.status.state = Some(state);
+            })
+        };
+        let Step::Write(change) = plan(&worse("keyCompromise")) else {
+            panic!("{state}")
+        };
+        assert_eq!(change.status.state, Some(IssuanceState::Revoking));
+        let request = change.status.request.unwrap();
+        assert_eq!(request.reason, KeyCompromise);
+    }
+    let less = changed_by(asks("superseded"), |i| {
+        requested(KeyCompromise)(i);
+        i.status.state = Some(IssuanceState::Revoking);
+    });
+    assert_eq!(plan(&less), Step::Revoke);
     let old = Situation {
         stored: Stored::Other,
         ..asks("superseded,serial=abc")
@@ -252,4 +273,29 @@ fn on_demand_another_comes_first_but_for_a_key_that_others_have() {
         });
     });
     assert_eq!(word(&plan(&done)), "nothing");
+}
+
+#[test]
+fn who_asked_is_written_down() {
+    let by = |asker| {
+        let asks = when(|s, _| {
+            s.claim = keeps(|keeper| {
+                keeper.annotation = Some("superseded".into());
+                keeper.asker = asker;
+            });
+        });
+        let Step::Write(change) = plan(&asks) else {
+            panic!("nothing is written")
+        };
+        change.status.request.unwrap().by
+    };
+    let annotation = "annotation certwright.io/revoke on Certificate web/www";
+    let user = Some(Asker::User("jane".into()));
+    assert_eq!(by(user), format!("user jane ({annotation})"));
+    let manager = Some(Asker::Manager("kubectl-annotate".into()));
+    assert_eq!(
+        by(manager),
+        format!("field manager kubectl-annotate ({annotation})")
+    );
+    assert_eq!(by(None), annotation);
 }
