@@ -48,7 +48,7 @@ use crate::{
         rotation::Rotations,
         sessions::SecretVersions,
     },
-    net::{self, dns},
+    net::dns,
     order::{ledger::Ledger, reconcile::OrderReconciler},
     request::{
         identity::Requester, in_hand::InHand, plan::Served, reconcile::RequestReconciler,
@@ -99,9 +99,6 @@ pub(super) struct Parts<'a> {
 /// Something the reconcilers need cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum PartsError {
-    /// No HTTP client.
-    #[error("make an HTTP client: {0}")]
-    Http(#[from] net::http::Error),
     /// No HTTP client for self-checks.
     #[error("make an HTTP client for self-checks: {0}")]
     Check(#[from] reqwest::Error),
@@ -178,8 +175,7 @@ pub(super) fn start(
             queue.add(issuer.key.clone());
         }
     })));
-    let dns = dns::Client::new(net::http::Options::default().client()?)
-        .with_authority_port(settings.dns01.authoritative_port);
+    let dns = dns::Client::default().with_authority_port(settings.dns01.authoritative_port);
     let http01 = &settings.http01;
     let endpoints = match &http01.backend {
         Some(SolverBackend::Service(_)) => Endpoints::Mirrored(Arc::clone(&caches.slices)),

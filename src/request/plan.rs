@@ -1,8 +1,8 @@
 //! What to do next for a CertificateRequest. Pure.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
 
 use crate::{
@@ -86,6 +86,8 @@ pub struct Plan {
     pub sign: bool,
     /// What to tell on the request.
     pub event: Option<Event>,
+    /// When to look again although nothing has changed.
+    pub look: Option<Duration>,
 }
 
 /// Message of the Approved condition, as people and tools know it from cert-manager.
@@ -94,6 +96,10 @@ const APPROVED_MESSAGE: &str = "Certificate request has been approved by cert-ma
 const DENIED_MESSAGE: &str = "The CertificateRequest was denied by an approval controller";
 /// Message of the Ready condition of an issued request.
 const ISSUED_MESSAGE: &str = "Certificate fetched from issuer successfully";
+
+/// How long an approver may take before users are told that it is waited for: one that works takes
+/// less, and most requests have one event less.
+const PATIENCE: SignedDuration = SignedDuration::from_secs(5);
 
 /// Decide what to do.
 pub fn plan(situation: Situation<'_>) -> Plan {
@@ -127,12 +133,7 @@ pub fn plan(situation: Situation<'_>) -> Plan {
             return Plan::default();
         }
         if !approver {
-            let message = "Not signing CertificateRequest until it is Approved".to_owned();
-            let event = Event::normal(reason::WAITING_FOR_APPROVAL, message);
-            return Plan {
-                event: Some(event),
-                ..Plan::default()
-            };
+            return await_approval(request, now);
         }
         draft.set(
             kind::APPROVED,
@@ -213,6 +214,22 @@ pub fn plan(situation: Situation<'_>) -> Plan {
             take: true,
             ..draft.plan(request, None)
         },
+    }
+}
+
+fn await_approval(request: &RequestFacts, now: Timestamp) -> Plan {
+    let created = request.meta.created;
+    let told_at = created.and_then(|created| created.checked_add(PATIENCE).ok());
+    if let Some(told_at) = told_at.filter(|at| now < *at) {
+        return Plan {
+            look: Some(now.duration_until(told_at).unsigned_abs()),
+            ..Plan::default()
+        };
+    }
+    let message = "Not signing CertificateRequest until it is Approved".to_owned();
+    Plan {
+        event: Some(Event::normal(reason::WAITING_FOR_APPROVAL, message)),
+        ..Plan::default()
     }
 }
 

@@ -225,6 +225,7 @@ fn tell(book: &mut Book) {
     book.alone("crash::ari", ari::at_every_request);
     book.alone("fairness::broken_names_hold_nobody_up", fairness::broken_names_hold_nobody_up);
     book.alone("identity::written_down", identity::the_requester_is_written_down);
+    book.alone("identity::operator", identity::the_operator_says_who_it_is);
     book.alone("identity::where_it_cannot_be", identity::where_it_cannot_be_nothing_else_is_claimed);
     book.alone("keystores::restart", keystores::outlive_a_restart);
     book.alone("leader::one_replica_leads", leader::one_replica_leads);

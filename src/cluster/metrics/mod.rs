@@ -3,6 +3,7 @@
 //! What happens is counted as it happens; what *is* (certificates, challenges, issuers) is read from
 //! the caches when somebody asks, so that nothing is kept per object.
 
+mod certificates;
 mod objects;
 mod page;
 mod process;

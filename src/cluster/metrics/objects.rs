@@ -32,7 +32,7 @@ pub enum Ready {
 }
 
 impl Ready {
-    const ALL: [Self; 3] = [Self::True, Self::False, Self::Unknown];
+    pub(super) const ALL: [Self; 3] = [Self::True, Self::False, Self::Unknown];
 
     /// As in the condition's `status`; anything else is unknown.
     pub fn of(status: Option<&str>) -> Self {
@@ -43,7 +43,7 @@ impl Ready {
         }
     }
 
-    fn label(self) -> &'static str {
+    pub(super) fn label(self) -> &'static str {
         match self {
             Self::False => "False",
             Self::True => "True",
@@ -105,6 +105,9 @@ pub struct IssuerSample<'a> {
     pub ready: Ready,
 }
 
+/// What the families of Ready conditions are.
+pub(super) const READY_HELP: &str = "Whether the Ready condition has that status.";
+
 const CHALLENGE_STATES: [&str; 8] = [
     "ready",
     "valid",
@@ -116,65 +119,22 @@ const CHALLENGE_STATES: [&str; 8] = [
     "pending",
 ];
 
-/// The families of samples, each written in a pass of its own: the format wants a family together,
-/// and one page in memory is smaller than all of them.
+/// The families of samples, each written in a pass of its own; of Certificates there may be many,
+/// and they are elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Page {
-    CertificateReady,
-    CertificateNotAfter,
-    CertificateNotBefore,
-    CertificateExpiration,
-    CertificateRenewal,
     Challenge,
     Issuer,
     ClusterIssuer,
 }
 
 impl Page {
-    pub(super) const ALL: [Self; 8] = [
-        Self::CertificateReady,
-        Self::CertificateNotAfter,
-        Self::CertificateNotBefore,
-        Self::CertificateExpiration,
-        Self::CertificateRenewal,
-        Self::Challenge,
-        Self::Issuer,
-        Self::ClusterIssuer,
-    ];
+    pub(super) const ALL: [Self; 3] = [Self::Challenge, Self::Issuer, Self::ClusterIssuer];
 
     /// The page as text, empty when there are no such objects.
     pub(super) fn text(self, source: &dyn Source) -> String {
         let mut text = String::new();
         match self {
-            Self::CertificateReady => certificates_ready(&mut text, source),
-            Self::CertificateNotAfter => times(
-                &mut text,
-                source,
-                "certmanager_certificate_not_after_timestamp_seconds",
-                "When the certificate ends being valid, in Unix time.",
-                |certificate| certificate.not_after,
-            ),
-            Self::CertificateNotBefore => times(
-                &mut text,
-                source,
-                "certmanager_certificate_not_before_timestamp_seconds",
-                "When the certificate begins being valid, in Unix time.",
-                |certificate| certificate.not_before,
-            ),
-            Self::CertificateExpiration => times(
-                &mut text,
-                source,
-                "certmanager_certificate_expiration_timestamp_seconds",
-                "When the certificate expires, in Unix time.",
-                |certificate| certificate.not_after,
-            ),
-            Self::CertificateRenewal => times(
-                &mut text,
-                source,
-                "certmanager_certificate_renewal_timestamp_seconds",
-                "When the certificate is to be renewed, in Unix time.",
-                |certificate| certificate.renewal,
-            ),
             Self::Challenge => challenges(&mut text, source),
             Self::Issuer => {
                 let mut family = ready_family(&mut text, "certmanager_issuer_ready_status");
@@ -192,31 +152,6 @@ impl Page {
         }
         text
     }
-}
-
-fn certificates_ready(text: &mut String, source: &dyn Source) {
-    let mut family = ready_family(text, "certmanager_certificate_ready_status");
-    source.certificates(&mut |certificate| {
-        ready(
-            &mut family,
-            certificate.ready,
-            certificate_labels(certificate),
-        );
-    });
-}
-
-fn times(
-    text: &mut String,
-    source: &dyn Source,
-    name: &'static str,
-    help: &'static str,
-    time: impl Fn(&CertificateSample<'_>) -> Option<Timestamp>,
-) {
-    let mut family = Family::new(text, name, help, Type::Gauge);
-    source.certificates(&mut |certificate| {
-        let seconds = time(certificate).map_or(0, Timestamp::as_second);
-        family.sample(&certificate_labels(certificate), seconds);
-    });
 }
 
 fn challenges(text: &mut String, source: &dyn Source) {
@@ -252,8 +187,7 @@ fn challenges(text: &mut String, source: &dyn Source) {
 }
 
 fn ready_family<'a>(text: &'a mut String, name: &'static str) -> Family<'a> {
-    let help = "Whether the Ready condition has that status.";
-    Family::new(text, name, help, Type::Gauge)
+    Family::new(text, name, READY_HELP, Type::Gauge)
 }
 
 /// One sample per status, 1 for the one that holds.
@@ -265,14 +199,4 @@ fn ready<const N: usize>(family: &mut Family<'_>, now: Ready, labels: [(&str, &s
         all.push(("condition", status.label()));
         family.sample(&all, u8::from(status == now));
     }
-}
-
-fn certificate_labels<'a>(certificate: &CertificateSample<'a>) -> [(&'static str, &'a str); 5] {
-    [
-        ("name", certificate.name),
-        ("namespace", certificate.namespace),
-        ("issuer_name", certificate.issuer_name),
-        ("issuer_kind", certificate.issuer_kind),
-        ("issuer_group", certificate.issuer_group),
-    ]
 }

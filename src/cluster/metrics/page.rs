@@ -9,7 +9,9 @@ use futures::stream;
 use prometheus::TextEncoder;
 
 use super::{
-    Metrics, objects, process,
+    Metrics,
+    certificates::{self, Certificates},
+    objects, process,
     text::{Family, Type},
 };
 
@@ -37,9 +39,14 @@ impl Metrics {
     fn pages(&self) -> impl Iterator<Item = String> + Send + 'static {
         let (counted, now, source) = (self.clone(), self.clone(), self.inner.source.get().cloned());
         let objects = source.into_iter().flat_map(|source| {
-            objects::Page::ALL
+            let certificates = Certificates::of(source.as_ref());
+            let of_certificates = certificates::Page::ALL
                 .into_iter()
-                .map(move |page| page.text(source.as_ref()))
+                .map(move |page| page.text(&certificates));
+            let others = objects::Page::ALL
+                .into_iter()
+                .map(move |page| page.text(source.as_ref()));
+            of_certificates.chain(others)
         });
         std::iter::once_with(move || counted.counted())
             .chain(std::iter::once_with(move || now.now()))
@@ -91,7 +98,14 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, sync::Arc, time::Duration};
+    use std::{
+        collections::BTreeSet,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        time::Duration,
+    };
 
     use axum::http::Request;
     use jiff::Timestamp;
@@ -108,10 +122,14 @@ mod tests {
         },
     };
 
-    struct One;
+    #[derive(Default)]
+    struct One {
+        reads: AtomicUsize,
+    }
 
     impl Source for One {
         fn certificates(&self, visit: &mut dyn FnMut(&CertificateSample<'_>)) {
+            self.reads.fetch_add(1, Ordering::SeqCst);
             visit(&CertificateSample {
                 name: "web",
                 namespace: "shop",
@@ -150,7 +168,8 @@ mod tests {
 
     async fn scrape() -> String {
         let metrics = Metrics::new(Clock::default()).unwrap();
-        metrics.read_objects(Arc::new(One));
+        let one = Arc::new(One::default());
+        metrics.read_objects(Arc::clone(&one) as _);
         metrics.follow(Leadership::alone());
         metrics.acme_request(&AcmeRequest {
             scheme: "https",
@@ -173,6 +192,7 @@ mod tests {
         let body = axum::body::to_bytes(answer.into_body(), 1 << 20)
             .await
             .unwrap();
+        assert_eq!(one.reads.load(Ordering::SeqCst), 1);
         String::from_utf8(body.to_vec()).unwrap()
     }
 

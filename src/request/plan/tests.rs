@@ -135,9 +135,20 @@ fn the_pending_order_says_nothing_new() {
 #[test]
 fn without_the_approver_it_waits_to_be_approved() {
     let issuer = issuer("True");
-    let plan = decide(&request("", json!([])), false, Ok(&issuer), None);
-    assert_eq!((plan.status, plan.create), (None, None));
-    assert_eq!(plan.event.unwrap().reason, reason::WAITING_FOR_APPROVAL);
+    let mut waiting = request("", json!([]));
+    for (age, told) in [(0, false), (4, false), (5, true), (500, true)] {
+        waiting.meta.created = Some(now() - SignedDuration::from_secs(age));
+        let plan = decide(&waiting, false, Ok(&issuer), None);
+        assert_eq!((plan.status, plan.create), (None, None));
+        let reason = plan.event.map(|event| event.reason);
+        assert_eq!(
+            reason,
+            told.then_some(reason::WAITING_FOR_APPROVAL.into()),
+            "{age}"
+        );
+        let left = (!told).then(|| Duration::from_secs(5 - age.unsigned_abs()));
+        assert_eq!(plan.look, left, "{age}");
+    }
     let approved = request("", json!([condition("Approved", "True", "policy")]));
     assert!(decide(&approved, false, Ok(&issuer), None).create.is_some());
 }
