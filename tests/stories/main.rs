@@ -53,6 +53,7 @@ mod site;
 mod solver_pod;
 mod switch;
 mod told;
+mod trust;
 mod underway;
 mod work;
 mod x509;
@@ -193,6 +194,7 @@ fn tell(book: &mut Book) {
     book.alone("replicas::any_replica_answers", replicas::any_replica_answers);
     book.alone("replicas::the_other_one_goes_on", replicas::the_other_one_goes_on);
     book.alone("rotation::seen", rotation::only_what_was_seen_is_followed);
+    book.alone("trust::kept", trust::everybody_is_trusted_all_the_while);
     book.alone("crl::what_is_deleted", crl::what_is_deleted_is_on_the_list);
     book.alone("crl::reasons", crl::reasons_and_another_ca);
     book.alone("crl::may_not_sign", crl::a_ca_that_may_not_sign_lists);

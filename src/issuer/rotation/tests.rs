@@ -1,0 +1,229 @@
+//! Does everybody trust everybody while CAs change, and does it come to an end?
+
+use std::collections::BTreeMap;
+
+use kube::client::Body;
+use tower::service_fn;
+
+use super::*;
+
+const DAY: i64 = 86_400;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn key(name: &str) -> ObjectKey {
+    ObjectKey::new("web", name)
+}
+
+fn issuer(name: &str) -> IssuerName {
+    (IssuerKind::Issuer, key(name))
+}
+
+fn root(ca: &str) -> String {
+    format!("root of {ca}")
+}
+
+fn print(text: &str) -> Fingerprint {
+    Fingerprint::of(text.as_bytes())
+}
+
+/// A CA called `ca`.
+fn identity(ca: &str) -> Identity {
+    Identity {
+        certificate: print(ca),
+        key_id: Some(ca.into()),
+        not_after: at(365 * DAY),
+        root_certificate: Some(print(&root(ca))),
+        root: root(ca).into(),
+    }
+}
+
+/// A certificate that the CA `ca` has signed.
+fn issued(secret: &str, ca: &str, expires: i64) -> Issued {
+    Issued {
+        secret: key(secret),
+        signed_by: SignedBy {
+            key_id: Some(ca.into()),
+            certificate: Some(print(ca)),
+        },
+        roots: vec![print(&root(ca))],
+        not_after: at(expires),
+    }
+}
+
+/// The Certificates: who is to issue each, and what it has. The Secret of each is called as it is.
+#[derive(Default)]
+struct Fleet {
+    all: Mutex<BTreeMap<ObjectKey, (IssuerName, Issued)>>,
+    woken: Mutex<Vec<ObjectKey>>,
+}
+
+impl Fleet {
+    fn put(&self, name: &str, by: &str, issued: Issued) {
+        let mut all = self.all.lock().unwrap();
+        all.insert(key(name), (issuer(by), issued));
+    }
+
+    fn all(&self) -> Vec<Issued> {
+        let all = self.all.lock().unwrap();
+        all.values().map(|(_, issued)| issued.clone()).collect()
+    }
+}
+
+impl Certificates for Fleet {
+    fn of(&self, issuer: &IssuerName) -> Vec<ObjectKey> {
+        let all = self.all.lock().unwrap();
+        let of_it = all.iter().filter(|(_, (by, _))| by == issuer);
+        of_it.map(|(key, _)| key.clone()).collect()
+    }
+
+    fn find(&self, issuer: &IssuerName, certificate: &ObjectKey) -> Option<Issued> {
+        let all = self.all.lock().unwrap();
+        let (by, issued) = all.get(certificate)?;
+        (by == issuer).then(|| issued.clone())
+    }
+
+    fn wake(&self, certificate: &ObjectKey) {
+        self.woken.lock().unwrap().push(certificate.clone());
+    }
+}
+
+fn rotations(fleet: &Arc<Fleet>) -> Rotations {
+    let service = service_fn(|_: http::Request<Body>| async {
+        Err::<http::Response<Body>, _>(std::io::Error::other("nothing is asked"))
+    });
+    Rotations::new(
+        Client::new(service, "default"),
+        "system".into(),
+        Arc::clone(fleet) as Arc<dyn Certificates>,
+        Box::new(|_, _| {}),
+    )
+}
+
+/// What stands in the Secret of the CA, and what was written down of it.
+fn rules(name: &str, authorities: &[&str]) -> Rules {
+    let mut record = Record::new(identity(authorities[0]));
+    for ca in &authorities[1..] {
+        record = record.succeeded_by(&identity(ca)).unwrap();
+    }
+    Rules {
+        record,
+        mode: Mode::Automatic,
+        own_secret: key(&format!("{name}-ca")),
+    }
+}
+
+/// Give the next turns, and have them taken; what was done, in order.
+fn played(rotations: &Rotations, fleet: &Fleet, name: &str, now: i64) -> Vec<(String, Turn)> {
+    let by = issuer(name);
+    rotations.go_on(&by, at(now));
+    let woken = mem::take(&mut *fleet.woken.lock().unwrap());
+    let mut done = Vec::new();
+    for certificate in woken {
+        let mut has = fleet.find(&by, &certificate).unwrap();
+        let turn = rotations.turn(&by, &certificate, &has, at(now));
+        let present = rotations.issuers()[&by].rules.record.present.clone();
+        let beside = |roots: &[Fingerprint]| {
+            let beside = rotations.roots_beside(&by, &certificate, roots, at(now));
+            beside.iter().map(|root| print(root)).collect::<Vec<_>>()
+        };
+        match turn {
+            Turn::None => {}
+            Turn::Extend => has.roots.extend(beside(&has.roots)),
+            Turn::Reissue => {
+                let ca = present.key_id.unwrap();
+                let roots = beside(&[print(&root(&ca))]);
+                has = issued(&certificate.name, &ca, 90 * DAY);
+                has.roots.extend(roots);
+            }
+            Turn::Restore => has.roots.truncate(1),
+        }
+        fleet.put(&certificate.name, name, has.clone());
+        // The write wakes it again.
+        rotations.turn(&by, &certificate, &has, at(now));
+        done.push((certificate.name.to_string(), turn));
+    }
+    done
+}
+
+/// Whoever has the `ca.crt` of one trusts all the others.
+fn all_trust_all(fleet: &Fleet, place: &str) {
+    let all = fleet.all();
+    for other in &all {
+        let root = print(&root(other.signed_by.key_id.as_deref().unwrap()));
+        for one in &all {
+            let (name, to) = (&one.secret, &other.secret);
+            assert!(
+                one.roots.contains(&root),
+                "{place}: {name} does not trust {to}"
+            );
+        }
+    }
+}
+
+/// CAs follow each other, or come back, at any moment, and the operator starts anew at any other.
+#[tokio::test]
+async fn all_trust_all_whenever_a_ca_changes_and_whenever_the_operator_starts() {
+    // The record at the start, and after each change.
+    let stories: [&[&[&str]]; 3] = [
+        &[&["a", "b"]],
+        &[&["a", "b"], &["a", "b", "c"]],
+        &[&["a", "b"], &["a", "b", "a"]],
+    ];
+    for story in stories {
+        let moments = || (0..42).step_by(5);
+        for (change, start) in moments().flat_map(|one| moments().map(move |two| (one, two + 2))) {
+            let place = format!("{story:?}, changed at {change}, started at {start}");
+            let fleet = Arc::new(Fleet::default());
+            for number in 0..13_i32 {
+                let expires = DAY * (30 - i64::from(number));
+                let name = format!("leaf-{number:02}");
+                fleet.put(&name, "ca", issued(&name, "a", expires));
+            }
+            let mut current = story[0];
+            let mut changes = story[1..].iter();
+            let mut running = rotations(&fleet);
+            running.begin(&issuer("ca"), rules("ca", current), at(0));
+            for now in 1..200 {
+                if now == change
+                    && let Some(next) = changes.next()
+                {
+                    current = next;
+                    running.begin(&issuer("ca"), rules("ca", current), at(now));
+                }
+                if now == start {
+                    running = rotations(&fleet);
+                    running.begin(&issuer("ca"), rules("ca", current), at(now));
+                }
+                if !played(&running, &fleet, "ca", now).is_empty() {
+                    all_trust_all(&fleet, &place);
+                }
+            }
+            let last = current.last().unwrap();
+            for leaf in fleet.all() {
+                assert_eq!(leaf.roots, [print(&root(last))], "{place}: {}", leaf.secret);
+                assert_eq!(leaf.signed_by.certificate, Some(print(last)), "{place}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_that_says_so_is_left_alone() {
+    let fleet = Arc::new(Fleet::default());
+    fleet.put("leaf", "ca", issued("leaf", "a", 30 * DAY));
+    let running = rotations(&fleet);
+    let rules = Rules {
+        mode: Mode::Never,
+        ..rules("ca", &["a", "b"])
+    };
+    running.begin(&issuer("ca"), rules, at(0));
+    for now in 1..60 {
+        assert!(played(&running, &fleet, "ca", now).is_empty());
+    }
+    let new = [print(&root("b"))];
+    let beside = running.roots_beside(&issuer("ca"), &key("leaf"), &new, at(60));
+    assert!(beside.is_empty());
+}
