@@ -131,6 +131,12 @@ impl Certificates for Fleet {
         (by == *issuer).then_some(issued)
     }
 
+    fn issuer_of(&self, secret: &ObjectKey) -> Option<IssuerName> {
+        let index = CertificateIndex::Secret(secret.clone());
+        let mut keepers = self.certificates.find(&index).into_iter();
+        keepers.find_map(|keeper| issuer(&keeper.spec.issuer_ref, &secret.namespace))
+    }
+
     fn wake(&self, certificate: &ObjectKey) {
         self.queue.add(certificate.clone());
     }

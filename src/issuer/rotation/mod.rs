@@ -5,6 +5,7 @@
 //! ([`store`]), all its certificates get the new root beside theirs, and then each certificate of a
 //! former CA gets its turn to be re-issued ([`turns`]).
 
+mod lineage;
 pub mod progress;
 pub mod record;
 mod rules;
@@ -29,6 +30,7 @@ use crate::{
     pki::signed_by::{Fingerprint, SignedBy},
 };
 
+use lineage::comes_from;
 use progress::{Progress, Said};
 use record::{Identity, Record};
 pub use rules::Mode;
@@ -44,6 +46,8 @@ pub trait Certificates: Send + Sync {
     fn of(&self, issuer: &IssuerName) -> Vec<ObjectKey>;
     /// The certificate of a Certificate, if `issuer` has issued it.
     fn find(&self, issuer: &IssuerName, certificate: &ObjectKey) -> Option<Issued>;
+    /// Whose issuer's certificate is in that Secret, if a Certificate keeps it.
+    fn issuer_of(&self, secret: &ObjectKey) -> Option<IssuerName>;
     /// It is the turn of a Certificate.
     fn wake(&self, certificate: &ObjectKey);
 }
@@ -309,10 +313,17 @@ impl Rotations {
         let Some(State { rules, .. }) = issuers.get(issuer) else {
             return Work::None;
         };
-        match issued.secret == rules.own_secret {
-            // One that signs its own successor would never come to an end.
-            true => Work::None,
-            false => rules.work(turns, certificate, issued, now),
+        let work = rules.work(turns, certificate, issued, now);
+        let place_of = |name: &IssuerName| {
+            let State { rules, .. } = issuers.get(name)?;
+            Some(rules.own_secret.clone())
+        };
+        let signer_of = |secret: &ObjectKey| self.certificates.issuer_of(secret);
+        let is_in_circle = || comes_from(issuer, &issued.secret, place_of, signer_of);
+        match work {
+            Work::None => Work::None,
+            Work::Reissue { .. } | Work::Extend | Work::Restore if is_in_circle() => Work::None,
+            Work::Reissue { .. } | Work::Extend | Work::Restore => work,
         }
     }
 

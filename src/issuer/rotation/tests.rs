@@ -85,6 +85,11 @@ impl Certificates for Fleet {
         (by == issuer).then(|| issued.clone())
     }
 
+    fn issuer_of(&self, secret: &ObjectKey) -> Option<IssuerName> {
+        let all = self.all.lock().unwrap();
+        all.get(secret).map(|(by, _)| by.clone())
+    }
+
     fn wake(&self, certificate: &ObjectKey) {
         self.woken.lock().unwrap().push(certificate.clone());
     }
@@ -207,6 +212,51 @@ async fn all_trust_all_whenever_a_ca_changes_and_whenever_the_operator_starts() 
                 assert_eq!(leaf.signed_by.certificate, Some(print(last)), "{place}");
             }
         }
+    }
+}
+
+/// Whose CA comes from what they sign are left alone, all others are not.
+#[tokio::test]
+async fn issuers_that_sign_each_other_come_to_an_end() {
+    // Who issues what: the Secret of a CA is called `NAME-ca`.
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [&'a str]);
+    let cases: [Case<'_>; 4] = [
+        ("itself", &[("x-ca", "x"), ("leaf", "x")], &["leaf"]),
+        (
+            "two",
+            &[("x-ca", "y"), ("y-ca", "x"), ("leaf", "x")],
+            &["leaf"],
+        ),
+        (
+            "three",
+            &[("x-ca", "y"), ("y-ca", "z"), ("z-ca", "x"), ("leaf", "x")],
+            &["leaf"],
+        ),
+        // Those below follow.
+        (
+            "a tree",
+            &[("y-ca", "x"), ("z-ca", "y"), ("leaf", "x")],
+            &["leaf", "y-ca"],
+        ),
+    ];
+    for (place, certificates, want) in cases {
+        let fleet = Arc::new(Fleet::default());
+        for (name, by) in certificates {
+            fleet.put(name, by, issued(name, &format!("old {by}"), 30 * DAY));
+        }
+        let running = rotations(&fleet);
+        for name in ["y", "z"] {
+            let old = format!("old {name}");
+            running.begin(&issuer(name), rules(name, &[&old]), at(0));
+        }
+        running.begin(&issuer("x"), rules("x", &["old x", "new x"]), at(0));
+        let mut reissued = Vec::new();
+        for now in 1..60 {
+            let done = played(&running, &fleet, "x", now).into_iter();
+            reissued.extend(done.filter(|(_, turn)| *turn == Turn::Reissue));
+        }
+        let names: Vec<&str> = reissued.iter().map(|(name, _)| &**name).collect();
+        assert_eq!(names, want, "{place}");
     }
 }
 
