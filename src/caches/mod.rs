@@ -21,7 +21,7 @@ use crate::{
         facts::RequestFacts,
         signers::{ForeignSigners, SignersFacts},
     },
-    retire::{departed::Departed, facts::IssuanceFacts},
+    retire::{counts::Counts, departed::Departed, facts::IssuanceFacts},
     route::RouteFacts,
     signing_request::facts::SigningRequestFacts,
     solver::http01::endpoints::SliceFacts,
@@ -58,6 +58,8 @@ pub struct Caches {
     pub foreign_signers: Arc<ForeignSigners>,
     /// The records of issued certificates.
     pub issuances: Arc<Cache<IssuanceFacts>>,
+    /// How many of them are in each state.
+    pub issuance_counts: Arc<Counts>,
     /// The ConfigMaps that hold lists of revoked certificates.
     pub lists: Arc<Cache<ListFacts>>,
     /// Namespaces, by name and version alone.
@@ -152,6 +154,7 @@ impl Caches {
             signers: Arc::default(),
             foreign_signers: Arc::default(),
             issuances: Arc::default(),
+            issuance_counts: Arc::default(),
             lists: Arc::default(),
             namespaces: Arc::default(),
             departed: Arc::default(),

@@ -270,7 +270,9 @@ impl Caches {
         let (certificates, keepers) = (Arc::clone(&self.certificates), queues.certificates.clone());
         let records = Arc::downgrade(&self.issuances);
         let lists = queues.lists.clone();
+        let counts = Arc::clone(&self.issuance_counts);
         self.issuances.listen(vec![Box::new(move |old, new| {
+            counts.note(old, new);
             for issuance in old.into_iter().chain(new) {
                 queue.add(issuance.meta().key.clone());
             }

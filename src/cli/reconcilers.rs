@@ -96,7 +96,13 @@ pub enum PartsError {
 }
 
 /// What becomes of certificates when a CA changes.
-fn rotations(settings: &Settings, client: &Client, caches: &Caches, queues: &Queues) -> Rotations {
+fn rotations(
+    settings: &Settings,
+    client: &Client,
+    caches: &Caches,
+    queues: &Queues,
+    metrics: &Metrics,
+) -> Rotations {
     let fleet = Fleet {
         certificates: Arc::clone(&caches.certificates),
         secrets: Arc::clone(&caches.secrets),
@@ -114,6 +120,7 @@ fn rotations(settings: &Settings, client: &Client, caches: &Caches, queues: &Que
             };
             queue.add_after(issuer.clone(), wait);
         }),
+        metrics.clone(),
     )
 }
 
@@ -152,7 +159,7 @@ pub(super) fn start(
         metrics: metrics.clone(),
         fault_point,
     });
-    let rotations = Arc::new(rotations(settings, &client, &caches, &queues));
+    let rotations = Arc::new(rotations(settings, &client, &caches, &queues, &metrics));
     let local = LocalSigners::new(client.clone(), Arc::clone(&versions), clock.clone());
     let local = Arc::new(local);
     let sessions = Sessions::new(client.clone(), versions, ca, clock.clone());

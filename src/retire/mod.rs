@@ -4,6 +4,7 @@
 
 mod act;
 mod brake;
+pub mod counts;
 pub mod departed;
 pub mod error;
 mod escrow;

@@ -25,7 +25,7 @@ use tracing::info;
 
 use crate::{
     api::issuer::IssuerStatus,
-    cluster::{ObjectKey, RequestError},
+    cluster::{ObjectKey, RequestError, metrics::Metrics},
     issuer::{ca, facts::IssuerKind, kind::Signer, view::IssuerView},
     pki::signed_by::{Fingerprint, SignedBy},
 };
@@ -89,6 +89,7 @@ pub struct Rotations {
     namespace: Arc<str>,
     certificates: Arc<dyn Certificates>,
     wake: Wake,
+    metrics: Metrics,
     issuers: Mutex<HashMap<IssuerName, State>>,
     /// Those that nothing was written down of when somebody asked.
     unrecorded: Mutex<HashSet<IssuerName>>,
@@ -108,12 +109,14 @@ impl Rotations {
         namespace: Arc<str>,
         certificates: Arc<dyn Certificates>,
         wake: Wake,
+        metrics: Metrics,
     ) -> Self {
         Self {
             client,
             namespace,
             certificates,
             wake,
+            metrics,
             issuers: Mutex::default(),
             unrecorded: Mutex::default(),
         }
@@ -233,6 +236,7 @@ impl Rotations {
     pub(super) fn stop(&self, issuer: &IssuerView) {
         let name = (issuer.kind, issuer.key.clone());
         self.issuers().remove(&name);
+        self.count(&name, 0);
     }
 
     /// The issuer is gone, and with it what is known of it.
@@ -246,6 +250,7 @@ impl Rotations {
     ) -> Result<(), RequestError> {
         let name = (kind, issuer.clone());
         self.issuers().remove(&name);
+        self.count(&name, 0);
         self.unrecorded().remove(&name);
         self.delete(&name).await
     }
@@ -291,9 +296,10 @@ impl Rotations {
                 None => Work::None,
             }
         });
-        let next = turns.next();
+        let (next, left) = (turns.next(), turns.to_reissue());
         issuers.get_mut(issuer)?.turns = turns;
         drop(issuers);
+        self.count(issuer, left);
         for certificate in taken {
             self.certificates.wake(&certificate);
         }
@@ -349,6 +355,12 @@ impl Rotations {
             },
         };
         state.progress.tell(&said, issuer.generation, status, now);
+    }
+
+    fn count(&self, (kind, issuer): &IssuerName, left: usize) {
+        let kind = kind.as_str();
+        self.metrics
+            .certificates_to_reissue(kind, &issuer.namespace, &issuer.name, left);
     }
 
     fn unrecorded(&self) -> MutexGuard<'_, HashSet<IssuerName>> {

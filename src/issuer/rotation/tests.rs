@@ -6,6 +6,7 @@ use kube::client::Body;
 use tower::service_fn;
 
 use super::*;
+use crate::cluster::Clock;
 
 const DAY: i64 = 86_400;
 
@@ -104,6 +105,7 @@ fn rotations(fleet: &Arc<Fleet>) -> Rotations {
         "system".into(),
         Arc::clone(fleet) as Arc<dyn Certificates>,
         Box::new(|_, _| {}),
+        Metrics::new(Clock::default()).unwrap(),
     )
 }
 
