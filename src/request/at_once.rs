@@ -8,8 +8,9 @@ use crate::{
     issuer::local::Outcome,
     pki::key::PrivateKey,
     request::{
+        error::Error,
         plan::{self, Situation, plan},
-        reconcile::{Error, RequestReconciler},
+        reconcile::RequestReconciler,
     },
 };
 
