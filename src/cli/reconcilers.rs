@@ -35,7 +35,7 @@ use crate::{
         pace::Pace,
         report::Report,
     },
-    crl::ListReconciler,
+    crl::{ListReconciler, MOST_BYTES},
     issuer::{
         IssuerKind, IssuerView, LocalSigners, SecretVersion, Sessions,
         reconcile::{IssuerReconciler, TIMEOUT as ISSUER_TIMEOUT},
@@ -246,6 +246,7 @@ pub(super) fn start(
             issuances: Arc::clone(&caches.issuances),
             local: Arc::clone(&local),
             cluster: Arc::clone(&cluster),
+            most_bytes: MOST_BYTES,
             numbers: Mutex::default(),
         };
         let lists = Arc::clone(&caches.lists);

@@ -78,6 +78,11 @@ impl Facts for ListFacts {
 }
 
 impl ListFacts {
+    /// Whether it is that of `issuer`.
+    pub fn is_of(&self, issuer: &IssuerView) -> bool {
+        self.meta.controller.as_ref() == Some(&issuer.uid)
+    }
+
     /// The issuer whose list it is, if that stands and publishes one.
     pub fn issuer(&self, issuers: &Issuers) -> Option<IssuerView> {
         let uid = self.meta.controller.as_ref()?;
