@@ -19,6 +19,7 @@ mod control_plane;
 mod crash;
 mod crash_at_once;
 mod crl;
+mod crl_lasting;
 mod dns01;
 mod drift;
 mod events;
@@ -197,6 +198,8 @@ fn tell(book: &mut Book) {
     book.alone("trust::kept", trust::everybody_is_trusted_all_the_while);
     book.alone("crl::what_is_deleted", crl::what_is_deleted_is_on_the_list);
     book.alone("crl::reasons", crl::reasons_and_another_ca);
+    book.alone("crl::crash", crl_lasting::whoever_signs_dies);
+    book.alone("crl::replicas", crl_lasting::every_replica_serves_it);
     book.alone("crl::may_not_sign", crl::a_ca_that_may_not_sign_lists);
     book.alone("crl::cluster_issuer", crl::of_a_cluster_issuer);
     book.alone("retire::after_the_delay", retire::after_the_delay);

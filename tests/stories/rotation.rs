@@ -256,11 +256,26 @@ pub(crate) async fn only_what_was_seen_is_followed(bed: &Bed) -> Result<()> {
     }
     ensure!(left > 0, "too late to disturb anything");
     let operator = start(bed, namespace).await?;
+    let gauge = format!(
+        "certwright_certificates_to_reissue{{kind=\"Issuer\",name=\"ca\",namespace=\"{}\"}} ",
+        namespace.name()
+    );
+    until("it is counted", SOON, async || {
+        let metrics = operator.metrics().await?;
+        let left = metrics.lines().find_map(|line| line.strip_prefix(&gauge));
+        ensure!(
+            left.is_some_and(|left| matches!(left, "1" | "2")),
+            "{left:?}"
+        );
+        Ok(())
+    })
+    .await?;
     until("all are re-issued", SOON, async || {
         for name in names {
             is_of(namespace, name, &third, 2).await?;
         }
         ensure!(rotating(namespace).await?.is_none());
+        ensure!(!operator.metrics().await?.contains(&gauge));
         Ok(())
     })
     .await?;
