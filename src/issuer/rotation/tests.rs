@@ -1,12 +1,16 @@
 //! Does everybody trust everybody while CAs change, and does it come to an end?
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicI64, Ordering},
+};
 
 use kube::client::Body;
+use serde_json::json;
 use tower::service_fn;
 
 use super::*;
-use crate::cluster::Clock;
+use crate::{api::issuer::Issuer, cluster::Clock, issuer::view::Issuers};
 
 const DAY: i64 = 86_400;
 
@@ -58,7 +62,11 @@ fn issued(secret: &str, ca: &str, expires: i64) -> Issued {
 #[derive(Default)]
 struct Fleet {
     all: Mutex<BTreeMap<ObjectKey, (IssuerName, Issued)>>,
-    woken: Mutex<Vec<ObjectKey>>,
+    /// Who had a turn, and when it is taken.
+    woken: Mutex<Vec<(i64, ObjectKey)>>,
+    now: AtomicI64,
+    /// Whether some take their time.
+    is_slow: bool,
 }
 
 impl Fleet {
@@ -92,13 +100,35 @@ impl Certificates for Fleet {
     }
 
     fn wake(&self, certificate: &ObjectKey) {
-        self.woken.lock().unwrap().push(certificate.clone());
+        let wait = match self.is_slow {
+            true => i64::from(certificate.name.bytes().last().unwrap() % 4) * 3,
+            false => 0,
+        };
+        let due = self.now.load(Ordering::Relaxed) + wait;
+        self.woken.lock().unwrap().push((due, certificate.clone()));
     }
 }
 
 fn rotations(fleet: &Arc<Fleet>) -> Rotations {
-    let service = service_fn(|_: http::Request<Body>| async {
-        Err::<http::Response<Body>, _>(std::io::Error::other("nothing is asked"))
+    recorded(fleet, None)
+}
+
+/// An API server answers whoever asks for a ConfigMap with that record.
+fn recorded(fleet: &Arc<Fleet>, record: Option<Record>) -> Rotations {
+    let service = service_fn(move |request: http::Request<Body>| {
+        let answer = record.as_ref().map(|record| {
+            assert_eq!(request.method(), http::Method::GET);
+            let record = serde_json::to_string(record).unwrap();
+            json!({
+                "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "record"},
+                "data": {"record.json": record},
+            })
+        });
+        async move {
+            let answer = answer.ok_or_else(|| std::io::Error::other("nothing is asked"))?;
+            let body = serde_json::to_vec(&answer).unwrap();
+            Ok::<_, std::io::Error>(http::Response::new(Body::from(body)))
+        }
     });
     Rotations::new(
         Client::new(service, "default"),
@@ -125,10 +155,13 @@ fn rules(name: &str, authorities: &[&str]) -> Rules {
 /// Give the next turns, and have them taken; what was done, in order.
 fn played(rotations: &Rotations, fleet: &Fleet, name: &str, now: i64) -> Vec<(String, Turn)> {
     let by = issuer(name);
+    fleet.now.store(now, Ordering::Relaxed);
     rotations.go_on(&by, at(now));
     let woken = mem::take(&mut *fleet.woken.lock().unwrap());
+    let (due, later): (Vec<_>, Vec<_>) = woken.into_iter().partition(|(due, _)| *due <= now);
+    *fleet.woken.lock().unwrap() = later;
     let mut done = Vec::new();
-    for certificate in woken {
+    for (_, certificate) in due {
         let mut has = fleet.find(&by, &certificate).unwrap();
         let turn = rotations.turn(&by, &certificate, &has, at(now));
         let present = rotations.issuers()[&by].rules.record.present.clone();
@@ -183,7 +216,10 @@ async fn all_trust_all_whenever_a_ca_changes_and_whenever_the_operator_starts() 
         let moments = || (0..42).step_by(5);
         for (change, start) in moments().flat_map(|one| moments().map(move |two| (one, two + 2))) {
             let place = format!("{story:?}, changed at {change}, started at {start}");
-            let fleet = Arc::new(Fleet::default());
+            let fleet = Arc::new(Fleet {
+                is_slow: true,
+                ..Fleet::default()
+            });
             for number in 0..13_i32 {
                 let expires = DAY * (30 - i64::from(number));
                 let name = format!("leaf-{number:02}");
@@ -193,7 +229,7 @@ async fn all_trust_all_whenever_a_ca_changes_and_whenever_the_operator_starts() 
             let mut changes = story[1..].iter();
             let mut running = rotations(&fleet);
             running.begin(&issuer("ca"), rules("ca", current), at(0));
-            for now in 1..200 {
+            for now in 1..400 {
                 if now == change
                     && let Some(next) = changes.next()
                 {
@@ -202,6 +238,7 @@ async fn all_trust_all_whenever_a_ca_changes_and_whenever_the_operator_starts() 
                 }
                 if now == start {
                     running = rotations(&fleet);
+                    fleet.woken.lock().unwrap().clear();
                     running.begin(&issuer("ca"), rules("ca", current), at(now));
                 }
                 if !played(&running, &fleet, "ca", now).is_empty() {
@@ -260,6 +297,39 @@ async fn issuers_that_sign_each_other_come_to_an_end() {
         let names: Vec<&str> = reissued.iter().map(|(name, _)| &**name).collect();
         assert_eq!(names, want, "{place}");
     }
+}
+
+/// What is issued right after a start, before anybody has looked at the issuer, is trusted as well.
+#[tokio::test]
+async fn what_is_under_way_at_a_start_is_written_with_all_roots() {
+    let fleet = Arc::new(Fleet::default());
+    fleet.put("done", "ca", issued("done", "b", 30 * DAY));
+    fleet.put("waits", "ca", issued("waits", "a", 30 * DAY));
+    let object: Issuer = serde_json::from_value(json!({
+        "apiVersion": "cert-manager.io/v1", "kind": "Issuer",
+        "metadata": {"namespace": "web", "name": "ca", "uid": "i"},
+        "spec": {"ca": {"secretName": "ca-ca"}},
+    }))
+    .unwrap();
+    let issuers = Issuers {
+        namespaced: Arc::default(),
+        cluster: Arc::default(),
+        cluster_resource_namespace: "system".into(),
+    };
+    issuers.namespaced.observe(object);
+    let view = issuers.get(IssuerKind::Issuer, &key("ca")).unwrap();
+    let record = rules("ca", &["a", "b"]).record;
+    let running = recorded(&fleet, Some(record));
+    let new = [print(&root("b"))];
+    let beside = || running.roots_beside(&issuer("ca"), &key("done"), &new, at(1));
+    assert!(beside().is_empty());
+    running.recall(&view, at(1)).await.unwrap();
+    assert_eq!(beside(), [root("a").into()]);
+    // It is asked for once; what was done since is not undone.
+    assert_eq!(played(&running, &fleet, "ca", 2).len(), 2);
+    running.recall(&view, at(2)).await.unwrap();
+    let lacking = running.issuers()[&issuer("ca")].turns.to_extend();
+    assert_eq!(lacking, 0);
 }
 
 #[tokio::test]
