@@ -40,6 +40,7 @@ impl Counts {
             revoking,
             revoked,
             unrevocable,
+            deleted,
             expired,
         ] = &self.states;
         match state {
@@ -50,6 +51,7 @@ impl Counts {
             IssuanceState::Revoking => revoking,
             IssuanceState::Revoked => revoked,
             IssuanceState::Unrevocable => unrevocable,
+            IssuanceState::Deleted => deleted,
             IssuanceState::Expired => expired,
         }
     }
@@ -79,9 +81,9 @@ mod tests {
         counts.note(Some(&orphaned), Some(&revoked));
         counts.note(Some(&revoked), Some(&revoked));
         let all = || IssuanceState::ALL.map(|state| counts.of(state));
-        assert_eq!(all(), [1, 0, 0, 0, 0, 1, 0, 0]);
+        assert_eq!(all(), [1, 0, 0, 0, 0, 1, 0, 0, 0]);
         counts.note(Some(&plain), None);
         counts.note(Some(&revoked), None);
-        assert_eq!(all(), [0; 8]);
+        assert_eq!(all(), [0; 9]);
     }
 }
