@@ -9,28 +9,23 @@ use crate::cluster::ObjectKey;
 /// More issuers above one are not looked at. A circle further up is none that this one is part of.
 const MOST: usize = 16;
 
-/// Whether the CA in `secret` is that of `issuer`, or one that it comes from. `place_of` says which
-/// Secret the CA of an issuer is in, `signer_of` which issuer has signed what a Secret holds.
-pub(super) fn comes_from(
+/// The Secrets with the CA of `issuer`, and with those that it comes from. `place_of` says which Secret the
+/// CA of an issuer is in, `signer_of` which issuer has signed what a Secret holds.
+pub(super) fn lineage(
     issuer: &IssuerName,
-    secret: &ObjectKey,
     place_of: impl Fn(&IssuerName) -> Option<ObjectKey>,
     signer_of: impl Fn(&ObjectKey) -> Option<IssuerName>,
-) -> bool {
-    let mut at = issuer.clone();
-    for _ in 0..MOST {
-        let Some(place) = place_of(&at) else {
-            return false;
-        };
-        if place == *secret {
-            return true;
-        }
-        let Some(above) = signer_of(&place) else {
-            return false;
-        };
-        at = above;
+) -> Vec<ObjectKey> {
+    let mut lineage = Vec::new();
+    let mut at = Some(issuer.clone());
+    while let Some(place) = at.as_ref().and_then(&place_of)
+        && lineage.len() < MOST
+        && !lineage.contains(&place)
+    {
+        at = signer_of(&place);
+        lineage.push(place);
     }
-    false
+    lineage
 }
 
 #[cfg(test)]
@@ -82,7 +77,8 @@ mod tests {
             let place_of = |(_, key): &IssuerName| find(&key.name).map(|_| key.clone());
             let signer_of = |secret: &ObjectKey| find(&secret.name).map(|(_, by)| name(by));
             let secret = ObjectKey::new("web", secret);
-            let found = comes_from(&name(issuer), &secret, place_of, signer_of);
+            let lineage = lineage(&name(issuer), place_of, signer_of);
+            let found = lineage.contains(&secret);
             assert_eq!(found, want, "{issuers:?}: {issuer} from {secret}");
         }
     }

@@ -13,6 +13,7 @@ mod store;
 pub mod turns;
 
 use std::{
+    cell::LazyCell,
     collections::{HashMap, HashSet},
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -30,7 +31,7 @@ use crate::{
     pki::signed_by::{Fingerprint, SignedBy},
 };
 
-use lineage::comes_from;
+use lineage::lineage;
 use progress::{Progress, Said};
 use record::{Identity, Record};
 pub use rules::Mode;
@@ -130,21 +131,7 @@ impl Rotations {
         issued: &Issued,
         now: Timestamp,
     ) -> Turn {
-        let mut issuers = self.issuers();
-        let Some(state) = issuers.get(issuer) else {
-            return Turn::None;
-        };
-        let work = self.work(&issuers, issuer, &state.turns, certificate, issued, now);
-        let Some(State { turns, .. }) = issuers.get_mut(issuer) else {
-            return Turn::None;
-        };
-        let before = turns.next();
-        let turn = turns.note(certificate, work, now);
-        let next = turns.next();
-        drop(issuers);
-        if let Some(next) = next.filter(|next| before.is_none_or(|before| *next < before)) {
-            (self.wake)(issuer, until(now, next));
-        }
+        let (turn, _) = self.note(issuer, certificate, issued, None, now);
         turn
     }
 
@@ -267,14 +254,20 @@ impl Rotations {
         if is_first {
             return;
         }
-        let certificates = self.certificates.of(issuer);
-        // Which CAs they are of first: that decides which roots they lack.
-        for _ in 0..2 {
-            for certificate in &certificates {
-                if let Some(issued) = self.certificates.find(issuer, certificate) {
-                    self.turn(issuer, certificate, &issued, now);
-                }
+        let lineage = self.lineage(&self.issuers(), issuer);
+        let look = |certificate: &ObjectKey| {
+            let issued = self.certificates.find(issuer, certificate)?;
+            Some(self.note(issuer, certificate, &issued, Some(&lineage), now))
+        };
+        let mut others = self.certificates.of(issuer);
+        others.retain(|certificate| look(certificate).is_some_and(|(_, work)| !work.lacks_roots()));
+        // Only now it is known which CAs certificates are of, and so which roots are lacking.
+        for certificate in &others {
+            let is_rotating = |State { turns, .. }: &State| turns.to_reissue() > 0;
+            if !self.issuers().get(issuer).is_some_and(is_rotating) {
+                break;
             }
+            look(certificate);
         }
         let counts = |State { turns, .. }: &State| (turns.to_reissue(), turns.to_extend());
         let (count, lacking) = self.issuers().get(issuer).map(counts).unwrap_or_default();
@@ -290,9 +283,13 @@ impl Rotations {
     fn go_on(&self, issuer: &IssuerName, now: Timestamp) -> Option<Timestamp> {
         let mut issuers = self.issuers();
         let mut turns = mem::take(&mut issuers.get_mut(issuer)?.turns);
+        let lineage = LazyCell::new(|| self.lineage(&issuers, issuer));
         let taken = turns.take(now, |key, turns| {
-            match self.certificates.find(issuer, key) {
-                Some(issued) => self.work(&issuers, issuer, turns, key, &issued, now),
+            let found = self.certificates.find(issuer, key);
+            let rules = issuers.get(issuer).map(|State { rules, .. }| rules);
+            match found.zip(rules) {
+                Some((issued, _)) if lineage.contains(&issued.secret) => Work::None,
+                Some((issued, rules)) => rules.work(turns, key, &issued, now),
                 None => Work::None,
             }
         });
@@ -306,31 +303,50 @@ impl Rotations {
         next
     }
 
-    /// What is to be done for the certificate of `certificate`, where `turns` are those of `issuer`.
-    fn work(
+    /// Note what is to be done for the certificate of `certificate`: what it may do now, and what that is.
+    /// Its `lineage` is looked up unless it is known.
+    fn note(
         &self,
-        issuers: &HashMap<IssuerName, State>,
         issuer: &IssuerName,
-        turns: &Turns,
         certificate: &ObjectKey,
         issued: &Issued,
+        lineage: Option<&[ObjectKey]>,
         now: Timestamp,
-    ) -> Work {
-        let Some(State { rules, .. }) = issuers.get(issuer) else {
-            return Work::None;
+    ) -> (Turn, Work) {
+        let mut issuers = self.issuers();
+        let Some(State { rules, turns, .. }) = issuers.get(issuer) else {
+            return (Turn::None, Work::None);
         };
-        let work = rules.work(turns, certificate, issued, now);
+        let is_in_circle = || match lineage {
+            Some(lineage) => lineage.contains(&issued.secret),
+            None => self.lineage(&issuers, issuer).contains(&issued.secret),
+        };
+        let work = match rules.work(turns, certificate, issued, now) {
+            Work::None => Work::None,
+            Work::Reissue { .. } | Work::Extend | Work::Restore if is_in_circle() => Work::None,
+            work @ (Work::Reissue { .. } | Work::Extend | Work::Restore) => work,
+        };
+        let Some(State { turns, .. }) = issuers.get_mut(issuer) else {
+            return (Turn::None, Work::None);
+        };
+        let before = turns.next();
+        let turn = turns.note(certificate, work, now);
+        let next = turns.next();
+        drop(issuers);
+        if let Some(next) = next.filter(|next| before.is_none_or(|before| *next < before)) {
+            (self.wake)(issuer, until(now, next));
+        }
+        (turn, work)
+    }
+
+    /// The Secrets with the CA of `issuer`, and with those that it comes from.
+    fn lineage(&self, issuers: &HashMap<IssuerName, State>, issuer: &IssuerName) -> Vec<ObjectKey> {
         let place_of = |name: &IssuerName| {
             let State { rules, .. } = issuers.get(name)?;
             Some(rules.own_secret.clone())
         };
         let signer_of = |secret: &ObjectKey| self.certificates.issuer_of(secret);
-        let is_in_circle = || comes_from(issuer, &issued.secret, place_of, signer_of);
-        match work {
-            Work::None => Work::None,
-            Work::Reissue { .. } | Work::Extend | Work::Restore if is_in_circle() => Work::None,
-            Work::Reissue { .. } | Work::Extend | Work::Restore => work,
-        }
+        lineage(issuer, place_of, signer_of)
     }
 
     /// Say in the status of `issuer` how far it is.

@@ -48,7 +48,8 @@ pub enum Work {
 }
 
 impl Work {
-    fn lacks_roots(self) -> bool {
+    /// Whether its `ca.crt` lacks roots.
+    pub fn lacks_roots(self) -> bool {
         match self {
             Self::Reissue { lacks, .. } => lacks,
             Self::Extend => true,
