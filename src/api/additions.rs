@@ -9,6 +9,7 @@ pub const ANNOTATIONS: &[&str] = &[
     annotation::CONFIRM,
     annotation::RATE_LIMITS,
     annotation::REVOKE,
+    annotation::REVOKE_REQUESTED_BY,
     annotation::ROTATION,
 ];
 

@@ -38,6 +38,8 @@ use super::{
     printcolumn = r#"{"name": "Names", "type": "string", "jsonPath": ".spec.names", "priority": 1}"#,
     printcolumn = r#"{"name": "Serial", "type": "string", "jsonPath": ".spec.serial", "priority": 1}"#,
     printcolumn = r#"{"name": "Policy", "type": "string", "jsonPath": ".spec.deletionPolicy", "priority": 1}"#,
+    printcolumn = r#"{"name": "Revoked", "type": "date", "jsonPath": ".status.revocation.time", "priority": 1}"#,
+    printcolumn = r#"{"name": "By", "type": "string", "jsonPath": ".status.revocation.by", "priority": 1}"#,
     printcolumn = r#"{"name": "Message", "type": "string", "jsonPath": ".status.message", "priority": 1}"#,
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]

@@ -149,6 +149,8 @@ pub mod annotation {
     pub const CONFIRM: &str = "certwright.io/confirm";
     /// On a Certificate: revoke the certificate: `REASON[,serial=HEX]`.
     pub const REVOKE: &str = "certwright.io/revoke";
+    /// On a Certificate: the user who set [`REVOKE`]. A policy writes it, and lets nobody write another.
+    pub const REVOKE_REQUESTED_BY: &str = "certwright.io/revoke-requested-by";
     /// On a Certificate or a request: the ACME profile to order. `preferred:` before its name: where
     /// the server offers it.
     pub const ACME_PROFILE: &str = "certwright.io/acme-profile";

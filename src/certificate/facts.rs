@@ -29,7 +29,10 @@ use crate::{
     issuer::rotation::Turn,
     pki::signed_by::Fingerprint,
     request::facts::RequestFacts,
-    retire::record::{Recording, Withdrawal},
+    retire::{
+        asker,
+        record::{Recording, Withdrawal},
+    },
 };
 
 /// What is kept of a Certificate.
@@ -41,6 +44,9 @@ pub struct CertificateFacts {
     pub labels: BTreeMap<String, String>,
     /// `metadata.annotations` but for the one that kubectl keeps the whole object in.
     pub annotations: BTreeMap<String, String>,
+    /// The field manager of the annotation that asks for a revocation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoke_manager: Option<String>,
     /// What is asked for.
     pub spec: CertificateSpec,
     /// What was answered.
@@ -76,10 +82,13 @@ impl Facts for CertificateFacts {
         let is_issued_here = is_issued_here(metadata.managed_fields.as_deref());
         let mut annotations = metadata.annotations.unwrap_or_default();
         annotations.remove(annotation::LAST_APPLIED);
+        let asks = annotations.contains_key(annotation::REVOKE);
+        let entries = metadata.managed_fields.filter(|_| asks);
         Self {
             meta,
             labels: metadata.labels.unwrap_or_default(),
             annotations,
+            revoke_manager: entries.and_then(|entries| asker::manager(&entries)),
             spec,
             status: status.unwrap_or_default(),
             is_issued_here,

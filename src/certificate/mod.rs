@@ -38,6 +38,7 @@ mod standing;
 mod status;
 pub mod suggestion;
 pub mod temporary;
+mod uncounted;
 pub mod upkeep;
 
 pub use error::Error;

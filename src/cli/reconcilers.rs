@@ -38,6 +38,7 @@ use crate::{
         leader::Leadership,
         metrics::{AcmeRequest, Metrics},
         pace::Pace,
+        pause::Pauses,
         report::Report,
     },
     crl::{ListReconciler, MOST_BYTES},
@@ -427,6 +428,7 @@ pub(super) fn start(
             sessions: Arc::clone(&sessions),
             events: events.clone(),
             pace: Pace::new(Duration::from_millis(100), Duration::from_secs(10)),
+            pauses: Pauses::default(),
             ledger,
         };
         starter.start(
@@ -464,6 +466,7 @@ pub(super) fn start(
             slots: Mutex::new(Slots::new(settings.max_concurrent_challenges)),
             checks: Pace::new(Duration::from_millis(100), settings.waits.check_retry),
             polls: Pace::new(Duration::from_millis(50), Duration::from_secs(5)),
+            pauses: Pauses::default(),
             check_retry: settings.waits.check_retry,
             progress: Mutex::new(HashMap::new()),
         };
@@ -498,10 +501,12 @@ fn retire_settings(settings: &Settings) -> retire::Settings {
         default_policy,
         delay,
         issuances: _,
+        users_are_checked,
     } = settings.deletion;
     retire::Settings {
         delay: SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX),
         default_policy,
+        users_are_checked,
     }
 }
 

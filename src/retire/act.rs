@@ -75,7 +75,7 @@ impl IssuanceReconciler {
                 self.caches.issuances.forget(key, &issuance.meta.uid);
                 info!(
                     serial = issuance.serial,
-                    "record of an expired certificate deleted"
+                    "record of a certificate deleted that nothing more will become of"
                 );
                 Ok(Some(Next::Change))
             }
@@ -118,6 +118,7 @@ impl IssuanceReconciler {
             serial = issuance.serial,
             from = %issuance.state(),
             to = status.state.map(IssuanceState::as_str),
+            asked_by = status.request.as_ref().map(|request| request.by.as_str()),
             message = status.message.as_deref(),
             "issued certificate"
         );

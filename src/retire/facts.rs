@@ -11,6 +11,7 @@ use crate::{
         names::{TRUE, annotation},
     },
     cluster::{Facts, Meta, ObjectKey},
+    retire::asker::Asker,
 };
 
 /// What is kept of an Issuance: not the certificate.
@@ -217,6 +218,8 @@ pub struct Settings {
     pub delay: SignedDuration,
     /// What counts where neither Certificate nor issuer says what becomes of a certificate.
     pub default_policy: DeletionPolicy,
+    /// Whether the API server sees to it that a Certificate says truly who asks for a revocation.
+    pub users_are_checked: bool,
 }
 
 impl Settings {
@@ -302,6 +305,8 @@ pub struct Keeper {
     pub policy: Option<DeletionPolicy>,
     /// Its annotation that asks for a revocation.
     pub annotation: Option<String>,
+    /// Who set that.
+    pub asker: Option<Asker>,
     /// Whether it is being issued.
     pub is_issuing: bool,
 }

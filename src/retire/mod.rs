@@ -4,6 +4,7 @@
 //! their Certificate goes; [`plan`] decides, [`reconcile`] asks and acts.
 
 mod act;
+pub mod asker;
 pub mod brake;
 pub mod counts;
 mod deleted;

@@ -99,6 +99,9 @@ pub fn plan(situation: &Situation) -> Step {
     {
         return Step::KeepAccountKey;
     }
+    if let Some(step) = made_worse(situation) {
+        return step;
+    }
     if state == IssuanceState::Revoking {
         return revoke(situation);
     }
@@ -139,6 +142,9 @@ fn kept(situation: &Situation, keeper: &Keeper) -> Step {
     if state == IssuanceState::Deleted && request.is_none() {
         return deleted(situation);
     }
+    if state == IssuanceState::Superseded && !issuance.is_revocable() {
+        return Step::DeleteRecord;
+    }
     let mut status = issuance.status.clone();
     status.state = Some(state);
     status.orphaned_since = None;
@@ -147,16 +153,7 @@ fn kept(situation: &Situation, keeper: &Keeper) -> Step {
     if status.request.is_none()
         && let Some(request) = &request
     {
-        status.request = Some(Request {
-            by: format!(
-                "annotation {} on Certificate {}/{}",
-                annotation::REVOKE,
-                issuance.secret.namespace,
-                keeper.name
-            ),
-            reason: request.reason,
-            time: to_the_second(situation.now),
-        });
+        status.request = Some(asked(situation, keeper, request.reason));
     }
     if let Some(request) = &status.request {
         // A key that others may have is revoked before anything else.
@@ -198,6 +195,41 @@ fn kept(situation: &Situation, keeper: &Keeper) -> Step {
     changed(situation, change).unwrap_or_else(|| wait_for_expiry(situation))
 }
 
+/// Others may have the key of what was to be revoked for less: that waits for nothing.
+fn made_worse(situation: &Situation) -> Option<Step> {
+    let Claim::Kept(keeper) = &situation.claim else {
+        return None;
+    };
+    let mut status = situation.issuance.status.clone();
+    let before = status.request.as_ref()?.reason;
+    let reason = requested(situation, keeper)?.reason;
+    if reason != RevocationReason::KeyCompromise || before == reason {
+        return None;
+    }
+    status.state = Some(IssuanceState::Revoking);
+    status.message = None;
+    status.request = Some(asked(situation, keeper, reason));
+    Some(write(status))
+}
+
+/// The request that its Certificate makes by annotation.
+fn asked(situation: &Situation, keeper: &Keeper, reason: RevocationReason) -> Request {
+    let annotation = format!(
+        "annotation {} on Certificate {}/{}",
+        annotation::REVOKE,
+        situation.issuance.secret.namespace,
+        keeper.name
+    );
+    Request {
+        by: match &keeper.asker {
+            Some(asker) => format!("{asker} ({annotation})"),
+            None => annotation,
+        },
+        reason,
+        time: to_the_second(situation.now),
+    }
+}
+
 /// What the annotation of its Certificate asks for, if it is about this certificate.
 fn requested(situation: &Situation, keeper: &Keeper) -> Option<RevocationRequest> {
     let issuance = &situation.issuance;
@@ -217,6 +249,10 @@ fn requested(situation: &Situation, keeper: &Keeper) -> Option<RevocationRequest
 
 /// Its Certificate keeps another.
 fn superseded(situation: &Situation) -> Step {
+    if !situation.issuance.is_revocable() {
+        // Nothing will ever be done about it, and it may live for decades.
+        return Step::DeleteRecord;
+    }
     let mut status = situation.issuance.status.clone();
     status.state = Some(match status.request {
         Some(_) => IssuanceState::Revoking,

@@ -20,6 +20,7 @@ use crate::{
     cluster::{Clock, Facts, Next, ObjectKey, Reconciler, events::Events, metrics::Metrics},
     issuer::Sessions,
     retire::{
+        asker::Asker,
         departed::Departed,
         error::Error,
         facts::{
@@ -161,6 +162,11 @@ impl IssuanceReconciler {
                 uid: certificate.meta.uid.clone(),
                 policy: self.policy_of(certificate),
                 annotation: certificate.annotations.get(annotation::REVOKE).cloned(),
+                asker: Asker::of(
+                    &certificate.annotations,
+                    certificate.revoke_manager.as_deref(),
+                    self.settings.users_are_checked,
+                ),
                 is_issuing: certificate.is_issuing(),
             });
         }

@@ -74,6 +74,11 @@ impl ClusterId {
         };
         self.uid.get_or_try_init(read).await.cloned()
     }
+
+    /// Whether `uid` is that of another cluster, as far as is known by now.
+    fn is_another(&self, uid: &str) -> bool {
+        self.uid.get().is_some_and(|ours| **ours != *uid)
+    }
 }
 
 /// Writes issued certificates down, and says what became of those that Certificates keep.
@@ -166,7 +171,7 @@ impl Recorder {
         match revoker {
             Revoker::Acme(_) => {}
             Revoker::List | Revoker::Nobody if is_ordered => {
-                let why = unknown_account(certificate, leaf, &issued.issuer);
+                let why = unknown_account(leaf, &issued.issuer);
                 return Ok(Recording::Impossible(why));
             }
             Revoker::List => {}
@@ -295,15 +300,20 @@ impl Recorder {
                 let records = self.issuances.find(&of_secret);
                 let current = leaf.map(|leaf| leaf.serial.as_str());
                 let serial = request.serial.as_deref().or(current);
-                let is_known = |serial: &str| {
+                let record = |serial: &str| {
                     let mut of_serial = records.iter().filter(|record| record.serial == serial);
-                    of_serial.any(|record| record.is_revocable())
+                    of_serial.find(|record| record.is_revocable())
                 };
-                serial.filter(|serial| !is_known(serial)).map(|serial| {
-                    format!(
+                serial.and_then(|serial| match record(serial) {
+                    None => Some(format!(
                         "certificate {serial} was not issued here by an issuer that revokes, and \
                          cannot be revoked"
-                    )
+                    )),
+                    Some(record) if self.cluster.is_another(&record.cluster) => Some(format!(
+                        "certificate {serial} was issued in another cluster, and has to be revoked \
+                         there"
+                    )),
+                    Some(_) => None,
                 })
             }
         };
@@ -325,13 +335,16 @@ impl Recorder {
     }
 }
 
-/// Why a certificate that an ACME server issued could not be revoked later.
-fn unknown_account(certificate: &CertificateFacts, leaf: &Leaf, issuer: &IssuerRef) -> String {
-    let serial = &leaf.serial;
-    let name = &certificate.meta.key.name;
-    let issuer = format!("{} {:?}", issuer.kind_or_default(), issuer.name);
+/// Why what an ACME server issued is not written down.
+fn unknown_account(leaf: &Leaf, issuer: &IssuerRef) -> String {
     format!(
-        "Certificate {serial} is stored without a record, and will not be revoked: {issuer} that ordered \
-         it is gone, or no ACME issuer any more. Once it is back, `cmctl renew {name}` gets one that can be"
+        "certificate {} is stored without an Issuance: {} {:?} that ordered it is gone, or no ACME issuer \
+         any more. Unless it is back when the Certificate is deleted, nothing will be revoked",
+        leaf.serial,
+        issuer.kind_or_default(),
+        issuer.name
     )
 }
+
+#[cfg(test)]
+mod tests;

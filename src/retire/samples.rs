@@ -86,6 +86,7 @@ pub(crate) fn keeper() -> Keeper {
         uid: "c".into(),
         policy: Some(DeletionPolicy::Revoke),
         annotation: None,
+        asker: None,
         is_issuing: false,
     }
 }
@@ -108,6 +109,7 @@ pub(crate) fn situation() -> Situation {
         settings: Settings {
             delay: SignedDuration::from_hours(1),
             default_policy: DeletionPolicy::Revoke,
+            users_are_checked: true,
         },
     }
 }

@@ -17,7 +17,7 @@ use crate::{
         secret::{SecretFacts, SecretIndex},
     },
     cluster::{ObjectKey, RequestError, unread::Unread, write::api_of},
-    issuer::facts::{self, IssuerResource},
+    issuer::{facts::IssuerResource, named},
     retire::{facts::IssuanceFacts, reconcile::IssuanceReconciler},
 };
 
@@ -126,7 +126,7 @@ async fn naming<K: IssuerResource>(
         let key = ObjectKey::of(issuer.meta());
         let kind = K::KIND;
         match issuer.read() {
-            Ok(read) => facts::secrets(read.spec())
+            Ok(read) => named::secrets(read.spec())
                 .contains(&*secret.name)
                 .then(|| format!("{kind} {key} names the Secret")),
             Err(_) => Some(format!(

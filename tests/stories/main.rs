@@ -11,6 +11,7 @@ mod admission;
 mod answers;
 mod approval;
 mod ari;
+mod asked;
 mod bed;
 mod begun;
 mod belonging;
@@ -19,20 +20,25 @@ mod by_hand;
 mod ca;
 mod certificate;
 mod chart;
+mod clone;
+mod command;
 mod control_plane;
 mod crash;
 mod crash_at_once;
+mod crash_revoke;
 mod crl;
 mod crl_lasting;
 mod departure;
 mod desk;
 mod dns01;
 mod drift;
+mod ending;
 mod events;
 mod fairness;
 mod fields;
 mod generation;
 mod healing;
+mod held;
 mod http01;
 mod identity;
 mod issue;
@@ -69,6 +75,7 @@ mod underway;
 mod waiting;
 mod work;
 mod x509;
+mod yard;
 
 use std::process::ExitCode;
 
@@ -165,6 +172,7 @@ fn tell(book: &mut Book) {
     book.beside("keystores::passwords", keystores::follow_their_password);
     book.beside("limits::orders_wait_their_turn", limits::orders_wait_their_turn);
     book.beside("limits::failures", limits::failures_are_counted);
+    book.beside("limits::the_ca_is_busy", limits::the_ca_is_busy);
     book.beside("names::solvers", names::each_name_has_its_solver);
     book.beside("names::no_solver", names::a_name_without_a_solver_waits_for_one);
 
@@ -192,6 +200,7 @@ fn tell(book: &mut Book) {
     book.alone("issue::another_operator_goes_on", issue::another_operator_goes_on);
     book.alone("approval::denied", approval::what_is_denied_is_never_signed);
     book.alone("approval::between", approval::a_denial_in_between_counts);
+    book.alone("approval::outlived", approval::a_denial_outlives_the_operator);
     book.alone("waiting::approver", waiting::another_approver_is_waited_for);
     book.alone("belonging::flag", belonging::the_owner_goes_by_the_flag);
     book.alone("admission::certificates", admission::certificates);
@@ -203,11 +212,19 @@ fn tell(book: &mut Book) {
     book.alone("healing::the_ca_says_no", healing::the_ca_says_no);
     book.alone("healing::undecodable", healing::what_does_not_decode_is_passed_over);
     book.alone("chart::the_operator_is_refused_nothing", chart::the_operator_is_refused_nothing);
+    book.alone("command::admin", command::who_runs_the_cluster_asks);
+    book.alone("command::tenant", command::a_tenant_asks);
+    book.alone("asked::written_down", asked::who_asks_is_written_down);
+    book.alone("asked::recorded", asked::who_asked_stands_in_the_record);
     book.alone("control_plane::a_missing_kind_is_waited_for", control_plane::a_missing_kind_is_waited_for);
     book.alone("control_plane::work_survives_a_restart", control_plane::work_survives_a_restart);
     book.alone("crash::at_once", crash_at_once::at_every_write);
     book.alone("crash::dns01", crash::at_every_request_of_dns01);
     book.alone("crash::http01", crash::at_every_request_of_http01);
+    book.alone("crash::deleted", crash_revoke::what_is_deleted);
+    book.alone("crash::superseded", crash_revoke::what_is_superseded);
+    book.alone("crash::compromised", crash_revoke::what_is_compromised);
+    book.alone("crash::ari", ari::at_every_request);
     book.alone("fairness::broken_names_hold_nobody_up", fairness::broken_names_hold_nobody_up);
     book.alone("identity::written_down", identity::the_requester_is_written_down);
     book.alone("identity::where_it_cannot_be", identity::where_it_cannot_be_nothing_else_is_claimed);
@@ -229,6 +246,7 @@ fn tell(book: &mut Book) {
     book.alone("departure::an_issuer_holds_it", departure::an_issuer_holds_it);
     book.alone("departure::who_comes_back_keeps_it", departure::who_comes_back_keeps_it);
     book.alone("departure::the_next_leader_knows", departure::the_next_leader_knows);
+    book.alone("departure::a_list_comes_later", departure::a_list_comes_later);
     book.alone("departure::many_at_once_are_held", departure::many_at_once_are_held);
     book.alone("departure::a_lost_account_is_told", departure::a_lost_account_is_told);
     book.alone("retire::after_the_delay", retire::after_the_delay);
@@ -236,6 +254,14 @@ fn tell(book: &mut Book) {
     book.alone("retire::an_ingress_holds_it", retire::an_ingress_holds_it);
     book.alone("retire::many_at_once_are_held", retire::many_at_once_are_held);
     book.alone("retire::with_its_namespace", retire::with_its_namespace);
+    book.alone("held::by_a_gateway", held::a_gateway_holds_it);
+    book.alone("held::by_a_copy", held::a_copy_elsewhere_holds_it);
+    book.alone("clone::left_alone", clone::what_another_cluster_issued_is_left_alone);
+    book.alone("held::by_the_brake", held::the_brake_outlives_a_restart);
+    book.alone("ending::copy", ending::the_copy_outlives_the_operator);
+    book.alone("ending::cluster_issuer", ending::a_cluster_issuer_outlives_it);
+    book.alone("revoke::the_ca_says_later", revoke::the_ca_says_later);
+    book.alone("revoke::another_account_key", revoke::another_account_key);
     book.alone("revoke::the_ca_is_down", revoke::the_ca_is_down);
     book.alone("revoke::the_account_is_lost", revoke::the_account_is_lost);
     book.alone("revoke::at_every_request", revoke::at_every_request);
@@ -246,6 +272,7 @@ fn tell(book: &mut Book) {
     book.alone("roundtrip::every_field_is_kept", roundtrip::every_field_is_kept);
     // Takes every Certificate away.
     book.alone("retire::with_the_definition", retire::with_the_definition);
+    book.alone("ending::definition", ending::the_definition_went_meanwhile);
     // Takes the API server away for a moment.
     book.alone("bed::control_plane", bed::the_control_plane_works);
 }
