@@ -74,6 +74,8 @@ pub mod secret {
     pub const ADDITIONAL_OUTPUT_FORMATS_MISMATCH: &str = "AdditionalOutputFormatsMismatch";
     /// The owner reference is missing or too much.
     pub const OWNER_REF_MISMATCH: &str = "SecretOwnerRefMismatch";
+    /// `ca.crt` lacks the root of another CA that certificates of the issuer are of.
+    pub const ANOTHER_CA: &str = "AnotherCA";
     /// `ca.crt` still has the root of a CA that nobody needs any more.
     pub const FORMER_CA: &str = "FormerCA";
     /// managedFields could not be read.

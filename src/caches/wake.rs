@@ -282,8 +282,10 @@ impl Caches {
         let (certificates, keepers) = (Arc::clone(&self.certificates), queues.certificates.clone());
         let records = Arc::downgrade(&self.issuances);
         let lists = queues.lists.clone();
+        let counts = Arc::clone(&self.issuance_counts);
         let orphans = Arc::clone(&self.orphans);
         self.issuances.listen(vec![Box::new(move |old, new| {
+            counts.note(old, new);
             // Before anybody is woken who counts.
             orphans.change(old.map(AsRef::as_ref), new.map(AsRef::as_ref));
             for issuance in old.into_iter().chain(new) {

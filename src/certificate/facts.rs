@@ -1,6 +1,10 @@
 //! Which facts is a decision about a Certificate made from?
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
@@ -23,6 +27,7 @@ use crate::{
     },
     cluster::{Facts, Meta, ObjectKey},
     issuer::rotation::Turn,
+    pki::signed_by::Fingerprint,
     request::facts::RequestFacts,
     retire::{
         asker,
@@ -273,14 +278,36 @@ pub struct Write {
     pub generation: i64,
     /// What it put into `tls.crt`.
     pub chain: ChainHash,
-    /// Whether it put `ca.crt` back to the one root.
-    pub restored: bool,
+    /// What it put into `ca.crt`.
+    pub roots: Roots,
+}
+
+/// The certificates in a `ca.crt`, to be told from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Roots(u64);
+
+impl From<&[Fingerprint]> for Roots {
+    fn from(roots: &[Fingerprint]) -> Self {
+        let mut hasher = DefaultHasher::new();
+        roots.hash(&mut hasher);
+        Self(hasher.finish())
+    }
 }
 
 impl Write {
     /// Whether nothing changed `secret` since.
     pub fn stands(&self, secret: &SecretFacts) -> bool {
         self.version == secret.meta.resource_version
+    }
+
+    /// Whether nothing changed `secret` since, and `certificate` asks for the same.
+    pub fn is_of(&self, certificate: &CertificateFacts, secret: &SecretFacts) -> bool {
+        self.stands(secret) && self.generation == certificate.meta.generation
+    }
+
+    /// Whether `ca.crt` of `secret` has what was put there.
+    pub fn kept_roots(&self, secret: &SecretFacts) -> bool {
+        self.roots == Roots::from(secret.roots.as_slice())
     }
 }
 

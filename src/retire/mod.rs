@@ -6,6 +6,7 @@
 mod act;
 pub mod asker;
 pub mod brake;
+pub mod counts;
 mod deleted;
 pub mod departed;
 mod departure;

@@ -13,6 +13,7 @@ mod years;
 
 use crate::api::condition::{ConditionStatus, kind};
 
+use world::certificate;
 pub(in crate::certificate) use world::{World, at, spec};
 
 /// One request of the current revision, one Secret, and nothing left of the issuance.

@@ -63,6 +63,10 @@ pub(in crate::certificate) struct World {
     pub(in crate::certificate) dns_changed: Option<String>,
     pub(in crate::certificate) source: suggestion::Source,
     pub(in crate::certificate) turn: Turn,
+    /// What such a turn makes of `ca.crt`.
+    pub(in crate::certificate) bundle: Vec<u8>,
+    /// Whether somebody leaves `ca.crt` as it is, whatever is written.
+    pub(in crate::certificate) is_meddled_with: bool,
     pub(in crate::certificate) written: Option<Write>,
     pub(in crate::certificate) withdrawal: Withdrawal,
     /// Whether what is issued next is written down.
@@ -139,6 +143,8 @@ impl World {
             source: suggestion::Source::NotAsked,
             cause: None,
             turn: Turn::None,
+            bundle: Vec::new(),
+            is_meddled_with: false,
             written: None,
             withdrawal: Withdrawal::default(),
             recording: Recording::Settled,
