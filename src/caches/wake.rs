@@ -90,7 +90,10 @@ impl Caches {
         let cache = Arc::downgrade(&self.certificates);
         let queue = queues.certificates.clone();
         let records = self.records_of_certificate(queues);
+        let orphans = Arc::clone(&self.orphans);
         self.certificates.listen(vec![Box::new(move |old, new| {
+            // Before anybody is woken who counts.
+            orphans.change_certificate(old.map(AsRef::as_ref), new.map(AsRef::as_ref));
             records(old, new);
             let changed = old.into_iter().chain(new);
             for certificate in changed {

@@ -3,26 +3,34 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     api::{deletion::DeletionPolicy, issuance::IssuanceState},
+    certificate::facts::CertificateFacts,
     retire::facts::IssuanceFacts,
 };
 
-/// So many may be orphaned within the delay, however few there are in all.
+/// So many may be orphaned within the window, however few there are in all.
 const ALWAYS: usize = 10;
-/// So many of a hundred may be orphaned within the delay.
+/// So many of a hundred may be orphaned within the window.
 const PER_CENT: usize = 10;
+/// The window is the delay, and at least this: with a short one, what goes one by one would never be many.
+const WINDOW: SignedDuration = SignedDuration::from_hours(1);
 
 /// The certificates that no Certificate keeps.
 #[derive(Debug, Default)]
 pub struct Orphans {
     /// The only namespace whose certificates count, or all.
     only: Option<Arc<str>>,
+    /// The Certificates that are there, and whose certificate was issued here: others are never orphaned.
+    issued: AtomicI64,
     /// By the cluster that their records name.
     clusters: Mutex<HashMap<Arc<str>, Tally>>,
 }
@@ -57,9 +65,9 @@ enum Place {
 /// A count of certificates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
-    /// Certificates that are there, and those that are gone.
+    /// Certificates issued here that are there, and those that are gone.
     pub all: usize,
-    /// Those of them that were orphaned within the delay, or wait for a confirmation.
+    /// Those of them that were orphaned within the window, or wait for a confirmation.
     pub orphaned: usize,
 }
 
@@ -68,8 +76,21 @@ impl Orphans {
     pub fn of(only: Option<&str>) -> Self {
         Self {
             only: only.map(Into::into),
-            clusters: Mutex::default(),
+            ..Self::default()
         }
+    }
+
+    /// A Certificate was `old` and is `new`.
+    pub fn change_certificate(
+        &self,
+        old: Option<&CertificateFacts>,
+        new: Option<&CertificateFacts>,
+    ) {
+        let count = |one: Option<&CertificateFacts>| {
+            i64::from(one.is_some_and(|certificate| certificate.is_issued_here))
+        };
+        self.issued
+            .fetch_add(count(new) - count(old), Ordering::Relaxed);
     }
 
     /// A record was `old` and is `new`.
@@ -93,22 +114,17 @@ impl Orphans {
         }
     }
 
-    /// How many of this `cluster` are orphaned `now`, where so many Certificates are there.
-    pub fn count(
-        &self,
-        cluster: &str,
-        certificates: usize,
-        now: Timestamp,
-        delay: SignedDuration,
-    ) -> Count {
+    /// How many of this `cluster` are orphaned `now`, or were within the window.
+    pub fn count(&self, cluster: &str, now: Timestamp, delay: SignedDuration) -> Count {
+        let window = delay.max(WINDOW);
         let mut clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
         let orphans = clusters
             .get_mut(cluster)
-            .map(|tally| tally.count(now, delay))
+            .map(|tally| tally.count(now, window))
             .unwrap_or_default();
         let positive = |number| usize::try_from(number).unwrap_or(0);
         Count {
-            all: certificates.saturating_add(positive(orphans.all)),
+            all: positive(self.issued.load(Ordering::Relaxed) + orphans.all),
             orphaned: positive(orphans.unconfirmed),
         }
     }
@@ -130,9 +146,9 @@ impl Tally {
         }
     }
 
-    fn count(&mut self, now: Timestamp, delay: SignedDuration) -> Sum {
+    fn count(&mut self, now: Timestamp, window: SignedDuration) -> Sum {
         while let Some(first) = self.settled.first_entry()
-            && first.key().duration_until(now) > delay
+            && first.key().duration_until(now) > window
         {
             let Sum { all, unconfirmed } = first.remove();
             self.lately.add(Sum {
@@ -188,7 +204,10 @@ impl Count {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::retire::samples::{at, issuance, time};
+    use crate::{
+        cluster::Facts,
+        retire::samples::{at, issuance, time},
+    };
 
     const NOW: &str = "2026-01-01T12:00:00Z";
     const LATELY: &str = "2026-01-01T11:30:00Z";
@@ -202,8 +221,16 @@ mod tests {
         one
     }
 
+    fn certificate(name: &str) -> CertificateFacts {
+        let value = serde_json::json!({
+            "metadata": {"namespace": "web", "name": name},
+            "spec": {"secretName": name, "issuerRef": {"name": "ca"}},
+        });
+        CertificateFacts::reduce(serde_json::from_value(value).unwrap())
+    }
+
     fn counted(orphans: &Orphans, cluster: &str) -> (usize, usize) {
-        let Count { all, orphaned } = orphans.count(cluster, 0, at(NOW), HOUR);
+        let Count { all, orphaned } = orphans.count(cluster, at(NOW), HOUR);
         (all, orphaned)
     }
 
@@ -269,6 +296,19 @@ mod tests {
     }
 
     #[test]
+    fn with_a_short_delay_what_went_one_by_one_counts_for_an_hour() {
+        use IssuanceState::*;
+
+        let orphans = Orphans::default();
+        for (state, since) in [(Revoked, LATELY), (Deleted, LATELY), (Revoked, LONG_AGO)] {
+            orphans.change(None, Some(&record(state, Some(since))));
+        }
+        let orphaned = |delay| orphans.count("here", at(NOW), delay).orphaned;
+        assert_eq!(orphaned(SignedDuration::from_secs(1)), 2);
+        assert_eq!(orphaned(HOUR), 2);
+    }
+
+    #[test]
     fn the_count_follows_whatever_is_told_in_whatever_order() {
         use IssuanceState::*;
 
@@ -296,7 +336,7 @@ mod tests {
             assert_eq!(counted(&orphans, "here"), (1, 1), "{turn}");
             // What was passed over as too old is no debt when it goes.
             let later = at("2026-01-01T13:00:00Z");
-            let all = |orphans: &Orphans| orphans.count("here", 0, later, HOUR).all;
+            let all = |orphans: &Orphans| orphans.count("here", later, HOUR).all;
             assert_eq!(all(&orphans), 0);
             orphans.change(Some(&life[4]), None);
             assert_eq!(all(&orphans), 0);
@@ -311,7 +351,24 @@ mod tests {
         theirs.secret = crate::cluster::ObjectKey::new("other", "www-tls");
         orphans.change(None, Some(&ours));
         orphans.change(None, Some(&theirs));
-        let count = orphans.count("here", 20, at(NOW), HOUR);
+        let certificate = |name: &str, is_issued_here| {
+            let mut certificate = certificate(name);
+            certificate.is_issued_here = is_issued_here;
+            certificate
+        };
+        for number in 0..20 {
+            let own = certificate(&format!("own-{number}"), true);
+            orphans.change_certificate(None, Some(&own));
+            // Never issued, or by another: however many, they are no reason to go on.
+            let dummy = certificate(&format!("dummy-{number}"), false);
+            orphans.change_certificate(None, Some(&dummy));
+        }
+        let issued = certificate("dummy-0", true);
+        let count = |orphans: &Orphans| orphans.count("here", at(NOW), HOUR);
+        orphans.change_certificate(Some(&certificate("dummy-0", false)), Some(&issued));
+        assert_eq!(count(&orphans).all, 22);
+        orphans.change_certificate(Some(&issued), None);
+        let count = count(&orphans);
         let want = Count {
             all: 21,
             orphaned: 1,

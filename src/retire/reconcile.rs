@@ -215,9 +215,8 @@ impl IssuanceReconciler {
 
     /// Whether so many were orphaned at once that somebody must look first.
     fn brakes(&self, now: Timestamp, cluster: &str) -> bool {
-        let certificates = self.caches.certificates.len();
         let delay = self.settings.delay;
-        let count = self.caches.orphans.count(cluster, certificates, now, delay);
+        let count = self.caches.orphans.count(cluster, now, delay);
         let brakes = count.brakes();
         if self.is_braking.swap(brakes, Ordering::Relaxed) != brakes {
             self.metrics.revocation_brake(brakes);
