@@ -263,12 +263,19 @@ fn superseded(situation: &Situation) -> Step {
     changed(situation, Change::of(status)).unwrap_or_else(|| wait_for_expiry(situation))
 }
 
-/// How soon to look again at what nothing tells of: with short delays, soon.
+/// How soon to look again at what nothing tells of: with short delays soon, and the longer it has waited
+/// the more seldom, as there may be thousands.
 pub(super) fn recheck(situation: &Situation) -> Duration {
     const SOON: Duration = Duration::from_secs(1);
-    Duration::try_from(situation.settings.delay)
-        .unwrap_or(RECHECK)
-        .clamp(SOON, RECHECK)
+    /// The share of the time waited for already.
+    const SHARE: u32 = 8;
+    let delay = situation.settings.delay;
+    let least = Duration::try_from(delay).unwrap_or(RECHECK);
+    let since = situation.issuance.status.orphaned_since.as_ref();
+    let due = since.and_then(|since| since.0.checked_add(delay).ok());
+    let waited = due.and_then(|due| Duration::try_from(due.duration_until(situation.now)).ok());
+    let pause = waited.unwrap_or_default() / SHARE;
+    pause.clamp(least.clamp(SOON, RECHECK), LONGEST_SLEEP)
 }
 
 pub(super) fn wait_for_expiry(situation: &Situation) -> Step {
