@@ -201,7 +201,14 @@ impl Caches {
         let listed = self.listed_by(queues);
         let departed = Arc::clone(&self.departed);
         let namespace = Arc::clone(&self.issuers.cluster_resource_namespace);
+        let (records, issuances) = (Arc::clone(&self.issuances), queues.issuances.clone());
         cache.listen(vec![Box::new(move |old, new| {
+            if let (Some(old), Some(new)) = (old, new)
+                && old.spec.deletion_policy != new.spec.deletion_policy
+            {
+                let issued = records.find_keys(&IssuanceIndex::Issuer(new.meta.key.clone()));
+                issued.into_iter().for_each(|key| issuances.add(key));
+            }
             if is_news(old, new)
                 && let Some(issuer) = new
             {
@@ -312,7 +319,7 @@ impl Caches {
             if issuance.is_compromised()
                 && let Some(records) = records.upgrade()
             {
-                let index = IssuanceIndex::Certificate(issuance.uid.clone());
+                let index = IssuanceIndex::Key(issuance.public_key.clone());
                 let same = records.find_keys(&index);
                 same.into_iter().for_each(|key| queue.add(key));
             }

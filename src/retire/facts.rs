@@ -41,6 +41,8 @@ pub struct IssuanceFacts {
     pub earlier_request: Option<String>,
     /// The account that ordered it, and the namespace of its key.
     pub account: Option<Account>,
+    /// Its issuer. The namespace of a ClusterIssuer is empty.
+    pub issuer: ObjectKey,
     /// The issuer whose list it is put on when it is revoked, where no CA is asked and there is one. The
     /// namespace of a ClusterIssuer is empty.
     pub list: Option<ObjectKey>,
@@ -70,8 +72,12 @@ pub enum IssuanceIndex {
     Certificate(String),
     /// By the URL of the account.
     Account(String),
+    /// By the public key.
+    Key(String),
     /// By the public key, where that is known to others than its owner.
     CompromisedKey(String),
+    /// By the issuer. The namespace of a ClusterIssuer is empty.
+    Issuer(ObjectKey),
     /// By the issuer whose list it is to be on, where its revocation is decided.
     List(ObjectKey),
     /// By the namespace of its Certificate.
@@ -92,8 +98,9 @@ impl Facts for IssuanceFacts {
         let spec = issuance.spec;
         let namespace: Arc<str> = spec.certificate_ref.namespace.into();
         let issuer = spec.issuer_ref.address(&namespace);
+        let issuer = ObjectKey::new(issuer.namespace, issuer.name);
         let list = match (&spec.acme, spec.revocable) {
-            (None, None | Some(true)) => Some(ObjectKey::new(issuer.namespace, issuer.name)),
+            (None, None | Some(true)) => Some(issuer.clone()),
             (Some(_), _) | (None, Some(false)) => None,
         };
         Self {
@@ -113,6 +120,7 @@ impl Facts for IssuanceFacts {
                 server: acme.server,
                 key: ObjectKey::new(acme.account_key.namespace, acme.account_key.name),
             }),
+            issuer,
             list,
             is_confirmed,
             status: issuance.status.unwrap_or_default(),
@@ -128,6 +136,8 @@ impl Facts for IssuanceFacts {
             IssuanceIndex::Secret(self.secret.clone()),
             IssuanceIndex::Certificate(self.uid.clone()),
             IssuanceIndex::Namespace(Arc::clone(&self.secret.namespace)),
+            IssuanceIndex::Key(self.public_key.clone()),
+            IssuanceIndex::Issuer(self.issuer.clone()),
         ];
         indexes.extend(
             self.account

@@ -79,6 +79,9 @@ pub fn plan(situation: &Situation) -> Step {
         return Step::Nothing(Next::Change);
     }
     let state = issuance.state();
+    if state == IssuanceState::Expired && !issuance.is_expired(situation.now) {
+        return write(not_expired(situation));
+    }
     if state.is_final() {
         return finish(situation);
     }
@@ -195,6 +198,18 @@ fn kept(situation: &Situation, keeper: &Keeper) -> Step {
     changed(situation, change).unwrap_or_else(|| wait_for_expiry(situation))
 }
 
+/// The clock was ahead: all is looked at again.
+fn not_expired(situation: &Situation) -> IssuanceStatus {
+    let mut status = situation.issuance.status.clone();
+    let is_orphan = status.orphaned_since.is_some();
+    status.state = Some(match situation.stored {
+        _ if is_orphan => IssuanceState::Orphaned,
+        Stored::Other => IssuanceState::Superseded,
+        Stored::This | Stored::Gone => IssuanceState::Active,
+    });
+    status
+}
+
 /// Others may have the key of what was to be revoked for less: that waits for nothing.
 fn made_worse(situation: &Situation) -> Option<Step> {
     let Claim::Kept(keeper) = &situation.claim else {
@@ -208,6 +223,9 @@ fn made_worse(situation: &Situation) -> Option<Step> {
     }
     status.state = Some(IssuanceState::Revoking);
     status.message = None;
+    // What failed before is no reason to wait.
+    status.next_try = None;
+    status.tries = None;
     status.request = Some(asked(situation, keeper, reason));
     Some(write(status))
 }
