@@ -454,3 +454,6 @@ impl<F: Facts> Owners<F> {
         Some(owner)
     }
 }
+
+#[cfg(test)]
+mod tests;
