@@ -24,6 +24,7 @@ pub mod reconcile;
 pub mod record;
 #[cfg(test)]
 pub(crate) mod samples;
+mod spread;
 mod users;
 
 pub use departure::DepartureReconciler;

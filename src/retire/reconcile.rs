@@ -1,10 +1,8 @@
 //! Working on an issued certificate: gather the facts, decide, act.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -53,7 +51,8 @@ pub struct IssuanceReconciler {
     pub(super) issuances: Arc<str>,
     pub(super) settings: Settings,
     pub(super) pace: Pace,
-    is_braking: AtomicBool,
+    /// The namespaces whose brake is on, and nobody for that of all.
+    braking: Mutex<HashSet<Option<Arc<str>>>>,
 }
 
 /// What the reconciler is made of, beside what all are made of.
@@ -98,7 +97,7 @@ impl IssuanceReconciler {
             issuances,
             settings,
             pace: Pace::default(),
-            is_braking: AtomicBool::default(),
+            braking: Mutex::default(),
         }
     }
 
@@ -127,7 +126,7 @@ impl IssuanceReconciler {
             claim: self.claim(&issuance),
             stored: self.stored(&issuance),
             last_policy: self.last_policy(&issuance),
-            brake: is_ours && self.brakes(now, &cluster),
+            brake: is_ours && self.brakes(now, &cluster, namespace),
             compromised_by,
             is_namespace_ending: ending,
             escrow: if is_ours {
@@ -214,22 +213,36 @@ impl IssuanceReconciler {
     }
 
     /// Whether so many were orphaned at once that somebody must look first.
-    fn brakes(&self, now: Timestamp, cluster: &str) -> bool {
+    fn brakes(&self, now: Timestamp, cluster: &str, namespace: &Arc<str>) -> bool {
         let delay = self.settings.delay;
-        let count = self.caches.orphans.count(cluster, now, delay);
-        let brakes = count.brakes();
-        if self.is_braking.swap(brakes, Ordering::Relaxed) != brakes {
-            self.metrics.revocation_brake(brakes);
-            match brakes {
+        let count = self.caches.orphans.count(cluster, namespace, now, delay);
+        let mut braking = self.braking.lock().unwrap_or_else(PoisonError::into_inner);
+        for (place, share) in [
+            (Some(namespace), count.namespace),
+            // All of them.
+            (None, count.cluster),
+        ] {
+            let is_news = match share.brakes() {
+                true => braking.insert(place.cloned()),
+                false => braking.remove(&place.cloned()),
+            };
+            if !is_news {
+                continue;
+            }
+            self.metrics.revocation_brake(!braking.is_empty());
+            let (orphaned, limit) = (share.orphaned, share.limit);
+            let place = place.map_or("all namespaces", |namespace| &**namespace);
+            match share.brakes() {
                 true => warn!(
-                    orphaned = count.orphaned,
-                    of = count.all,
+                    place,
+                    orphaned,
+                    limit,
                     "too many certificates were orphaned at once: nothing is revoked until it is confirmed"
                 ),
-                false => info!("revoking goes on"),
+                false => info!(place, "revoking goes on"),
             }
         }
-        brakes
+        count.brakes()
     }
 }
 
