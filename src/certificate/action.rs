@@ -4,8 +4,9 @@ use std::{borrow::Cow, sync::Arc};
 
 use crate::{
     api::{certificate::CertificateStatus, issuance::Issuance},
-    certificate::{key::Source, policy::Violation},
+    certificate::{key::Source, policy::Violation, reuse::Candidate},
     cluster::{Next, ObjectKey},
+    retire::facts::IssuanceFacts,
 };
 
 /// What to do, in this order, and when to look again.
@@ -27,6 +28,10 @@ pub enum Action {
         /// Where the key comes from.
         source: Source,
     },
+    /// Read the Secret of a certificate that may be used again.
+    Inspect(Arc<Candidate>),
+    /// Write down that it is used again, before it is.
+    Claim(Arc<IssuanceFacts>),
     /// Store the key of the next issuance.
     CreateNextKey {
         /// Name of the Secret.

@@ -15,7 +15,9 @@ use crate::{
         issued::Issued,
         key,
         reconcile::CertificateReconciler,
-        request, rotation,
+        request,
+        reusable::Found,
+        rotation,
         secret::{SecretFacts, SecretIndex},
         standing::{is_issued, is_pending, is_told},
         suggestion::Source,
@@ -43,6 +45,10 @@ pub(super) struct Known {
     pub(super) unrequestable: Option<String>,
     /// Whether the request turned out to have to wait.
     pub(super) waits: bool,
+    /// What is there already, and may be used again.
+    pub(super) found: Option<Found>,
+    /// Records whose certificate is not in the Secret where it should be.
+    pub(super) refused: Vec<(ObjectKey, ObjectKey)>,
 }
 
 impl CertificateReconciler {
@@ -121,6 +127,9 @@ impl CertificateReconciler {
             }
             None => None,
         };
+        let reuse = self
+            .reuse(&certificate, secret.as_deref(), known, now)
+            .await?;
         let withdrawal = self
             .desk
             .recorder
@@ -132,6 +141,7 @@ impl CertificateReconciler {
             keystores,
             keys,
             held,
+            reuse,
             answers_at_once,
             sharing,
             taken,

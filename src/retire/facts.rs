@@ -6,10 +6,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     api::{
+        condition::to_the_second,
         deletion::DeletionPolicy,
-        issuance::{Issuance, IssuanceState, IssuanceStatus},
+        issuance::{self, CertificateRef, Issuance, IssuanceState, IssuanceStatus},
         names::{TRUE, annotation},
     },
+    certificate::asked_for::AskedFor,
     cluster::{Facts, Meta, ObjectKey},
 };
 
@@ -28,6 +30,10 @@ pub struct IssuanceFacts {
     pub since: Timestamp,
     /// The Secret that holds it.
     pub secret: ObjectKey,
+    /// Other Secrets of the namespace that hold it too.
+    pub also_in: Vec<Share>,
+    /// What was asked for, where another Certificate that asks for the same may have it.
+    pub asked_for: Option<AskedFor>,
     /// The serial in lower-case hexadecimal.
     pub serial: String,
     /// SHA-256 of the public key, in hexadecimal.
@@ -47,6 +53,65 @@ pub struct IssuanceFacts {
     pub is_confirmed: bool,
     /// What became of it.
     pub status: IssuanceStatus,
+}
+
+/// Another Secret that holds a certificate, and the Certificate that it is there for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// The Secret.
+    pub secret: ObjectKey,
+    /// The name of the Certificate.
+    pub certificate: Arc<str>,
+    /// Its uid.
+    pub uid: String,
+    /// Since when it keeps it.
+    pub since: Timestamp,
+    /// What is to become of the Secret.
+    pub policy: DeletionPolicy,
+    /// Since when its Certificate is gone.
+    pub orphaned_since: Option<Timestamp>,
+}
+
+impl Share {
+    pub(super) fn of(namespace: &Arc<str>, share: issuance::Share) -> Self {
+        let issuance::Share {
+            certificate_ref,
+            deletion_policy,
+            orphaned_since,
+            secret_name,
+        } = share;
+        Self {
+            secret: ObjectKey::new(Arc::clone(namespace), secret_name),
+            certificate: certificate_ref.name.into(),
+            uid: certificate_ref.uid,
+            since: certificate_ref.since.0,
+            policy: deletion_policy,
+            orphaned_since: orphaned_since.map(|time| time.0),
+        }
+    }
+
+    /// As it is written down.
+    pub(super) fn to_api(&self) -> issuance::Share {
+        let Self {
+            secret,
+            certificate,
+            uid,
+            since,
+            policy,
+            orphaned_since,
+        } = self;
+        issuance::Share {
+            certificate_ref: CertificateRef {
+                name: certificate.to_string(),
+                namespace: secret.namespace.to_string(),
+                since: to_the_second(*since),
+                uid: uid.clone(),
+            },
+            deletion_policy: *policy,
+            orphaned_since: orphaned_since.map(to_the_second),
+            secret_name: secret.name.to_string(),
+        }
+    }
 }
 
 /// The ACME account of an issuance.
@@ -75,6 +140,8 @@ pub enum IssuanceIndex {
     List(ObjectKey),
     /// By the namespace of its Certificate.
     Namespace(Arc<str>),
+    /// By the namespace and what was asked for, where it may be used again.
+    AskedFor(Arc<str>, AskedFor),
 }
 
 impl Facts for IssuanceFacts {
@@ -101,6 +168,13 @@ impl Facts for IssuanceFacts {
             certificate: ObjectKey::new(Arc::clone(&namespace), spec.certificate_ref.name),
             uid: spec.certificate_ref.uid,
             since: spec.certificate_ref.since.0,
+            also_in: spec
+                .also_in
+                .into_iter()
+                .flatten()
+                .map(|share| Share::of(&namespace, share))
+                .collect(),
+            asked_for: spec.asked_for.and_then(|text| text.parse().ok()),
             secret: ObjectKey::new(namespace, spec.secret_name),
             serial: spec.serial,
             public_key: spec.public_key,
@@ -123,11 +197,15 @@ impl Facts for IssuanceFacts {
     }
 
     fn indexes(&self) -> Vec<IssuanceIndex> {
-        let mut indexes = vec![
-            IssuanceIndex::Secret(self.secret.clone()),
-            IssuanceIndex::Certificate(self.uid.clone()),
-            IssuanceIndex::Namespace(Arc::clone(&self.secret.namespace)),
-        ];
+        let namespace = &self.secret.namespace;
+        let mut indexes = vec![IssuanceIndex::Namespace(Arc::clone(namespace))];
+        for (secret, uid) in self.places() {
+            indexes.push(IssuanceIndex::Secret(secret.clone()));
+            indexes.push(IssuanceIndex::Certificate(uid.to_owned()));
+        }
+        if let Some(asked) = self.asked_for.filter(|_| self.may_be_used_again()) {
+            indexes.push(IssuanceIndex::AskedFor(Arc::clone(namespace), asked));
+        }
         indexes.extend(
             self.account
                 .iter()
@@ -147,6 +225,26 @@ impl IssuanceFacts {
     /// The state; a record without one stands for a certificate that is kept.
     pub fn state(&self) -> IssuanceState {
         self.status.state.unwrap_or(IssuanceState::Active)
+    }
+
+    /// The Secrets that hold it, each with the uid of the Certificate that it is there for.
+    pub fn places(&self) -> impl Iterator<Item = (&ObjectKey, &str)> {
+        let others = self.also_in.iter();
+        let others = others.map(|share| (&share.secret, share.uid.as_str()));
+        std::iter::once((&self.secret, self.uid.as_str())).chain(others)
+    }
+
+    /// Whether, as far as the record tells, another Certificate may have it.
+    pub fn may_be_used_again(&self) -> bool {
+        !self.is_withdrawn()
+            && match self.state() {
+                IssuanceState::Active | IssuanceState::Orphaned | IssuanceState::Held => true,
+                IssuanceState::Superseded
+                | IssuanceState::Revoking
+                | IssuanceState::Revoked
+                | IssuanceState::Unrevocable
+                | IssuanceState::Expired => false,
+            }
     }
 
     /// Whether others may have its key.
@@ -227,6 +325,8 @@ pub struct Situation {
     pub claim: Claim,
     /// What its Secret holds, as the caches know.
     pub stored: Stored,
+    /// The other Secrets that it is in, as the caches know.
+    pub shares: Vec<Shared>,
     /// What its Certificate said last of the policy, if it was seen going.
     pub last_policy: Option<DeletionPolicy>,
     /// Whether so many were orphaned at once that nothing is revoked until somebody confirms it.
@@ -241,10 +341,25 @@ pub struct Situation {
     pub listing: Option<Listing>,
     /// What the API server said when asked.
     pub live: Option<Live>,
+    /// What it said of one of the other Secrets.
+    pub live_share: Option<(ObjectKey, Live)>,
     /// Now.
     pub now: Timestamp,
     /// How long, and by what policy.
     pub settings: Settings,
+}
+
+/// One of the other Secrets that a certificate is in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shared {
+    /// As it is written down.
+    pub share: Share,
+    /// Who keeps it.
+    pub claim: Claim,
+    /// What the Secret holds.
+    pub stored: Stored,
+    /// What its Certificate said last of the policy, if it was seen going.
+    pub last_policy: Option<DeletionPolicy>,
 }
 
 /// Whether a certificate is on the list of its issuer.

@@ -1,5 +1,7 @@
 //! What does the API server say, just before something that cannot be undone?
 
+use std::sync::Arc;
+
 use k8s_openapi::{
     api::{core::v1::Secret, networking::v1::Ingress},
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
@@ -19,9 +21,8 @@ use crate::{
     },
     pki::certificate::leaf_der,
     retire::{
-        facts::{Definition, IssuanceFacts, Live, Stored},
+        facts::{Definition, IssuanceFacts, Live, Share, Stored},
         reconcile::IssuanceReconciler,
-        record,
     },
 };
 
@@ -36,10 +37,15 @@ pub(super) struct Seen {
 impl IssuanceReconciler {
     /// Ask for everything that speaks for or against going on.
     pub(super) async fn ask(&self, issuance: &IssuanceFacts) -> Result<Live, RequestError> {
-        let is_kept = self.is_kept(issuance).await?;
+        let mut is_kept = self
+            .is_kept(&issuance.certificate, &issuance.uid, &issuance.secret)
+            .await?;
+        for share in &issuance.also_in {
+            is_kept = is_kept || self.keeps(share).await?;
+        }
         // After the Certificate: where there is no definition, there is no Certificate either.
         let definition = self.definition().await?;
-        let stored = self.secret(issuance).await?.stored;
+        let stored = self.secret(issuance, &issuance.secret).await?.stored;
         let used_by = match stored {
             Stored::This => self.users(issuance).await?,
             Stored::Gone | Stored::Other => self.elsewhere(issuance),
@@ -52,16 +58,47 @@ impl IssuanceReconciler {
         })
     }
 
-    async fn is_kept(&self, issuance: &IssuanceFacts) -> Result<bool, RequestError> {
-        let key = &issuance.certificate;
+    /// The same about another Secret that it is in. That others keep it does not count.
+    pub(super) async fn ask_about(
+        &self,
+        issuance: &IssuanceFacts,
+        share: &Share,
+    ) -> Result<Live, RequestError> {
+        let is_kept = self.keeps(share).await?;
+        let definition = self.definition().await?;
+        let stored = self.secret(issuance, &share.secret).await?.stored;
+        let used_by = match stored {
+            Stored::This => self.routes(&share.secret).await?,
+            Stored::Gone | Stored::Other => Vec::new(),
+        };
+        Ok(Live {
+            is_kept,
+            definition,
+            used_by,
+            stored,
+        })
+    }
+
+    async fn keeps(&self, share: &Share) -> Result<bool, RequestError> {
+        let namespace = Arc::clone(&share.secret.namespace);
+        let certificate = ObjectKey::new(namespace, Arc::clone(&share.certificate));
+        self.is_kept(&certificate, &share.uid, &share.secret).await
+    }
+
+    /// Whether there is the Certificate `uid`, or another of its name for the same Secret.
+    async fn is_kept(
+        &self,
+        key: &ObjectKey,
+        uid: &str,
+        secret: &ObjectKey,
+    ) -> Result<bool, RequestError> {
         let found = match write::get(&api_of::<Certificate>(&self.client, key), key).await {
             // The kind is not served: the definition tells.
             Err(error) if error.status() == Some(404) => None,
             found => found?,
         };
         Ok(found.is_some_and(|found| {
-            found.metadata.uid.as_ref() == Some(&issuance.uid)
-                || found.spec.secret_name == *issuance.secret.name
+            found.metadata.uid.as_deref() == Some(uid) || found.spec.secret_name == *secret.name
         }))
     }
 
@@ -78,9 +115,12 @@ impl IssuanceReconciler {
         })
     }
 
-    /// The Secret, and whether it still holds the certificate.
-    pub(super) async fn secret(&self, issuance: &IssuanceFacts) -> Result<Seen, RequestError> {
-        let key = &issuance.secret;
+    /// The Secret `key`, and whether it still holds the certificate.
+    pub(super) async fn secret(
+        &self,
+        issuance: &IssuanceFacts,
+        key: &ObjectKey,
+    ) -> Result<Seen, RequestError> {
         let Some(found) = write::get(&api_of::<Secret>(&self.client, key), key).await? else {
             return Ok(Seen {
                 meta: Meta::of(&Default::default()),
@@ -91,19 +131,21 @@ impl IssuanceReconciler {
         let mut data = found.data.unwrap_or_default();
         let chain = data.remove(secret_key::CERTIFICATE).unwrap_or_default();
         crate::certificate::secret::wipe(&mut data);
-        // A record's name says of which certificate it is.
-        let is_this = leaf_der(&chain.0).is_ok_and(|der| {
-            let name = record::name(&issuance.certificate.name, &issuance.cluster, &der);
-            suffix(&name) == suffix(&issuance.meta.key.name)
-        });
+        let is_this = leaf_der(&chain.0).is_ok_and(|der| issuance.is_record_of(&der));
         let stored = if is_this { Stored::This } else { Stored::Other };
         Ok(Seen { meta, stored })
     }
 
     /// Who uses the Secret, in words.
     async fn users(&self, issuance: &IssuanceFacts) -> Result<Vec<String>, RequestError> {
-        let secret = &issuance.secret;
         let mut users = self.elsewhere(issuance);
+        users.extend(self.routes(&issuance.secret).await?);
+        Ok(users)
+    }
+
+    /// The Ingresses and Gateways that name the Secret, in words.
+    async fn routes(&self, secret: &ObjectKey) -> Result<Vec<String>, RequestError> {
+        let mut users = Vec::new();
         let ingresses: Api<Ingress> = api_of(&self.client, secret);
         let all = ingresses.list(&ListParams::default()).await;
         let all = all.map_err(|error| RequestError::new::<Ingress>("list", secret, error))?;
@@ -175,10 +217,6 @@ impl IssuanceReconciler {
         let told = |copy| format!("a Certificate keeps the same certificate in Secret {copy}");
         copies.into_iter().map(told).collect()
     }
-}
-
-fn suffix(name: &str) -> &str {
-    name.rsplit('-').next().unwrap_or(name)
 }
 
 /// Whether a listener of a Gateway in `namespace` takes its certificate from `secret`.

@@ -4,6 +4,7 @@
 
 mod act;
 mod brake;
+mod claim;
 pub mod departed;
 pub mod error;
 mod escrow;
@@ -17,6 +18,7 @@ pub mod reconcile;
 pub mod record;
 #[cfg(test)]
 pub(crate) mod samples;
+mod shared;
 
 pub use error::Error;
 pub use facts::{IssuanceFacts, IssuanceIndex, Settings};

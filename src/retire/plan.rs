@@ -11,10 +11,11 @@ use crate::{
         issuance::{IssuanceState, IssuanceStatus, Request},
         names::annotation,
     },
-    cluster::Next,
+    cluster::{Next, ObjectKey},
     retire::{
-        facts::{Claim, Escrow, Keeper, Situation, Stored},
+        facts::{Claim, Escrow, Keeper, Share, Situation, Stored},
         orphan::{finish, orphan, revoke},
+        shared,
     },
 };
 
@@ -30,12 +31,14 @@ pub enum Step {
     Nothing(Next),
     /// Ask the API server, and decide again.
     Ask,
+    /// The same about another Secret that it is in.
+    AskAbout(Share),
     /// Write this down.
     Write(Box<Change>),
     /// Have it revoked, for what it was asked for.
     Revoke,
-    /// Delete its Secret, if that still holds it.
-    DeleteSecret,
+    /// Delete this Secret, if that still holds it.
+    DeleteSecret(ObjectKey),
     /// Copy the account key to where it outlives the namespace.
     KeepAccountKey,
     /// Delete that copy.
@@ -51,6 +54,10 @@ pub struct Change {
     pub status: IssuanceStatus,
     /// The Certificate that keeps it now, if that is another: name and uid.
     pub keeper: Option<(String, String)>,
+    /// The Secret that it is in now, if that is another.
+    pub secret: Option<String>,
+    /// The other Secrets that it is in, if those are others.
+    pub also_in: Option<Vec<Share>>,
     /// The policy, if it is another.
     pub policy: Option<DeletionPolicy>,
     /// The annotation that asked for another one, if it is not there any more.
@@ -77,6 +84,15 @@ pub fn plan(situation: &Situation) -> Step {
     if !situation.is_ours || issuance.meta.deleting {
         return Step::Nothing(Next::Change);
     }
+    match decide(situation) {
+        Step::Nothing(next) => shared::tidy(situation, next),
+        step => step,
+    }
+}
+
+/// The same, for the Secret that the record names.
+fn decide(situation: &Situation) -> Step {
+    let issuance = &situation.issuance;
     let state = issuance.state();
     if state.is_final() {
         return finish(situation);
@@ -110,6 +126,9 @@ pub fn plan(situation: &Situation) -> Step {
         });
         return write(status);
     }
+    if let Some(step) = shared::first(situation) {
+        return step;
+    }
     match &situation.claim {
         Claim::Kept(keeper) => kept(situation, keeper),
         Claim::Elsewhere => superseded(situation),
@@ -138,12 +157,7 @@ fn kept(situation: &Situation, keeper: &Keeper) -> Step {
         && let Some(request) = &request
     {
         status.request = Some(Request {
-            by: format!(
-                "annotation {} on Certificate {}/{}",
-                annotation::REVOKE,
-                issuance.secret.namespace,
-                keeper.name
-            ),
+            by: annotation_on(&issuance.secret.namespace, &keeper.name),
             reason: request.reason,
             time: to_the_second(situation.now),
         });
@@ -173,6 +187,8 @@ fn kept(situation: &Situation, keeper: &Keeper) -> Step {
     let change = Change {
         status,
         keeper: is_adopted.then(|| (keeper.name.to_string(), keeper.uid.clone())),
+        secret: None,
+        also_in: None,
         policy: (keeper.policy != issuance.policy && state == IssuanceState::Active)
             .then_some(keeper.policy),
         forget_request: issuance.earlier_request.is_some()
@@ -185,17 +201,35 @@ fn kept(situation: &Situation, keeper: &Keeper) -> Step {
 /// What the annotation of its Certificate asks for, if it is about this certificate.
 fn requested(situation: &Situation, keeper: &Keeper) -> Option<RevocationRequest> {
     let issuance = &situation.issuance;
+    let earlier = issuance.earlier_request.as_deref();
+    let is_current = situation.stored == Stored::This;
+    asks(keeper, &issuance.serial, earlier, is_current)
+}
+
+/// What the annotation of `keeper` asks for, if it is about the certificate `serial`, which the Secret
+/// holds if it `is_current`. An `earlier` annotation was about another.
+pub(super) fn asks(
+    keeper: &Keeper,
+    serial: &str,
+    earlier: Option<&str>,
+    is_current: bool,
+) -> Option<RevocationRequest> {
     let text = keeper.annotation.as_ref()?;
     let request: RevocationRequest = text.parse().ok()?;
     match &request.serial {
-        Some(serial) => (*serial == issuance.serial).then_some(request),
+        Some(meant) => (meant == serial).then_some(request),
         // What stood there when this was issued was about another.
-        None if issuance.earlier_request.as_ref() == Some(text) => None,
-        None => {
-            let is_current = situation.stored == Stored::This;
-            is_current.then_some(request)
-        }
+        None if earlier == Some(text) => None,
+        None => is_current.then_some(request),
     }
+}
+
+/// Who asks by the annotation of a Certificate.
+pub(super) fn annotation_on(namespace: &str, certificate: &str) -> String {
+    format!(
+        "annotation {} on Certificate {namespace}/{certificate}",
+        annotation::REVOKE
+    )
 }
 
 /// Its Certificate keeps another.
@@ -253,6 +287,8 @@ impl Change {
         Self {
             status,
             keeper: None,
+            secret: None,
+            also_in: None,
             policy: None,
             forget_request: false,
             told: None,
@@ -269,12 +305,16 @@ pub(super) fn changed(situation: &Situation, change: Change) -> Option<Step> {
     let Change {
         status,
         keeper,
+        secret,
+        also_in,
         policy,
         forget_request,
         told: _,
     } = &change;
     let is_change = *status != situation.issuance.status
         || keeper.is_some()
+        || secret.is_some()
+        || also_in.is_some()
         || policy.is_some()
         || *forget_request;
     is_change.then(|| Step::Write(Box::new(change)))

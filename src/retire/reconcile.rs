@@ -21,7 +21,8 @@ use crate::{
         departed::Departed,
         error::Error,
         facts::{
-            Claim, Escrow, IssuanceFacts, IssuanceIndex, Keeper, Live, Settings, Situation, Stored,
+            Claim, Escrow, IssuanceFacts, IssuanceIndex, Keeper, Live, Settings, Share, Shared,
+            Situation, Stored,
         },
         pace::Pace,
         plan::{Step, plan},
@@ -105,6 +106,7 @@ impl IssuanceReconciler {
         &self,
         issuance: Arc<IssuanceFacts>,
         live: Option<Live>,
+        live_share: Option<(ObjectKey, Live)>,
     ) -> Result<Situation, Error> {
         let cluster = self.cluster.get().await?;
         let now = self.clock.now();
@@ -123,9 +125,10 @@ impl IssuanceReconciler {
             .and_then(|other| Some(other.status.request.as_ref()?.by.clone()));
         Ok(Situation {
             is_ours,
-            claim: self.claim(&issuance),
-            stored: self.stored(&issuance),
-            last_policy: self.last_policy(&issuance),
+            claim: self.claim(&issuance.secret, &issuance.uid),
+            stored: self.stored(&issuance, &issuance.secret),
+            shares: self.shares(&issuance),
+            last_policy: self.last_policy(&issuance.uid, namespace),
             brake: is_ours && self.brakes(now, &cluster),
             compromised_by,
             is_namespace_ending: ending,
@@ -136,6 +139,7 @@ impl IssuanceReconciler {
             },
             listing: self.listing(&issuance),
             live,
+            live_share,
             now,
             settings: self.settings.clone(),
             issuance,
@@ -148,12 +152,23 @@ impl IssuanceReconciler {
             .is_none_or(|only| only == namespace)
     }
 
-    fn claim(&self, issuance: &IssuanceFacts) -> Claim {
+    fn shares(&self, issuance: &IssuanceFacts) -> Vec<Shared> {
+        let shared = |share: &Share| Shared {
+            claim: self.claim(&share.secret, &share.uid),
+            stored: self.stored(issuance, &share.secret),
+            last_policy: self.last_policy(&share.uid, &share.secret.namespace),
+            share: share.clone(),
+        };
+        issuance.also_in.iter().map(shared).collect()
+    }
+
+    /// Who keeps what is in `secret`; the Certificate `uid`, if that does.
+    fn claim(&self, secret: &ObjectKey, uid: &str) -> Claim {
         let certificates = &self.caches.certificates;
-        let naming = certificates.find(&CertificateIndex::Secret(issuance.secret.clone()));
+        let naming = certificates.find(&CertificateIndex::Secret(secret.clone()));
         let keeper = naming
             .iter()
-            .find(|one| one.meta.uid == issuance.uid)
+            .find(|one| one.meta.uid == uid)
             .or_else(|| naming.first());
         if let Some(certificate) = keeper {
             return Claim::Kept(Keeper {
@@ -164,7 +179,7 @@ impl IssuanceReconciler {
                 is_issuing: certificate.is_issuing(),
             });
         }
-        let by_uid = CertificateIndex::Uid(issuance.uid.clone());
+        let by_uid = CertificateIndex::Uid(uid.to_owned());
         match certificates.find_keys(&by_uid).is_empty() {
             true => Claim::Nobody,
             false => Claim::Elsewhere,
@@ -181,19 +196,17 @@ impl IssuanceReconciler {
         )
     }
 
-    fn last_policy(&self, issuance: &IssuanceFacts) -> Option<DeletionPolicy> {
-        let words = self.departed.last_words(&issuance.uid)?;
+    fn last_policy(&self, uid: &str, namespace: &str) -> Option<DeletionPolicy> {
+        let words = self.departed.last_words(uid)?;
         if words.policy.is_some() {
             return words.policy;
         }
-        let namespace = &issuance.secret.namespace;
         // Where the issuer is gone too, what was written down counts.
         let issuer = self.caches.issuers.lookup(&words.issuer, namespace).ok()?;
         Some(self.settings.policy(None, issuer.spec.deletion_policy))
     }
 
-    fn stored(&self, issuance: &IssuanceFacts) -> Stored {
-        let key = &issuance.secret;
+    fn stored(&self, issuance: &IssuanceFacts, key: &ObjectKey) -> Stored {
         let Some(secret) = self.caches.secrets.get(key) else {
             return match self.caches.other_secrets.get(key) {
                 Some(_) => Stored::Other,
@@ -241,11 +254,14 @@ impl Reconciler for IssuanceReconciler {
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
         let mut live = None;
+        let mut live_share = None;
         for _ in 0..MOST_ROUNDS {
             let Some(issuance) = self.caches.issuances.get(key) else {
                 return Ok(Next::Change);
             };
-            let situation = self.gather(issuance, live.take()).await?;
+            let situation = self
+                .gather(issuance, live.take(), live_share.take())
+                .await?;
             let step = plan(&situation);
             debug!(?step, "planned");
             match step {
@@ -255,6 +271,10 @@ impl Reconciler for IssuanceReconciler {
                 }
                 Step::Nothing(next) => return Ok(next),
                 Step::Ask => live = Some(self.ask(&situation.issuance).await?),
+                Step::AskAbout(share) => {
+                    let said = self.ask_about(&situation.issuance, &share).await?;
+                    live_share = Some((share.secret, said));
+                }
                 step => {
                     if let Some(next) = self.act(&situation, step).await? {
                         return Ok(next);
@@ -280,7 +300,7 @@ pub(super) fn reference(issuance: &IssuanceFacts) -> ObjectReference {
 
 impl IssuanceFacts {
     /// Whether it is the record of that certificate.
-    pub(super) fn is_of(&self, serial: &str, public_key: &str) -> bool {
+    pub(crate) fn is_of(&self, serial: &str, public_key: &str) -> bool {
         self.serial == serial && self.public_key == public_key
     }
 }

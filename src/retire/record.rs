@@ -27,6 +27,7 @@ use crate::{
         names::{annotation, label},
     },
     certificate::{
+        asked_for::{AskedFor, may_be_shared},
         facts::CertificateFacts,
         issued::{Issued, Readable},
         secret::{Leaf, SecretFacts},
@@ -169,9 +170,12 @@ impl Recorder {
         let cluster = self.cluster.get().await?;
         let name = name(&certificate.meta.key.name, &cluster, &der);
         let key = ObjectKey::new(Arc::clone(&self.namespace), name);
-        if self.issuances.get(&key).is_some() {
+        if self.issuances.get(&key).is_some() || self.is_shared(certificate, leaf) {
             return Ok(None);
         }
+        let asked_for = AskedFor::of(certificate, &issuer)
+            .filter(|_| issued.issuer.same(&certificate.spec.issuer_ref))
+            .filter(|_| may_be_shared(&certificate.annotations));
         let policy = self.settings.policy(
             certificate.spec.deletion_policy,
             issuer.spec.deletion_policy,
@@ -186,6 +190,8 @@ impl Recorder {
             },
             spec: IssuanceSpec {
                 acme,
+                also_in: None,
+                asked_for: asked_for.map(|asked| asked.to_string()),
                 certificate: ByteString(der),
                 certificate_ref: CertificateRef {
                     name: certificate.meta.key.name.to_string(),
@@ -209,6 +215,16 @@ impl Recorder {
                 ..IssuanceStatus::default()
             }),
         })))
+    }
+
+    /// Whether it is the certificate of another that `certificate` was written down to keep too.
+    fn is_shared(&self, certificate: &CertificateFacts, leaf: &Leaf) -> bool {
+        let index = IssuanceIndex::Secret(certificate.secret());
+        let key = leaf.public_key.to_string();
+        let records = self.issuances.find(&index);
+        records
+            .iter()
+            .any(|record| record.is_of(&leaf.serial, &key) && record.is_claimed_by(certificate))
     }
 
     /// Write a record. One that stands is the same: its name says of which certificate it is.
@@ -324,6 +340,15 @@ impl Recorder {
                 format!("annotation {}: {problem}", annotation::REVOKE),
             );
         }
+    }
+}
+
+impl IssuanceFacts {
+    /// Whether it is the record of that certificate, in DER: its name says so.
+    pub fn is_record_of(&self, der: &[u8]) -> bool {
+        let hash = |name: &str| name.rsplit('-').next().map(str::to_owned);
+        let name = name(&self.certificate.name, &self.cluster, der);
+        hash(&name) == hash(&self.meta.key.name)
     }
 }
 
