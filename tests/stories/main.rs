@@ -43,6 +43,7 @@ mod profile;
 mod register;
 mod replicas;
 mod retire;
+mod reuse;
 mod revoke;
 mod rotation;
 mod roundtrip;
@@ -202,6 +203,10 @@ fn tell(book: &mut Book) {
     book.alone("retire::an_ingress_holds_it", retire::an_ingress_holds_it);
     book.alone("retire::many_at_once_are_held", retire::many_at_once_are_held);
     book.alone("retire::with_its_namespace", retire::with_its_namespace);
+    book.alone("reuse::under_another_name", reuse::under_another_name);
+    book.alone("reuse::by_two_at_a_time", reuse::by_two_at_a_time);
+    book.alone("reuse::others_are_ordered", reuse::others_are_ordered);
+    book.alone("reuse::at_every_request", reuse::at_every_request);
     book.alone("revoke::the_ca_is_down", revoke::the_ca_is_down);
     book.alone("revoke::the_account_is_lost", revoke::the_account_is_lost);
     book.alone("revoke::at_every_request", revoke::at_every_request);

@@ -360,10 +360,8 @@ fn only_what_is_as_good_as_new_is_used() {
         (
             "of another issuer",
             |_, s, _| {
-                drop(
-                    s.annotations
-                        .insert(annotation::ISSUER_NAME.into(), "x".into()),
-                )
+                let issuer = annotation::ISSUER_NAME.to_owned();
+                s.annotations.insert(issuer, "x".into());
             },
             false,
         ),

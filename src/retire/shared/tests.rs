@@ -297,7 +297,7 @@ fn what_is_left_over_is_deleted_after_the_delay() {
         (
             "also once it is revoked",
             but(asked(|_| {}), |_, i| {
-                i.status.state = Some(IssuanceState::Revoked)
+                i.status.state = Some(IssuanceState::Revoked);
             }),
             "delete secret",
         ),
