@@ -2,13 +2,13 @@
 
 mod lists;
 mod samples;
+mod standing;
 mod wake;
 mod watch;
 
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
-use kube::core::PartialObjectMeta;
 
 use crate::{
     certificate::{facts::CertificateFacts, secret::SecretFacts},
@@ -27,6 +27,7 @@ use crate::{
     solver::http01::endpoints::SliceFacts,
 };
 
+pub use standing::Standing;
 pub use wake::Queues;
 
 /// Everything that is known of the cluster. Cheap to clone.
@@ -47,7 +48,7 @@ pub struct Caches {
     /// Secrets of certificates and keys, by what they hold.
     pub secrets: Arc<Cache<SecretFacts>>,
     /// All other Secrets, by name and version alone.
-    pub other_secrets: Arc<Cache<Bystander>>,
+    pub other_secrets: Arc<Cache<Standing<Secret>>>,
     /// Where the operator's own solver Service leads to.
     pub slices: Arc<Cache<SliceFacts>>,
     /// Ingresses, by what they ask for.
@@ -61,59 +62,9 @@ pub struct Caches {
     /// The ConfigMaps that hold lists of revoked certificates.
     pub lists: Arc<Cache<ListFacts>>,
     /// Namespaces, by name and version alone.
-    pub namespaces: Arc<Cache<NamespaceFacts>>,
+    pub namespaces: Arc<Cache<Standing<Namespace>>>,
     /// What Certificates said last that were seen going.
     pub departed: Arc<Departed>,
-}
-
-/// What is kept of a namespace: whether it is being deleted.
-#[derive(Clone, Debug)]
-pub struct NamespaceFacts {
-    meta: Meta,
-}
-
-impl Facts for NamespaceFacts {
-    type Object = PartialObjectMeta<Namespace>;
-    type Index = ();
-
-    fn reduce(object: Self::Object) -> Self {
-        Self {
-            meta: Meta::of(&object.metadata),
-        }
-    }
-
-    fn meta(&self) -> &Meta {
-        &self.meta
-    }
-
-    fn indexes(&self) -> Vec<()> {
-        Vec::new()
-    }
-}
-
-/// What is kept of a Secret that is not ours: that it stands, and in which version.
-#[derive(Clone, Debug)]
-pub struct Bystander {
-    meta: Meta,
-}
-
-impl Facts for Bystander {
-    type Object = PartialObjectMeta<Secret>;
-    type Index = ();
-
-    fn reduce(object: Self::Object) -> Self {
-        Self {
-            meta: Meta::of(&object.metadata),
-        }
-    }
-
-    fn meta(&self) -> &Meta {
-        &self.meta
-    }
-
-    fn indexes(&self) -> Vec<()> {
-        Vec::new()
-    }
 }
 
 /// Which part of the cluster is watched.
@@ -190,7 +141,7 @@ impl Caches {
         ours.or_else(|| {
             self.other_secrets
                 .get(key)
-                .map(|secret| version(&secret.meta))
+                .map(|secret| version(secret.meta()))
         })
     }
 }

@@ -235,7 +235,7 @@ impl Caches {
         let others = self.users_of_secret(queues);
         self.other_secrets.listen(vec![Box::new(move |old, new| {
             if let Some(secret) = new.or(old) {
-                others(&secret.meta.key);
+                others(&secret.meta().key);
             }
         })]);
     }

@@ -13,7 +13,7 @@ use kube::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Bystander, Caches, NamespaceFacts, Scope};
+use super::{Caches, Scope, Standing};
 use crate::{
     api::{
         certificate::Certificate,
@@ -134,7 +134,7 @@ impl Watcher<'_> {
 
     /// Secrets of ours by what they hold, all others by their metadata: no credentials of others
     /// ever come here unless a reconcile needs them.
-    fn secrets(&self, ours: &Arc<Cache<SecretFacts>>, others: &Arc<Cache<Bystander>>) {
+    fn secrets(&self, ours: &Arc<Cache<SecretFacts>>, others: &Arc<Cache<Standing<Secret>>>) {
         let selector = format!("{}=true", label::WATCHED_SECRET);
         let client = self.client.clone();
         let (watched, rest) = match &self.scope.namespace {
@@ -161,7 +161,7 @@ impl Watcher<'_> {
         self.spawn(async move { watch::metadata(api, Select::All, cache).await });
     }
 
-    fn namespaces(&self, cache: &Arc<Cache<NamespaceFacts>>) {
+    fn namespaces(&self, cache: &Arc<Cache<Standing<Namespace>>>) {
         self.gate("metadata of namespaces", cache);
         let (api, cache) = (Api::<_>::all(self.client.clone()), Arc::clone(cache));
         self.spawn(async move { watch::metadata::<Namespace, _>(api, Select::All, cache).await });

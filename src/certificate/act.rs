@@ -11,7 +11,7 @@ use crate::{
         request::CertificateRequest,
     },
     certificate::{
-        action::{self, Action, Event, KeyPlace},
+        action::{self, Action, KeyPlace},
         content::{self, Content, Issuer, Sensitive},
         error::Error,
         facts::{CertificateFacts, Situation, Write},
@@ -26,7 +26,6 @@ use crate::{
     },
     cluster::{
         Facts, Meta, ObjectKey,
-        events::EventType,
         write::{self, Created, api_of},
     },
     issuer::rotation::Turn,
@@ -80,7 +79,7 @@ impl CertificateReconciler {
             Action::ApplySecret(content) => self.apply_secret(situation, content).await,
             Action::PatchStatus(status) => self.patch_status(certificate, &status).await,
             Action::Publish(event) => {
-                self.publish(certificate, event);
+                self.events.tell(reference(certificate), event);
                 Ok(())
             }
         }
@@ -375,21 +374,6 @@ impl CertificateReconciler {
         write::get(&api_of::<Secret>(&self.client, secret), secret)
             .await?
             .ok_or_else(|| Error::Gone(secret.clone()))
-    }
-
-    fn publish(&self, certificate: &CertificateFacts, event: Event) {
-        let Event {
-            warning,
-            reason,
-            message,
-        } = event;
-        let kind = if warning {
-            EventType::Warning
-        } else {
-            EventType::Normal
-        };
-        self.events
-            .publish(reference(certificate), kind, reason, message);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which steps can be taken for a Certificate?
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
     api::{certificate::CertificateStatus, issuance::Issuance},
@@ -8,6 +8,8 @@ use crate::{
     cluster::{Next, ObjectKey},
     retire::facts::IssuanceFacts,
 };
+
+pub use crate::cluster::events::Event;
 
 /// What to do, in this order, and when to look again.
 #[derive(Clone, Debug)]
@@ -111,37 +113,6 @@ pub enum Content {
     },
     /// What it holds already, as this is missing on it.
     Again(Violation),
-}
-
-/// An event on the Certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    /// Whether it is a warning.
-    pub warning: bool,
-    /// In one word.
-    pub reason: Cow<'static, str>,
-    /// In a sentence.
-    pub message: String,
-}
-
-impl Event {
-    /// An event that needs nobody.
-    pub fn normal(reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self {
-            warning: false,
-            reason: reason.into(),
-            message: message.into(),
-        }
-    }
-
-    /// An event that somebody should look at.
-    pub fn warning(reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self {
-            warning: true,
-            reason: reason.into(),
-            message: message.into(),
-        }
-    }
 }
 
 impl Plan {

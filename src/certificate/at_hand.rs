@@ -21,7 +21,7 @@ use crate::{
         write::{self, api_of},
     },
     pki::key::PrivateKey,
-    request::{at_once::Answer, reconcile},
+    request::{self, at_once::Answer},
 };
 
 impl CertificateReconciler {
@@ -110,8 +110,8 @@ impl CertificateReconciler {
         };
         let answer = match answer {
             Ok(answer) => answer,
-            Err(reconcile::Error::Request(error)) => return Err(error.into()),
-            Err(reconcile::Error::Signing(error)) => {
+            Err(request::error::Error::Request(error)) => return Err(error.into()),
+            Err(request::error::Error::Signing(error)) => {
                 // Told by who works on requests, when it meets the same.
                 debug!(%error, "the request has to wait");
                 Answer::Waits

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
-
 use crate::{
     api::{
         certificate::{CertificateSpec, PrivateKeyAlgorithm, RotationPolicy},
@@ -15,6 +13,7 @@ use crate::{
         facts::{CertificateFacts, Held, Situation},
         secret::{Entry, KeyFacts, SecretFacts},
     },
+    cluster::name::hash_of,
     pki::key::{KeyAlgorithm, KeyParameters},
 };
 
@@ -113,12 +112,7 @@ pub fn next_name(certificate: &CertificateFacts, wanted: KeyParameters) -> Strin
             .failed_issuance_attempts
             .unwrap_or_default(),
     );
-    let hash: String = digest(&SHA256, cause.as_bytes())
-        .as_ref()
-        .iter()
-        .take(6)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hash = hash_of(cause.as_bytes(), 6);
     let name = &certificate.meta.key.name;
     let kept = name
         .get(..LONGEST_NAME - 1 - hash.len())

@@ -229,10 +229,8 @@ impl CertificateReconciler {
         let key = &certificate.meta.key;
         let api = api_of::<Certificate>(&self.client, key);
         let version = &certificate.meta.resource_version;
-        let written = write::patch_status(&api, key, version, &certificate.status, status).await?;
-        if let Some(written) = written {
-            self.caches.certificates.observe(written);
-        }
+        let old = &certificate.status;
+        write::patch_status(&api, &self.caches.certificates, key, version, old, status).await?;
         Ok(())
     }
 }

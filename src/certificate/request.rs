@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 
 use crate::{
@@ -15,6 +14,7 @@ use crate::{
         content::owner,
         facts::{CertificateFacts, Reused},
     },
+    cluster::name::hash_of,
     pki::{
         csr::{self, RequestParameters, Subtrees},
         names::{Names, OtherName},
@@ -34,11 +34,7 @@ pub fn name(certificate: &str, revision: i64) -> String {
     if certificate.len() <= LONGEST_PLAIN_NAME {
         return format!("{certificate}-{revision}");
     }
-    let hash: String = digest(&SHA256, certificate.as_bytes())
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hash = hash_of(certificate.as_bytes(), 32);
     // Names of objects are ASCII. A part of one may not end in a dot.
     let start = certificate.get(..KEPT_OF_NAME).unwrap_or_default();
     let start = start.trim_end_matches(|end: char| !end.is_ascii_alphanumeric());

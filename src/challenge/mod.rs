@@ -2,8 +2,10 @@
 
 pub mod error;
 pub mod facts;
+mod finish;
 pub mod plan;
 pub mod reconcile;
 pub mod slots;
 pub mod solve;
+mod validate;
 mod verdict;

@@ -10,7 +10,11 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
-use crate::cluster::{error::RequestError, key::ObjectKey};
+use crate::cluster::{
+    cache::{Cache, Facts},
+    error::RequestError,
+    key::ObjectKey,
+};
 
 /// A kind this module can write.
 pub trait Kind:
@@ -80,27 +84,29 @@ async fn create_by<K: Kind>(
 }
 
 /// Change the status of `key` from `old` to `new` by a merge patch that only fits
-/// `resource_version`. Answers the object as it stands then, or `None` when nothing changes.
+/// `resource_version`, unless they are the same. `cache` knows the answer at once.
 ///
 /// Not server-side apply: a field that another client set would stay for ever.
-pub async fn patch_status<K: Kind>(
-    api: &Api<K>,
+pub async fn patch_status<F: Facts<Object: Kind>>(
+    api: &Api<F::Object>,
+    cache: &Cache<F>,
     key: &ObjectKey,
     resource_version: &str,
     old: &impl Serialize,
     new: &impl Serialize,
-) -> Result<Option<K>, RequestError> {
-    let failed = |source| RequestError::new::<K>("patch status of", key, source);
+) -> Result<(), RequestError> {
+    let failed = |source| RequestError::new::<F::Object>("patch status of", key, source);
     let old = serde_json::to_value(old).map_err(|error| failed(kube::Error::SerdeError(error)))?;
     let new = serde_json::to_value(new).map_err(|error| failed(kube::Error::SerdeError(error)))?;
     let Some(status) = merge_patch(&old, &new) else {
-        return Ok(None);
+        return Ok(());
     };
     let patch = json!({"metadata": {"resourceVersion": resource_version}, "status": status});
-    api.patch_status(&key.name, &PatchParams::default(), &Patch::Merge(patch))
-        .await
-        .map(Some)
-        .map_err(failed)
+    let written = api
+        .patch_status(&key.name, &PatchParams::default(), &Patch::Merge(patch))
+        .await;
+    cache.observe(written.map_err(failed)?);
+    Ok(())
 }
 
 /// Apply `object` as `manager`, taking over fields that others hold.

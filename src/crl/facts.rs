@@ -2,13 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use axum::body::Bytes;
 use k8s_openapi::api::core::v1::ConfigMap;
 
 use crate::{
     api::issuer::{CaIssuer, RevocationListSpec},
-    cluster::{Facts, Meta, ObjectKey},
+    cluster::{Facts, Meta, ObjectKey, name::hash_of},
     issuer::{IssuerKind, IssuerView, kind::Signer},
     pki::crl::{self, RevocationList},
 };
@@ -60,15 +59,9 @@ impl Facts for ListFacts {
                 .iter()
                 .all(|(name, value)| noted.get(name) == Some(value))
         });
-        let hash = digest(&SHA256, &der);
-        let hash = hash
-            .as_ref()
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"));
         Self {
             meta,
-            hash: hash.collect(),
+            hash: hash_of(&der, 8),
             is_whole: is_noted && pem.is_some_and(|pem| pem == crl::to_pem(&der)),
             list,
             der: der.into(),

@@ -235,11 +235,8 @@ impl ListReconciler {
         }
         let api = K::api(&self.client, &issuer.key);
         let version = &issuer.resource_version;
-        let written =
-            write::patch_status(&api, &issuer.key, version, &*issuer.status, &status).await?;
-        if let Some(written) = written {
-            cache.observe(written);
-        }
+        let old = &*issuer.status;
+        write::patch_status(&api, cache, &issuer.key, version, old, &status).await?;
         Ok(())
     }
 }

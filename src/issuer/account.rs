@@ -1,70 +1,13 @@
-//! Is the account of an ACME issuer up to date, and what does the status say after a check? Pure.
+//! Is the account of an ACME issuer up to date? Pure.
 
-use jiff::Timestamp;
 use reqwest::Url;
 
-use crate::{
-    api::{
-        acme::{AcmeIssuer, AcmeIssuerStatus},
-        condition::{self, Condition},
-        issuer::IssuerStatus,
-        reason::issuer as reason,
-    },
-    issuer::{error::Error, solvers},
+use crate::api::{
+    acme::AcmeIssuerStatus, condition, issuer::IssuerStatus, reason::issuer as reason,
 };
 
 /// Entry of the Secret that holds the account key, where the issuer names none.
 pub const DEFAULT_KEY_ENTRY: &str = "tls.key";
-
-/// Message of a Ready condition that is True; remarks follow it.
-const REGISTERED: &str = "The ACME account was registered with the ACME server";
-
-/// Message of the Ready condition of a CA.
-const VERIFIED: &str = "Signing CA verified";
-
-/// Directories of Let's Encrypt as they were before RFC 8555, and what they became.
-const OLD_SERVERS: [(&str, &str); 2] = [
-    (
-        "https://acme-v01.api.letsencrypt.org/directory",
-        "https://acme-v02.api.letsencrypt.org/directory",
-    ),
-    (
-        "https://acme-staging.api.letsencrypt.org/directory",
-        "https://acme-staging-v02.api.letsencrypt.org/directory",
-    ),
-];
-
-/// The directory URL of `acme`, when its settings can work at all.
-///
-/// # Errors
-/// The setting that cannot.
-pub fn server_of(acme: &AcmeIssuer) -> Result<Url, Error> {
-    let server = acme.server.as_str();
-    let plain = server.strip_suffix('/').unwrap_or(server);
-    if let Some((_, successor)) = OLD_SERVERS.iter().find(|(old, _)| *old == plain) {
-        return Err(Error::OldServer {
-            server: server.to_owned(),
-            successor,
-        });
-    }
-    let wrong = |why: String| Error::ServerUrl {
-        server: server.to_owned(),
-        why,
-    };
-    let is_web = server.starts_with("https://") || server.starts_with("http://");
-    if !is_web {
-        return Err(wrong("it must begin with https://".to_owned()));
-    }
-    let url = Url::parse(server).map_err(|error| wrong(error.to_string()))?;
-    let has_bundle = acme.ca_bundle.as_ref().is_some_and(|pem| !pem.0.is_empty());
-    if has_bundle && acme.skip_tls_verify == Some(true) {
-        return Err(Error::Trust);
-    }
-    if acme.private_key_secret_ref.name.is_empty() {
-        return Err(Error::KeyUnnamed);
-    }
-    Ok(url)
-}
 
 /// The account that the spec and the key ask for.
 #[derive(Clone, Copy, Debug)]
@@ -169,68 +112,6 @@ pub fn is_same_origin(url: &str, server: &Url) -> bool {
     Url::parse(url).is_ok_and(|url| url.origin() == server.origin())
 }
 
-/// What came of a check.
-#[derive(Debug)]
-pub struct Checked {
-    /// The account that holds after it.
-    pub account: Option<AcmeIssuerStatus>,
-    /// Whether the issuer is ready.
-    pub result: Result<Ready, Error>,
-}
-
-/// Why an issuer is ready.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ready {
-    /// Its account is registered.
-    Account,
-    /// Its CA can sign.
-    KeyPair,
-    /// There is nothing to check.
-    Always,
-}
-
-/// The status after a check. It is the old one where only something passing stands in the way of
-/// looking again at an account that works.
-pub fn status_after(
-    old: &IssuerStatus,
-    acme: Option<&AcmeIssuer>,
-    generation: i64,
-    checked: &Checked,
-    now: Timestamp,
-) -> IssuerStatus {
-    let Checked { account, result } = checked;
-    let was_ready = condition::is_true(old.conditions.as_ref(), condition::kind::READY);
-    let mut status = IssuerStatus {
-        acme: account.clone(),
-        conditions: old.conditions.clone(),
-    };
-    let (reason, message) = match result {
-        Ok(Ready::KeyPair) => (reason::KEY_PAIR_VERIFIED, VERIFIED.to_owned()),
-        Ok(Ready::Always) => (reason::IS_READY, String::new()),
-        Ok(Ready::Account) => {
-            let remarks = acme.and_then(solvers::remarks);
-            let remarks = remarks.map(|text| format!("; {text}")).unwrap_or_default();
-            (
-                reason::ACME_ACCOUNT_REGISTERED,
-                format!("{REGISTERED}{remarks}"),
-            )
-        }
-        Err(error) if error.is_passing() && was_ready && (account.is_some() || acme.is_none()) => {
-            return status;
-        }
-        Err(error) => (error.condition_reason(), error.to_string()),
-    };
-    let ready = Condition::new(
-        condition::kind::READY,
-        result.is_ok(),
-        reason,
-        message,
-        Some(generation),
-    );
-    condition::set(status.conditions.get_or_insert_default(), ready, now);
-    status
-}
-
 /// Whether the account was looked at in this generation, and found.
 fn was_registered(status: &IssuerStatus, generation: i64) -> bool {
     let ready = condition::find(status.conditions.as_ref(), condition::kind::READY);
@@ -266,17 +147,11 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{api::condition::ConditionStatus, issuer::kind::Unsupported};
 
     const SERVER: &str = "https://ca.example/dir";
     const T0: &str = "2026-01-01T00:00:00Z";
-    const T1: &str = "2026-01-02T00:00:00Z";
 
     fn server(text: &str) -> Url {
-        text.parse().unwrap()
-    }
-
-    fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
     }
 
@@ -298,50 +173,6 @@ mod tests {
             acme,
             conditions: serde_json::from_value(conditions).unwrap(),
         }
-    }
-
-    #[test]
-    fn servers_that_cannot_work_are_told() {
-        let acme = |value: Value| -> AcmeIssuer { serde_json::from_value(value).unwrap() };
-        let with = |server: &str| {
-            acme(json!({"server": server, "privateKeySecretRef": {"name": "account"}}))
-        };
-        let table = [
-            (with(SERVER), None),
-            (with("http://ca.internal:14000/dir"), None),
-            (with("ca.example/dir"), Some("InvalidURL")),
-            (with("ftp://ca.example/dir"), Some("InvalidURL")),
-            (with("https://"), Some("InvalidURL")),
-            (with(""), Some("InvalidURL")),
-            (
-                with("https://acme-v01.api.letsencrypt.org/directory"),
-                Some("InvalidConfig"),
-            ),
-            (
-                with("https://acme-staging.api.letsencrypt.org/directory/"),
-                Some("InvalidConfig"),
-            ),
-            (with("https://acme-v02.api.letsencrypt.org/directory"), None),
-            (
-                acme(json!({
-                    "server": SERVER, "privateKeySecretRef": {"name": "account"},
-                    "caBundle": "YQ==", "skipTLSVerify": true,
-                })),
-                Some("InvalidConfig"),
-            ),
-            (
-                acme(json!({"server": SERVER, "privateKeySecretRef": {"name": ""}})),
-                Some("ErrVerifyACMEAccount"),
-            ),
-        ];
-        for (acme, reason) in table {
-            let error = server_of(&acme).err();
-            let found = error.as_ref().map(Error::condition_reason);
-            assert_eq!(found, reason, "{}", acme.server);
-        }
-        let old = with("https://acme-v01.api.letsencrypt.org/directory");
-        let message = server_of(&old).unwrap_err().to_string();
-        assert!(message.ends_with("use https://acme-v02.api.letsencrypt.org/directory"));
     }
 
     #[test]
@@ -470,102 +301,5 @@ mod tests {
             let found = still_valid(&status, server, hash);
             assert_eq!(found, kept.then(known), "{server} {hash:?}");
         }
-    }
-
-    fn ready_of(
-        status: &IssuerStatus,
-    ) -> (ConditionStatus, String, String, Option<i64>, Timestamp) {
-        let ready = condition::find(status.conditions.as_ref(), "Ready")
-            .unwrap()
-            .clone();
-        (
-            ready.status,
-            ready.reason.unwrap(),
-            ready.message.unwrap(),
-            ready.observed_generation,
-            ready.last_transition_time.unwrap().0,
-        )
-    }
-
-    #[test]
-    fn the_status_tells_the_outcome() {
-        let acme: AcmeIssuer = serde_json::from_value(json!({
-            "server": SERVER, "privateKeySecretRef": {"name": "account"},
-            "solvers": [{"dns01": {"route53": {}}}],
-        }))
-        .unwrap();
-        let good = Checked {
-            account: Some(known()),
-            result: Ok(Ready::Account),
-        };
-        let first = status_after(&IssuerStatus::default(), Some(&acme), 1, &good, at(T0));
-        let (status, reason, message, generation, time) = ready_of(&first);
-        assert_eq!(
-            (status, reason.as_str()),
-            (ConditionStatus::True, "ACMEAccountRegistered")
-        );
-        assert!(
-            message.starts_with("The ACME account was registered with the ACME server; solvers[0]")
-        );
-        assert_eq!((generation, time), (Some(1), at(T0)));
-        assert_eq!(first.acme, Some(known()));
-        let again = status_after(&first, Some(&acme), 1, &good, at(T1));
-        assert_eq!(again, first, "nothing to write");
-
-        let bad = Checked {
-            account: None,
-            result: Err(Error::BindingMissing {
-                name: "eab".into(),
-                namespace: "web".into(),
-            }),
-        };
-        let failed = status_after(&first, Some(&acme), 2, &bad, at(T1));
-        let (status, reason, message, generation, time) = ready_of(&failed);
-        assert_eq!(
-            (status, reason.as_str()),
-            (ConditionStatus::False, "ErrRegisterACMEAccount")
-        );
-        assert_eq!(message, "EAB Secret \"eab\" not found in namespace \"web\"");
-        assert_eq!((generation, time), (Some(2), at(T1)));
-        assert_eq!(failed.acme, None);
-    }
-
-    #[test]
-    fn a_ca_that_is_down_does_not_stop_an_account_that_works() {
-        let down = || {
-            let source = crate::acme::Error::Http {
-                action: crate::acme::Action::Directory,
-                url: SERVER.into(),
-                status: 503,
-                excerpt: String::new(),
-                retry_after: None,
-            };
-            Err(Error::acme(
-                crate::issuer::error::Doing::Register,
-                source,
-                at(T1),
-            ))
-        };
-        let old = status(Some(known()), ("True", "ACMEAccountRegistered"), 1);
-        let kept = Checked {
-            account: Some(known()),
-            result: down(),
-        };
-        assert_eq!(
-            status_after(&old, Some(&AcmeIssuer::default()), 2, &kept, at(T1)),
-            old
-        );
-        let lost = Checked {
-            account: None,
-            result: down(),
-        };
-        let after = status_after(&old, Some(&AcmeIssuer::default()), 2, &lost, at(T1));
-        assert_eq!(ready_of(&after).0, ConditionStatus::False);
-        let unsupported = Checked {
-            account: Some(known()),
-            result: Err(Error::Unsupported(Unsupported::Vault)),
-        };
-        let after = status_after(&old, Some(&AcmeIssuer::default()), 2, &unsupported, at(T1));
-        assert_eq!(ready_of(&after).1, "NotSupported");
     }
 }

@@ -22,11 +22,13 @@ use crate::{
         write::{self, Created},
     },
     issuer::{
-        account::{self, Checked, Ready, Step, Wanted},
+        account::{self, Step, Wanted},
         error::{Doing, Error},
         secret::{self, Entry},
+        server::server_of,
         sessions::{HashedKey, Sessions, key_missing, key_place},
         solvers,
+        status::{Checked, Ready},
         view::IssuerView,
     },
     pki::key::KeyEncoding,
@@ -39,7 +41,7 @@ pub(super) async fn check(sessions: &Sessions, issuer: &IssuerView, acme: &AcmeI
         issuer,
         acme,
     };
-    let usable = account::server_of(acme).and_then(|server| {
+    let usable = server_of(acme).and_then(|server| {
         issuer.limits()?;
         Ok(server)
     });

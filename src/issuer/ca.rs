@@ -61,7 +61,7 @@ impl LocalSigners {
     ///
     /// # Errors
     /// It could not be found out.
-    pub async fn sign_by_ca(
+    pub(super) async fn sign_by_ca(
         &self,
         issuer: &IssuerView,
         ca: &CaIssuer,

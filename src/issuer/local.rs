@@ -14,8 +14,8 @@ use crate::{
     },
     cluster::{Class, Clock, ObjectKey, RequestError},
     issuer::{
-        order_request::Said, recent::Recent, secret::SecretVersion, sessions::SecretVersions,
-        view::IssuerView,
+        kind::Signer, order_request::Said, recent::Recent, secret::SecretVersion,
+        sessions::SecretVersions, view::IssuerView,
     },
     pki::{
         self,
@@ -123,6 +123,23 @@ impl LocalSigners {
             versions,
             clock,
             authorities: Recent::new(MOST_AUTHORITIES),
+        }
+    }
+
+    /// What becomes of a request at `issuer`; `None` where that does not sign by a key in the
+    /// cluster.
+    ///
+    /// # Errors
+    /// It could not be found out.
+    pub async fn sign(
+        &self,
+        issuer: &IssuerView,
+        input: &SigningInput<'_>,
+    ) -> Result<Option<Outcome>, SigningError> {
+        match issuer.signer() {
+            Ok(Signer::Ca(ca)) => self.sign_by_ca(issuer, ca, input).await.map(Some),
+            Ok(Signer::SelfSigned(itself)) => self.sign_itself(itself, input).await.map(Some),
+            Ok(Signer::Acme(_)) | Err(_) => Ok(None),
         }
     }
 }

@@ -24,8 +24,10 @@ pub mod revoke;
 pub mod rotation;
 mod secret;
 pub mod self_signed;
+mod server;
 pub mod sessions;
 pub mod solvers;
+mod status;
 mod usage;
 pub mod view;
 

@@ -8,7 +8,6 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use crate::{
     cluster::{Cache, Next, ObjectKey, Reconciler, write},
     issuer::{
-        account::{Checked, Ready, status_after},
         acme, ca,
         error::Error,
         facts::{IssuerFacts, IssuerResource},
@@ -16,6 +15,7 @@ use crate::{
         local::LocalSigners,
         rotation::{Rotations, record::Identity},
         sessions::Sessions,
+        status::{Checked, Ready, status_after},
         view::{IssuerView, Issuers},
     },
 };
@@ -151,11 +151,7 @@ impl<K: IssuerResource> Reconciler for IssuerReconciler<K> {
         }
         let api = K::api(self.sessions.cluster(), key);
         let version = &issuer.resource_version;
-        if let Some(object) =
-            write::patch_status(&api, key, version, &*issuer.status, &status).await?
-        {
-            self.cache.observe(object);
-        }
+        write::patch_status(&api, &self.cache, key, version, &*issuer.status, &status).await?;
         checked.result?;
         Ok(next.sooner(self.at(rotation?)))
     }

@@ -47,7 +47,7 @@ impl LocalSigners {
     ///
     /// # Errors
     /// It could not be found out.
-    pub async fn sign_itself(
+    pub(super) async fn sign_itself(
         &self,
         issuer: &SelfSignedIssuer,
         input: &SigningInput<'_>,

@@ -18,6 +18,7 @@ use crate::{
         kind::Signer,
         recent::Recent,
         secret::{self, Entry, SecretVersion},
+        server::server_of,
         view::IssuerView,
     },
     net::http,
@@ -150,7 +151,7 @@ impl Sessions {
             Signer::Acme(acme) => acme,
             Signer::Ca(_) | Signer::SelfSigned(_) => return Err(no_account()),
         };
-        let server = account::server_of(acme)?;
+        let server = server_of(acme)?;
         let url = issuer.account_url().ok_or_else(no_account)?;
         let checked = issuer.ready_condition();
         if checked.and_then(|ready| ready.observed_generation) != Some(issuer.generation) {

@@ -11,6 +11,7 @@ use crate::{
         reference::IssuerAddress,
     },
     cluster::{Facts, Meta},
+    issuer::order_request::OrderInput,
 };
 
 /// What a CA says of what it will not do, however often it is asked.
@@ -96,6 +97,16 @@ impl Facts for OrderFacts {
 }
 
 impl OrderFacts {
+    /// What its request goes by.
+    pub fn input(&self) -> OrderInput<'_> {
+        OrderInput {
+            key: &self.meta.key,
+            state: self.status.state,
+            reason: self.status.reason.as_deref(),
+            has_certificate: self.has_certificate,
+        }
+    }
+
     /// Whether it failed for what it asks for: the CA would refuse the same again.
     pub fn was_refused(&self) -> bool {
         let status = &self.status;

@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use aws_lc_rs::digest::{SHA256, digest};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Client, api::ObjectMeta};
@@ -19,6 +18,7 @@ use crate::{
     cluster::{
         ObjectKey, RequestError,
         metrics::Metrics,
+        name::hash_of,
         write::{self, api_of},
     },
     issuer::limits::Limits,
@@ -205,13 +205,7 @@ impl Ledger {
     }
 
     fn place(&self, account: &str) -> ObjectKey {
-        let hash = digest(&SHA256, account.as_bytes());
-        let hash: String = hash
-            .as_ref()
-            .iter()
-            .take(8)
-            .map(|b| format!("{b:02x}"))
-            .collect();
+        let hash = hash_of(account.as_bytes(), 8);
         let namespace = Arc::clone(&self.namespace);
         ObjectKey::new(namespace, format!("certwright-rate-limits-{hash}"))
     }

@@ -1,5 +1,6 @@
 //! The ACME Order resource: places the order at the CA, has its challenges solved, finalizes it.
 
+pub mod brought;
 pub mod error;
 mod exchange;
 pub mod facts;

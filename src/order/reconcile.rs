@@ -516,10 +516,7 @@ impl OrderReconciler {
         let key = &order.meta.key;
         let api = api_of::<Order>(&self.client, key);
         let version = &order.meta.resource_version;
-        let written = write::patch_status(&api, key, version, &order.status, &status).await?;
-        if let Some(written) = written {
-            self.orders.observe(written);
-        }
+        write::patch_status(&api, &self.orders, key, version, &order.status, &status).await?;
         Ok(())
     }
 

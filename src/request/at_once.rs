@@ -9,8 +9,9 @@ use crate::{
     issuer::{local::Outcome, order_request},
     pki::key::PrivateKey,
     request::{
+        error::Error,
         plan::{self, Situation, plan},
-        reconcile::{Error, RequestReconciler},
+        reconcile::RequestReconciler,
     },
 };
 

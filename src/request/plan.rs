@@ -11,12 +11,13 @@ use crate::{
         reason::request as reason,
         request::CertificateRequestStatus,
     },
+    cluster::events::Event,
     issuer::{
         IssuerView, Missing,
         kind::Signer,
         local::{Certificate, Outcome},
         order_name::RequestKind,
-        order_request::{self, Draft, OrderInput, RequestInput, Said, Signing},
+        order_request::{self, Draft, RequestInput, Said, Signing},
     },
     order::facts::OrderFacts,
     request::facts::RequestFacts,
@@ -61,6 +62,15 @@ impl Served {
         ca: false,
         self_signed: false,
     };
+
+    /// Whether those that sign by `signer` are among them.
+    pub fn has(self, signer: &Signer<'_>) -> bool {
+        match signer {
+            Signer::Acme(_) => self.acme,
+            Signer::Ca(_) => self.ca,
+            Signer::SelfSigned(_) => self.self_signed,
+        }
+    }
 }
 
 /// What to do, in this order.
@@ -76,17 +86,6 @@ pub struct Plan {
     pub sign: bool,
     /// What to tell on the request.
     pub event: Option<Event>,
-}
-
-/// An event on the request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    /// Whether it is a warning.
-    pub warning: bool,
-    /// Its reason.
-    pub reason: &'static str,
-    /// For people.
-    pub message: String,
 }
 
 /// Message of the Approved condition, as people and tools know it from cert-manager.
@@ -130,11 +129,7 @@ pub fn plan(situation: Situation<'_>) -> Plan {
         }
         if !approver {
             let message = "Not signing CertificateRequest until it is Approved".to_owned();
-            let event = Event {
-                warning: false,
-                reason: reason::WAITING_FOR_APPROVAL,
-                message,
-            };
+            let event = Event::normal(reason::WAITING_FOR_APPROVAL, message);
             return Plan {
                 event: Some(event),
                 ..Plan::default()
@@ -167,13 +162,12 @@ pub fn plan(situation: Situation<'_>) -> Plan {
             return draft.pending(request, said);
         }
     };
+    if !served.has(&signer) {
+        return draft.plan(request, None);
+    }
     let acme = match signer {
-        Signer::Acme(acme) if served.acme => acme,
-        Signer::Ca(_) if served.ca => return draft.sign(request),
-        Signer::SelfSigned(_) if served.self_signed => return draft.sign(request),
-        Signer::Acme(_) | Signer::Ca(_) | Signer::SelfSigned(_) => {
-            return draft.plan(request, None);
-        }
+        Signer::Acme(acme) => acme,
+        Signer::Ca(_) | Signer::SelfSigned(_) => return draft.sign(request),
     };
     let profile = match (profile, order) {
         (Ok(profile), _) => profile,
@@ -193,12 +187,7 @@ pub fn plan(situation: Situation<'_>) -> Plan {
         profile,
         replaces: replaces.filter(|_| issuer.asks_renewal_info()),
     };
-    let order = order.map(|order| OrderInput {
-        key: &order.meta.key,
-        state: order.status.state,
-        reason: order.status.reason.as_deref(),
-        has_certificate: order.has_certificate,
-    });
+    let order = order.map(|order| order.input());
     match order_request::plan(input, acme, order) {
         Signing::Create(create) => {
             // One write says all: approved, and waiting for the order that follows it.
@@ -233,8 +222,7 @@ pub fn answers_at_once(
     let signer = issuer.ok().and_then(|issuer| issuer.usable().ok());
     approver
         && match signer {
-            Some(Signer::Ca(_)) => served.ca,
-            Some(Signer::SelfSigned(_)) => served.self_signed,
+            Some(signer @ (Signer::Ca(_) | Signer::SelfSigned(_))) => served.has(&signer),
             Some(Signer::Acme(_)) | None => false,
         }
 }
@@ -307,11 +295,7 @@ pub fn answered(
     draft.set(kind::READY, true, reason::ISSUED, ISSUED_MESSAGE.to_owned());
     draft.status.certificate = Some(ByteString(chain_pem.into_bytes()));
     draft.status.ca = Some(ByteString(ca_pem.into_bytes()));
-    let event = remark.map(|Said { reason, message }| Event {
-        warning: true,
-        reason,
-        message,
-    });
+    let event = remark.map(|Said { reason, message }| Event::warning(reason, message));
     draft.plan(request, event)
 }
 
@@ -364,27 +348,13 @@ impl StatusDraft {
     fn pending(mut self, request: &RequestFacts, said: Said) -> Plan {
         let Said { reason, message } = said;
         self.ready(reason::PENDING, message.clone());
-        self.plan(
-            request,
-            Some(Event {
-                warning: false,
-                reason,
-                message,
-            }),
-        )
+        self.plan(request, Some(Event::normal(reason, message)))
     }
 
     fn failed(mut self, request: &RequestFacts, said: Said) -> Plan {
         let Said { reason, message } = said;
         self.fail(reason::FAILED, message.clone());
-        self.plan(
-            request,
-            Some(Event {
-                warning: true,
-                reason,
-                message,
-            }),
-        )
+        self.plan(request, Some(Event::warning(reason, message)))
     }
 
     fn sign(self, request: &RequestFacts) -> Plan {

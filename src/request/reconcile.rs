@@ -10,31 +10,31 @@ use crate::{
     acme::directory::Directory,
     api::{
         names::annotation,
-        order::Order,
         reason::request as reason,
         request::{CertificateRequest, CertificateRequestStatus},
     },
     cluster::{
-        Cache, Class, Clock, Next, ObjectKey, ReconcileError, Reconciler, RequestError,
-        events::{EventType, Events},
+        Cache, Clock, Next, ObjectKey, Reconciler, RequestError,
+        events::Events,
         write::{self, api_of},
     },
     issuer::{
         IssuerView, Issuers, LocalSigners, Sessions,
-        kind::Signer,
         local::{Outcome, SigningError, SigningInput},
         order_request::{self, Draft, Said},
         profile,
     },
     order::{
+        brought::{Brought, brought},
         facts::{OrderFacts, OrderIndex},
         placing::{self, Placed},
     },
     pki::key::PrivateKey,
     request::{
+        error::Error,
         facts::RequestFacts,
         in_hand::InHand,
-        plan::{self, Event, Plan, Served, Situation, plan},
+        plan::{self, Plan, Served, Situation, plan},
     },
 };
 
@@ -73,34 +73,6 @@ pub struct RequestReconciler {
 /// The certificate that the one a request asks for takes the place of, as renewal information
 /// identifies it (RFC 9773, 4.1).
 pub type Replaced = Arc<dyn Fn(&RequestFacts) -> Option<String> + Send + Sync>;
-
-/// Why a step of a CertificateRequest failed.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A request to the API server failed.
-    #[error(transparent)]
-    Request(#[from] RequestError),
-    /// Nothing became of the request yet.
-    #[error(transparent)]
-    Signing(#[from] SigningError),
-}
-
-impl ReconcileError for Error {
-    fn class(&self) -> Class {
-        match self {
-            Self::Request(error) => error.class(),
-            Self::Signing(error) => error.class(),
-        }
-    }
-
-    fn reason(&self) -> Option<&'static str> {
-        match self.class() {
-            // A right or a quota is missing: somebody must know.
-            Class::Misconfigured | Class::Refused => Some(reason::REQUEST_ERROR),
-            Class::Conflict | Class::Transient | Class::RateLimited(_) | Class::Permanent => None,
-        }
-    }
-}
 
 impl Reconciler for RequestReconciler {
     const NAME: &'static str = "certificaterequests";
@@ -211,7 +183,7 @@ impl RequestReconciler {
             None => request,
         };
         if let Some(event) = event {
-            self.tell(&request, event);
+            self.events.tell(reference(&request), event);
         }
         if let Some(draft) = create {
             self.create_order(&request, *draft).await?;
@@ -256,13 +228,7 @@ impl RequestReconciler {
             request: &request.request.0,
             key,
         };
-        match issuer.signer() {
-            Ok(Signer::Ca(ca)) => self.local.sign_by_ca(issuer, ca, &input).await.map(Some),
-            Ok(Signer::SelfSigned(itself)) => {
-                self.local.sign_itself(itself, &input).await.map(Some)
-            }
-            Ok(Signer::Acme(_)) | Err(_) => Ok(None),
-        }
+        self.local.sign(issuer, &input).await
     }
 
     async fn create_order(&self, request: &RequestFacts, draft: Draft) -> Result<(), Error> {
@@ -279,30 +245,21 @@ impl RequestReconciler {
     }
 
     async fn take(&self, request: &RequestFacts, order: &OrderFacts) -> Result<(), Error> {
-        let key = &order.meta.key;
-        let api = api_of::<Order>(&self.client, key);
-        let certificate = write::get(&api, key)
-            .await?
-            .and_then(|order| order.status?.certificate);
-        // The order is gone: its deletion wakes us.
-        let Some(certificate) = certificate else {
-            return Ok(());
-        };
-        let accepted = match &request.csr {
-            Ok(csr) => order_request::accept(&certificate.0, csr).map(drop),
-            Err(error) => Err(error.clone()),
-        };
-        if let Err(why) = accepted {
-            let said = Said {
-                reason: reason::DECODE_ERROR,
-                message: why,
-            };
-            let plan = plan::failed(request, said, self.clock.now());
-            return self.finish(request, plan).await;
+        let csr = request.csr.as_ref().map_err(String::as_str);
+        match brought(&self.client, &order.meta.key, csr).await? {
+            Brought::Certificate(certificate) => {
+                let status = plan::issued(request, certificate, self.clock.now());
+                self.store(request, &status).await?;
+                info!("certificate issued");
+            }
+            Brought::Unfit(message) => {
+                let reason = reason::DECODE_ERROR;
+                let said = Said { reason, message };
+                let plan = plan::failed(request, said, self.clock.now());
+                self.finish(request, plan).await?;
+            }
+            Brought::Nothing => {}
         }
-        let status = plan::issued(request, certificate.0, self.clock.now());
-        self.store(request, &status).await?;
-        info!("certificate issued");
         Ok(())
     }
 
@@ -318,7 +275,7 @@ impl RequestReconciler {
             self.store(request, &status).await?;
         }
         if let Some(event) = event {
-            self.tell(request, event);
+            self.events.tell(reference(request), event);
         }
         Ok(())
     }
@@ -332,27 +289,9 @@ impl RequestReconciler {
         let key = &request.meta.key;
         let api = api_of::<CertificateRequest>(&self.client, key);
         let version = &request.meta.resource_version;
-        let written = write::patch_status(&api, key, version, &request.status, status).await?;
-        if let Some(written) = written {
-            self.requests.observe(written);
-        }
+        write::patch_status(&api, &self.requests, key, version, &request.status, status).await?;
         let known = self.requests.get(key);
         known.ok_or_else(|| Error::Request(RequestError::stale::<CertificateRequest>(key)))
-    }
-
-    fn tell(&self, request: &RequestFacts, event: Event) {
-        let Event {
-            warning,
-            reason,
-            message,
-        } = event;
-        let kind = if warning {
-            EventType::Warning
-        } else {
-            EventType::Normal
-        };
-        self.events
-            .publish(reference(request), kind, reason, message);
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use k8s_openapi::{
     ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
@@ -16,6 +15,7 @@ use crate::{
     },
     cluster::{
         ObjectKey, RequestError,
+        name::hash_of,
         write::{self, Created, api_of},
     },
     retire::{
@@ -27,12 +27,7 @@ use crate::{
 impl IssuanceReconciler {
     /// Where the copy of the key of the account at `url` is.
     pub(super) fn escrow_place(&self, url: &str) -> KeyPlace {
-        let hash: String = digest(&SHA256, url.as_bytes())
-            .as_ref()
-            .iter()
-            .take(10)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let hash = hash_of(url.as_bytes(), 10);
         KeyPlace {
             key: secret_key::PRIVATE_KEY.to_owned(),
             name: format!("certwright-account-{hash}"),

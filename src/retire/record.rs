@@ -5,7 +5,6 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use aws_lc_rs::digest::{SHA256, digest};
 use jiff::Timestamp;
 use k8s_openapi::{
     ByteString,
@@ -35,6 +34,7 @@ use crate::{
     cluster::{
         Cache, ObjectKey, RequestError,
         events::{EventType, Events},
+        name::hash_of,
         write::{self, Created, api_of},
     },
     crl::published_by,
@@ -355,12 +355,7 @@ impl IssuanceFacts {
 /// The name of the record of a certificate: the same for the same certificate in the same cluster.
 pub fn name(certificate: &str, cluster: &str, der: &[u8]) -> String {
     let cause = [cluster.as_bytes(), b"/", der].concat();
-    let hash: String = digest(&SHA256, &cause)
-        .as_ref()
-        .iter()
-        .take(10)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hash = hash_of(&cause, 10);
     // Names of objects are ASCII.
     let kept = certificate.get(..KEPT_OF_NAME).unwrap_or(certificate);
     format!("{}-{hash}", kept.trim_end_matches(['-', '.']))

@@ -17,16 +17,16 @@ use crate::{
         usage::KeyUsage,
     },
     certificate::request::copied_annotations,
-    cluster::ObjectKey,
+    cluster::{ObjectKey, events::Event},
     issuer::{
         IssuerKind, IssuerView, Missing,
         kind::Signer,
         order_name::RequestKind,
-        order_request::{self, Draft, OrderInput, RequestInput, Said, Signing},
+        order_request::{self, Draft, RequestInput, Said, Signing},
         profile,
     },
     order::facts::OrderFacts,
-    request::plan::{Event, Served},
+    request::plan::Served,
     signing_request::facts::{Asked, SigningRequestFacts},
 };
 
@@ -94,24 +94,19 @@ pub fn plan(situation: Situation<'_>) -> Step {
     };
     if !request.is_approved() {
         let message = "Waiting for the Approved condition before issuing".to_owned();
-        return wait(false, word::WAITING_APPROVAL, message);
+        return Step::Wait(Event::normal(word::WAITING_APPROVAL, message));
     }
     let issuer = match issuer {
         Ok(issuer) => issuer,
-        Err(missing) => return wait(true, reason::ISSUER_NOT_FOUND, not_found(asked, missing)),
+        Err(missing) => return warn(reason::ISSUER_NOT_FOUND, not_found(asked, missing)),
     };
     // Of which kind it is comes before whether it is ready: that may be another's to say.
     let signer = match (issuer.signer(), issuer.usable()) {
         (Ok(signer), _) => signer,
-        (Err(_), Err(why)) => return wait(true, why.reason(), why.to_string()),
+        (Err(_), Err(why)) => return warn(why.reason(), why.to_string()),
         (Err(_), Ok(_)) => return Step::Nothing,
     };
-    let is_served = match signer {
-        Signer::Acme(_) => served.acme,
-        Signer::Ca(_) => served.ca,
-        Signer::SelfSigned(_) => served.self_signed,
-    };
-    if !is_served {
+    if !served.has(&signer) {
         return Step::Nothing;
     }
     let is_ordered = matches!(signer, Signer::Acme(_)) && order.is_some_and(|o| !o.is_over());
@@ -136,7 +131,7 @@ pub fn plan(situation: Situation<'_>) -> Step {
         Err(said) => return Step::Fail(said),
     };
     if let Err(why) = issuer.usable() {
-        return wait(true, why.reason(), why.to_string());
+        return warn(why.reason(), why.to_string());
     }
     let acme = match signer {
         Signer::Acme(acme) => acme,
@@ -157,15 +152,10 @@ pub fn plan(situation: Situation<'_>) -> Step {
         profile: profile::of_issuer(acme),
         replaces: None,
     };
-    let order = order.map(|order| OrderInput {
-        key: &order.meta.key,
-        state: order.status.state,
-        reason: order.status.reason.as_deref(),
-        has_certificate: order.has_certificate,
-    });
+    let order = order.map(|order| order.input());
     match order_request::plan(input, acme, order) {
         Signing::Create(draft) => Step::Order(draft),
-        Signing::Pending(Said { reason, message }) => wait(false, reason, message),
+        Signing::Pending(Said { reason, message }) => Step::Wait(Event::normal(reason, message)),
         Signing::Failed(said) => Step::Fail(said),
         Signing::Take => Step::Take,
     }
@@ -258,12 +248,8 @@ fn not_found(asked: &Asked, missing: &Missing) -> String {
     missing.to_string()
 }
 
-fn wait(warning: bool, reason: &'static str, message: String) -> Step {
-    Step::Wait(Event {
-        warning,
-        reason,
-        message,
-    })
+fn warn(reason: &'static str, message: String) -> Step {
+    Step::Wait(Event::warning(reason, message))
 }
 
 fn fail(reason: &'static str, message: String) -> Step {

@@ -12,25 +12,25 @@ use tracing::info;
 use crate::{
     api::{
         names::signing_request as annotation,
-        order::Order,
         reason::{request as reason, signing_request as word},
     },
     cluster::{
-        Cache, Class, Clock, Next, ObjectKey, ReconcileError, Reconciler, RequestError,
-        events::{EventType, Events},
-        write::{self, api_of},
+        Cache, Clock, Next, ObjectKey, Reconciler,
+        events::{Event, Events},
+        write,
     },
     issuer::{
-        IssuerView, Issuers, LocalSigners, Missing,
+        IssuerView, Issuers, LocalSigners,
         kind::Signer,
-        local::{Outcome, SigningError, SigningInput},
+        local::{Outcome, SigningInput},
         order_request::{self, Draft, Said},
     },
     order::{
+        brought::{Brought, brought},
         facts::{OrderFacts, OrderIndex},
         placing::{self, Placed},
     },
-    request::plan::{Event, Served},
+    request::{error::Error, plan::Served},
     signing_request::{
         access::may_reference,
         facts::{Asked, SigningRequestFacts},
@@ -63,34 +63,6 @@ pub struct SigningRequestReconciler {
     pub copied_annotation_prefixes: Vec<String>,
 }
 
-/// Why a step of a CertificateSigningRequest failed.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A request to the API server failed.
-    #[error(transparent)]
-    Request(#[from] RequestError),
-    /// Nothing became of the request yet.
-    #[error(transparent)]
-    Signing(#[from] SigningError),
-}
-
-impl ReconcileError for Error {
-    fn class(&self) -> Class {
-        match self {
-            Self::Request(error) => error.class(),
-            Self::Signing(error) => error.class(),
-        }
-    }
-
-    fn reason(&self) -> Option<&'static str> {
-        match self.class() {
-            // A right or a quota is missing: somebody must know.
-            Class::Misconfigured | Class::Refused => Some(reason::REQUEST_ERROR),
-            Class::Conflict | Class::Transient | Class::RateLimited(_) | Class::Permanent => None,
-        }
-    }
-}
-
 impl Reconciler for SigningRequestReconciler {
     const NAME: &'static str = "certificatesigningrequests";
     type Error = Error;
@@ -102,7 +74,10 @@ impl Reconciler for SigningRequestReconciler {
         let Some(asked) = &request.asked else {
             return Ok(Next::Change);
         };
-        let issuer = self.issuer(asked);
+        let signer = &asked.signer;
+        let issuer = self
+            .issuers
+            .lookup(&signer.reference(), &signer.key.namespace);
         let orders = self
             .orders
             .find(&OrderIndex::Owner(request.meta.uid.clone()));
@@ -146,15 +121,6 @@ impl Reconciler for SigningRequestReconciler {
 }
 
 impl SigningRequestReconciler {
-    fn issuer(&self, asked: &Asked) -> Result<IssuerView, Missing> {
-        let (kind, key) = (asked.signer.kind, &asked.signer.key);
-        let missing = || Missing::NotFound {
-            kind,
-            key: key.clone(),
-        };
-        self.issuers.get(kind, key).ok_or_else(missing)
-    }
-
     /// Have it signed by an issuer whose key is in the cluster.
     async fn sign(
         &self,
@@ -176,20 +142,16 @@ impl SigningRequestReconciler {
             request: &asked.request.0,
             key: None,
         };
-        let (outcome, message) = match issuer.signer() {
-            Ok(Signer::Ca(ca)) => {
-                let outcome = self.local.sign_by_ca(issuer, ca, &input).await?;
-                (outcome, FETCHED)
-            }
-            Ok(Signer::SelfSigned(itself)) => {
-                let outcome = self.local.sign_itself(itself, &input).await?;
-                (outcome, SELF_SIGNED)
-            }
-            // Not planned to be signed here.
-            Ok(Signer::Acme(_)) | Err(_) => return Ok(()),
+        // Otherwise it is not planned to be signed here.
+        let Some(outcome) = self.local.sign(issuer, &input).await? else {
+            return Ok(());
         };
         match outcome {
             Outcome::Issued(certificate) => {
+                let message = match issuer.signer() {
+                    Ok(Signer::SelfSigned(_)) => SELF_SIGNED,
+                    Ok(Signer::Ca(_) | Signer::Acme(_)) | Err(_) => FETCHED,
+                };
                 let chain = certificate.chain_pem.into_bytes();
                 self.issued(request, chain, message).await?;
                 if let Some(remark) = certificate.remark {
@@ -218,12 +180,8 @@ impl SigningRequestReconciler {
         let pem = asked.request.clone();
         match placing::place(&self.client, &self.orders, draft, pem).await? {
             Placed::New => {
-                let event = Event {
-                    warning: false,
-                    reason: reason::ORDER_CREATED,
-                    message: format!("Created Order resource {key}"),
-                };
-                self.tell(request, event);
+                let message = format!("Created Order resource {key}");
+                self.tell(request, Event::normal(reason::ORDER_CREATED, message));
                 Ok(Next::Change)
             }
             Placed::Ours => Ok(Next::Change),
@@ -240,25 +198,14 @@ impl SigningRequestReconciler {
         asked: &Asked,
         order: &OrderFacts,
     ) -> Result<(), Error> {
-        let key = &order.meta.key;
-        let api = api_of::<Order>(&self.client, key);
-        let certificate = write::get(&api, key)
-            .await?
-            .and_then(|order| order.status?.certificate);
-        // The order is gone: its deletion wakes us.
-        let Some(certificate) = certificate else {
-            return Ok(());
-        };
-        let accepted = match &asked.csr {
-            Ok(csr) => order_request::accept(&certificate.0, csr).map(drop),
-            Err(error) => Err(error.clone()),
-        };
-        match accepted {
-            Ok(()) => self.issued(request, certificate.0, FETCHED).await,
-            Err(message) => {
+        let csr = asked.csr.as_ref().map_err(String::as_str);
+        match brought(&self.client, &order.meta.key, csr).await? {
+            Brought::Certificate(certificate) => self.issued(request, certificate, FETCHED).await,
+            Brought::Unfit(message) => {
                 let reason = word::ORDER_BAD_CERTIFICATE;
                 self.fail(request, Said { reason, message }).await
             }
+            Brought::Nothing => Ok(()),
         }
     }
 
@@ -271,12 +218,7 @@ impl SigningRequestReconciler {
         self.store(request, &plan::issued(request, certificate))
             .await?;
         info!("certificate issued");
-        let event = Event {
-            warning: false,
-            reason: reason::CERTIFICATE_ISSUED,
-            message: message.to_owned(),
-        };
-        self.tell(request, event);
+        self.tell(request, Event::normal(reason::CERTIFICATE_ISSUED, message));
         Ok(())
     }
 
@@ -296,36 +238,17 @@ impl SigningRequestReconciler {
         let key = &request.meta.key;
         let api: Api<CertificateSigningRequest> = Api::all(self.client.clone());
         let version = &request.meta.resource_version;
-        let written = write::patch_status(&api, key, version, &request.status, status).await?;
-        if let Some(written) = written {
-            self.requests.observe(written);
-        }
+        write::patch_status(&api, &self.requests, key, version, &request.status, status).await?;
         Ok(())
     }
 
     fn warn(&self, request: &SigningRequestFacts, said: Said) {
         let Said { reason, message } = said;
-        let event = Event {
-            warning: true,
-            reason,
-            message,
-        };
-        self.tell(request, event);
+        self.tell(request, Event::warning(reason, message));
     }
 
     fn tell(&self, request: &SigningRequestFacts, event: Event) {
-        let Event {
-            warning,
-            reason,
-            message,
-        } = event;
-        let kind = if warning {
-            EventType::Warning
-        } else {
-            EventType::Normal
-        };
-        self.events
-            .publish(reference(request), kind, reason, message);
+        self.events.tell(reference(request), event);
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
         keystores::Standing,
         policy::Violation,
     },
-    cluster::Next,
+    cluster::{Next, events::EventType},
 };
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -81,7 +81,7 @@ fn key_stores_wait_for_their_password() {
     assert_eq!(ready, ConditionStatus::False);
     assert_eq!((&*reason, &*message), (why.reason, "no password"));
     let event = world.events.pop().unwrap();
-    assert!(event.warning);
+    assert_eq!(event.kind, EventType::Warning);
     assert_eq!(
         (&*event.reason, &*event.message),
         (why.reason, "no password")

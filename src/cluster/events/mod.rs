@@ -4,10 +4,11 @@
 //! counted. Repeats are counted up in one event, and no object gets more than a trickle.
 
 mod book;
+mod event;
 
 use std::{borrow::Cow, collections::VecDeque, time::Duration};
 
-use k8s_openapi::api::{core::v1::ObjectReference, events::v1::Event};
+use k8s_openapi::api::{core::v1::ObjectReference, events::v1};
 use kube::{
     Api, Client,
     api::{Patch, PatchParams, PostParams},
@@ -25,6 +26,8 @@ use crate::cluster::{
     clock::Clock,
     metrics::{EventOutcome, Metrics},
 };
+
+pub use event::Event;
 
 /// Notes that may wait.
 const QUEUE: usize = 1024;
@@ -115,6 +118,16 @@ impl Events {
         if self.queue.try_send(note).is_err() {
             self.metrics.events(EventOutcome::Dropped).inc();
         }
+    }
+
+    /// Tell the users of `regarding` of `event`, as [`Events::publish`] does.
+    pub fn tell(&self, regarding: ObjectReference, event: Event) {
+        let Event {
+            kind,
+            reason,
+            message,
+        } = event;
+        self.publish(regarding, kind, reason, message);
     }
 }
 
@@ -221,7 +234,7 @@ impl Recorder {
 }
 
 enum Request {
-    Create(SeriesKey, Box<Event>),
+    Create(SeriesKey, Box<v1::Event>),
     Count(Count),
 }
 
@@ -237,12 +250,12 @@ impl Request {
         match self {
             Self::Create(_, event) => {
                 let namespace = event.metadata.namespace.as_deref().unwrap_or_default();
-                let api = Api::<Event>::namespaced(client, namespace);
+                let api = Api::<v1::Event>::namespaced(client, namespace);
                 api.create(&PostParams::default(), &event).await?;
                 Ok(EventOutcome::Sent)
             }
             Self::Count(count) => {
-                let api = Api::<Event>::namespaced(client, &count.namespace);
+                let api = Api::<v1::Event>::namespaced(client, &count.namespace);
                 let patch = Patch::Merge(count.patch());
                 api.patch(&count.name, &PatchParams::default(), &patch)
                     .await?;

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::ObjectMeta;
 use tracing::warn;
@@ -11,6 +10,7 @@ use tracing::warn;
 use super::{IssuerName, Rotations, record::Record};
 use crate::cluster::{
     ObjectKey, RequestError,
+    name::hash_of,
     write::{self, api_of},
 };
 
@@ -71,13 +71,7 @@ impl Rotations {
     }
 
     fn place(&self, (kind, issuer): &IssuerName) -> ObjectKey {
-        let hash = digest(&SHA256, format!("{kind}/{issuer}").as_bytes());
-        let hash: String = hash
-            .as_ref()
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let hash = hash_of(format!("{kind}/{issuer}").as_bytes(), 8);
         let namespace = Arc::clone(&self.namespace);
         ObjectKey::new(namespace, format!("certwright-ca-{hash}"))
     }

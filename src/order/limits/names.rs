@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use instant_acme::Identifier;
 
 use super::What;
+use crate::cluster::name::hash_of;
 
 /// What an order asks for, as limits count it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,12 +42,10 @@ impl Names {
         }
         all.sort();
         all.dedup();
-        let hash = digest(&SHA256, all.join("\n").as_bytes());
-        let set = hash.as_ref().iter().take(12);
         Self {
             domains,
             validated,
-            set: set.map(|byte| format!("{byte:02x}")).collect(),
+            set: hash_of(all.join("\n").as_bytes(), 12),
         }
     }
 }

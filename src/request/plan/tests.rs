@@ -5,40 +5,14 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    api::{issuer::Issuer, names::annotation, order::Order},
-    cluster::Facts,
+    api::{issuer::Issuer, names::annotation},
+    cluster::{Facts, events::EventType},
     issuer::Issuers,
-    pki::{
-        csr::{CertificateSigningRequest, RequestParameters},
-        key::{KeyAlgorithm, KeyParameters, PrivateKey},
-        names::Names,
-    },
-};
-
-const ALL: Served = Served {
-    acme: true,
-    ca: true,
-    self_signed: true,
+    request::samples::{self, ALL, csr},
 };
 
 fn now() -> Timestamp {
     "2026-01-01T00:00:00Z".parse().unwrap()
-}
-
-fn csr() -> String {
-    let parameters = KeyParameters::new(KeyAlgorithm::Ecdsa, None).unwrap();
-    let key = PrivateKey::generate(parameters).unwrap();
-    let names = Names {
-        dns: vec!["example.com".into()],
-        ..Names::default()
-    };
-    let parameters = RequestParameters {
-        names,
-        ..RequestParameters::default()
-    };
-    CertificateSigningRequest::build(&parameters, &key)
-        .unwrap()
-        .to_pem()
 }
 
 fn request(group: &str, conditions: Value) -> RequestFacts {
@@ -87,14 +61,7 @@ fn issuer_of(spec: &Value, status: &str) -> IssuerView {
 }
 
 fn order(status: Value) -> Arc<OrderFacts> {
-    let order: Order = serde_json::from_value(json!({
-        "apiVersion": "acme.cert-manager.io/v1", "kind": "Order",
-        "metadata": {"namespace": "web", "name": "www-1-7", "uid": "o"},
-        "spec": {"dnsNames": ["example.com"], "issuerRef": {"name": "le"}, "request": "YQ=="},
-        "status": status,
-    }))
-    .unwrap();
-    Arc::new(OrderFacts::reduce(order))
+    samples::order("www-1-7", status)
 }
 
 fn condition(type_: &str, status: &str, reason: &str) -> Value {
@@ -245,7 +212,7 @@ fn the_end_of_the_order_is_the_end_of_the_request() {
     let failed = order(json!({"state": "invalid", "reason": "404"}));
     let plan = decide(&waiting, true, Ok(&issuer), Some(&failed));
     assert!(shown(&plan).contains(&"Ready=False/Failed".to_owned()));
-    assert!(plan.event.unwrap().warning);
+    assert_eq!(plan.event.unwrap().kind, EventType::Warning);
     let valid = order(json!({"state": "valid", "certificate": "YQ=="}));
     assert!(decide(&waiting, true, Ok(&issuer), Some(&valid)).take);
 }
@@ -298,7 +265,7 @@ fn keys_in_the_cluster_sign_at_once_and_all_is_one_write() {
         assert_eq!(again, Plan::default(), "told once");
         let failed = answered(&waiting, None, Outcome::Failed(said()), now());
         assert!(failed.status.unwrap().failure_time.is_some());
-        assert!(failed.event.unwrap().warning);
+        assert_eq!(failed.event.unwrap().kind, EventType::Warning);
     }
 }
 
@@ -389,8 +356,8 @@ fn a_profile_that_is_not_offered_is_waited_for_until_there_is_an_order() {
     assert_eq!(refused.create, None);
     let event = refused.event.unwrap();
     assert_eq!(
-        (event.reason, event.message),
-        (said.reason, said.message.clone())
+        (event.reason.as_ref(), &event.message),
+        (said.reason, &said.message)
     );
 
     let chosen = decide(Ok(Some("fast")), None).create.unwrap();

@@ -4,40 +4,11 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    api::{
-        issuer::{ClusterIssuer, Issuer},
-        order::Order,
-    },
-    cluster::Facts,
+    api::issuer::{ClusterIssuer, Issuer},
+    cluster::{Facts, events::EventType},
     issuer::Issuers,
-    pki::{
-        csr::{CertificateSigningRequest, RequestParameters},
-        key::{KeyAlgorithm, KeyParameters, PrivateKey},
-        names::Names,
-    },
+    request::samples::{self, ALL, csr},
 };
-
-const ALL: Served = Served {
-    acme: true,
-    ca: true,
-    self_signed: true,
-};
-
-fn pem() -> String {
-    let parameters = KeyParameters::new(KeyAlgorithm::Ecdsa, None).unwrap();
-    let key = PrivateKey::generate(parameters).unwrap();
-    let names = Names {
-        dns: vec!["example.com".into()],
-        ..Names::default()
-    };
-    let parameters = RequestParameters {
-        names,
-        ..RequestParameters::default()
-    };
-    CertificateSigningRequest::build(&parameters, &key)
-        .unwrap()
-        .to_pem()
-}
 
 /// Approved, of the Issuer `web/le`, with `change` merged into it.
 fn request(change: Value) -> SigningRequestFacts {
@@ -48,7 +19,7 @@ fn request(change: Value) -> SigningRequestFacts {
         }},
         "spec": {
             "signerName": "issuers.cert-manager.io/web.le",
-            "request": ByteString(pem().into_bytes()),
+            "request": ByteString(csr().into_bytes()),
             "usages": ["digital signature", "server auth"],
         },
         "status": {"conditions": [{"type": "Approved", "status": "True"}]},
@@ -103,14 +74,7 @@ fn acme() -> Value {
 }
 
 fn order(status: Value) -> Arc<OrderFacts> {
-    let order: Order = serde_json::from_value(json!({
-        "apiVersion": "acme.cert-manager.io/v1", "kind": "Order",
-        "metadata": {"namespace": "web", "name": "www-1", "uid": "o"},
-        "spec": {"dnsNames": ["example.com"], "issuerRef": {"name": "le"}, "request": "YQ=="},
-        "status": status,
-    }))
-    .unwrap();
-    Arc::new(OrderFacts::reduce(order))
+    samples::order("www-1", status)
 }
 
 /// What is decided at the issuer that the request names.
@@ -151,7 +115,7 @@ fn decide_served(
 fn shown(step: &Step) -> String {
     match step {
         Step::Nothing => "Nothing".into(),
-        Step::Wait(event) if event.warning => format!("Wait!{}", event.reason),
+        Step::Wait(event) if event.kind == EventType::Warning => format!("Wait!{}", event.reason),
         Step::Wait(event) => format!("Wait {}", event.reason),
         Step::Ask => "Ask".into(),
         Step::Fail(said) => format!("Fail {}", said.reason),
