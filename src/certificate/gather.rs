@@ -14,9 +14,11 @@ use crate::{
         failure::{self, Failure},
         issued::Issued,
         key,
+        policy::{self, View},
         reconcile::CertificateReconciler,
         request,
         reusable::Found,
+        reuse::Reuse,
         rotation,
         secret::{SecretFacts, SecretIndex},
         standing::{is_issued, is_pending, is_told},
@@ -127,13 +129,26 @@ impl CertificateReconciler {
             }
             None => None,
         };
-        let reuse = self
-            .reuse(&certificate, secret.as_deref(), known, now)
-            .await?;
         let withdrawal = self
             .desk
             .recorder
             .withdrawal(&certificate, secret.as_deref(), &keys);
+        let misfit = policy::misfit(View {
+            certificate: &certificate,
+            secret: secret.as_deref(),
+            current: current(&certificate, &requests),
+            turn,
+            withdrawal: &withdrawal,
+            now,
+        });
+        // Looked for where it may be used, and that is seldom.
+        let reuse = match misfit {
+            Some(_) => {
+                self.reuse(&certificate, secret.as_deref(), known, now)
+                    .await?
+            }
+            None => Reuse::None,
+        };
         Ok(Situation {
             unrecorded,
             withdrawal,
@@ -287,6 +302,16 @@ impl CertificateReconciler {
             challenges: &challenges,
         })
     }
+}
+
+/// The request that the key pair in the Secret of `certificate` came from.
+fn current<'a>(
+    certificate: &CertificateFacts,
+    requests: &'a [Arc<RequestFacts>],
+) -> Option<&'a RequestFacts> {
+    let revision = certificate.revision()?;
+    let mut requests = requests.iter().map(AsRef::as_ref);
+    requests.find(|request| request.revision() == Some(revision))
 }
 
 /// Whether `secret` holds the key that `request` was made with.

@@ -23,9 +23,10 @@ use crate::{
     issuer::revoke::{self, Outcome, Signatory},
     retire::{
         error::Error,
-        facts::{Claim, IssuanceFacts, Listing, Share, Situation, Stored},
+        facts::{Claim, IssuanceFacts, Listing, Situation, Stored},
         plan::{Change, Step, Told, backoff},
         reconcile::{IssuanceReconciler, reference},
+        share::Share,
     },
 };
 

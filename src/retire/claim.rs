@@ -11,10 +11,7 @@ use crate::{
         RequestError,
         write::{self, api_of},
     },
-    retire::{
-        facts::{IssuanceFacts, Share},
-        record::Recorder,
-    },
+    retire::{facts::IssuanceFacts, record::Recorder, share::Share},
 };
 
 /// More Secrets than this do not share a certificate: its record must stay small.

@@ -21,8 +21,9 @@ use crate::{
     },
     pki::certificate::leaf_der,
     retire::{
-        facts::{Definition, IssuanceFacts, Live, Share, Stored},
+        facts::{Definition, IssuanceFacts, Live, Stored},
         reconcile::IssuanceReconciler,
+        share::Share,
     },
 };
 

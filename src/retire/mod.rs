@@ -18,6 +18,7 @@ pub mod reconcile;
 pub mod record;
 #[cfg(test)]
 pub(crate) mod samples;
+pub mod share;
 mod shared;
 
 pub use error::Error;

@@ -13,8 +13,9 @@ use crate::{
     },
     cluster::{Next, ObjectKey},
     retire::{
-        facts::{Claim, Escrow, Keeper, Share, Situation, Stored},
+        facts::{Claim, Escrow, Keeper, Situation, Stored},
         orphan::{finish, orphan, revoke},
+        share::Share,
         shared,
     },
 };

@@ -21,12 +21,12 @@ use crate::{
         departed::Departed,
         error::Error,
         facts::{
-            Claim, Escrow, IssuanceFacts, IssuanceIndex, Keeper, Live, Settings, Share, Shared,
-            Situation, Stored,
+            Claim, Escrow, IssuanceFacts, IssuanceIndex, Keeper, Live, Settings, Situation, Stored,
         },
         pace::Pace,
         plan::{Step, plan},
         record::ClusterId,
+        share::{Share, Shared},
     },
 };
 

@@ -13,8 +13,9 @@ use crate::{
     },
     cluster::Next,
     retire::{
-        facts::{Claim, Definition, Keeper, Live, Share, Shared, Situation, Stored},
+        facts::{Claim, Definition, Keeper, Live, Situation, Stored},
         plan::{Change, Step, Told, annotation_on, asks, recheck, until},
+        share::{Share, Shared},
     },
 };
 

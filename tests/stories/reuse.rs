@@ -81,6 +81,30 @@ pub(crate) async fn under_another_name(bed: &Bed) -> Result<()> {
     let renewed = scene.site.issued_as("shop", 2, &[&host]).await?;
     ensure!(renewed.leaf.serial != serial);
     ordered(&scene, 2).await?;
+
+    // Another Secret for the same Certificate: it takes along what it has.
+    let patch = Patch::Merge(json!({"spec": {"secretName": "other"}}));
+    let params = PatchParams::default();
+    certificates.patch("shop", &params, &patch).await?;
+    let serial = renewed.leaf.serial;
+    let record = until("the record to follow", SOON, async || {
+        let record = scene.record(&serial).await?;
+        ensure!(record.spec.secret_name == "other", "{:?}", record.spec);
+        Ok(record)
+    })
+    .await?;
+    ensure!(record.spec.also_in.is_none(), "{:?}", record.spec.also_in);
+    let status = certificates
+        .get("shop")
+        .await?
+        .status
+        .context("no status")?;
+    ensure!(status.revision == Some(3), "{status:?}");
+    ensure!(
+        scene.has_secret("shop").await?,
+        "a Secret that may be in use is gone"
+    );
+    ordered(&scene, 2).await?;
     ensure!(operator.stop().await?.success());
     Ok(())
 }

@@ -20,10 +20,7 @@ use crate::{
     },
     cluster::{Facts, ObjectKey},
     request::{facts::RequestFacts, plan},
-    retire::{
-        facts::{IssuanceFacts, Share},
-        samples,
-    },
+    retire::{facts::IssuanceFacts, samples, share::Share},
 };
 
 const REUSED: [&str; 7] = [
