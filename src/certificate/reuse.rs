@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::{
-    api::{condition::to_the_second, names::annotation},
+    api::{condition::to_the_second, issuance::IssuanceState, names::annotation},
     certificate::{
         action::{Action, KeyPlace, Plan},
         asked_for::may_be_shared,
@@ -105,7 +105,8 @@ pub fn was_deleted(certificate: &CertificateFacts, records: &[Arc<IssuanceFacts>
             let mut own = record.places().filter(|(_, of)| *of == uid);
             // One that is in two places is on its way from one to the other.
             let is_only = own.next().is_some_and(|(only, _)| *only == secret);
-            record.may_be_used_again() && is_only && own.next().is_none()
+            let is_kept = record.state() == IssuanceState::Active;
+            is_kept && is_only && own.next().is_none()
         })
 }
 

@@ -175,13 +175,16 @@ impl IssuanceFacts {
         std::iter::once((&self.secret, self.uid.as_str())).chain(others)
     }
 
-    /// Whether, as far as the record tells, another Certificate may have it.
+    /// Whether, as far as the record tells, another Certificate may have it. One that was superseded
+    /// may still be in its Secret, where its Certificate names another one now.
     pub fn may_be_used_again(&self) -> bool {
         !self.is_withdrawn()
             && match self.state() {
-                IssuanceState::Active | IssuanceState::Orphaned | IssuanceState::Held => true,
-                IssuanceState::Superseded
-                | IssuanceState::Revoking
+                IssuanceState::Active
+                | IssuanceState::Superseded
+                | IssuanceState::Orphaned
+                | IssuanceState::Held => true,
+                IssuanceState::Revoking
                 | IssuanceState::Revoked
                 | IssuanceState::Unrevocable
                 | IssuanceState::Expired => false,

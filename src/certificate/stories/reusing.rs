@@ -309,7 +309,7 @@ fn later(stock: &Stock, time: SignedDuration) -> Arc<SecretFacts> {
 #[test]
 fn only_what_is_as_good_as_new_is_used() {
     type Change = fn(&mut IssuanceFacts, &mut SecretFacts, &mut World);
-    let table: [(&str, Change, bool); 17] = [
+    let table: [(&str, Change, bool); 18] = [
         ("as it is", |_, _, _| {}, true),
         (
             "orphaned",
@@ -322,8 +322,13 @@ fn only_what_is_as_good_as_new_is_used() {
             true,
         ),
         (
-            "superseded",
+            "superseded, and still in a Secret",
             |i, _, _| i.status.state = Some(IssuanceState::Superseded),
+            true,
+        ),
+        (
+            "expired",
+            |i, _, _| i.status.state = Some(IssuanceState::Expired),
             false,
         ),
         (
