@@ -328,6 +328,8 @@ pub struct Keeper {
     pub annotation: Option<String>,
     /// Whether it is being issued.
     pub is_issuing: bool,
+    /// Whether it is ready, as it is now: content with what the Secret holds.
+    pub is_ready: bool,
 }
 
 /// What the Secret holds.

@@ -11,7 +11,11 @@ use kube::Client;
 use tracing::{debug, warn};
 
 use crate::{
-    api::{deletion::DeletionPolicy, names::annotation},
+    api::{
+        condition::{self, ConditionStatus},
+        deletion::DeletionPolicy,
+        names::annotation,
+    },
     caches::Caches,
     certificate::facts::{CertificateFacts, CertificateIndex},
     cluster::{Clock, Facts, Next, ObjectKey, Reconciler, events::Events, metrics::Metrics},
@@ -177,6 +181,7 @@ impl IssuanceReconciler {
                 policy: self.policy_of(certificate),
                 annotation: certificate.annotations.get(annotation::REVOKE).cloned(),
                 is_issuing: certificate.is_issuing(),
+                is_ready: is_ready(certificate),
             });
         }
         let by_uid = CertificateIndex::Uid(uid.to_owned());
@@ -289,6 +294,14 @@ impl Reconciler for IssuanceReconciler {
         let issuance = self.caches.issuances.get(key)?;
         Some(reference(&issuance))
     }
+}
+
+fn is_ready(certificate: &CertificateFacts) -> bool {
+    let ready = certificate.condition(condition::kind::READY);
+    ready.is_some_and(|ready| {
+        ready.status == ConditionStatus::True
+            && ready.observed_generation == Some(certificate.meta.generation)
+    })
 }
 
 /// How events refer to a record.

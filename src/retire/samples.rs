@@ -72,6 +72,7 @@ pub(crate) fn keeper() -> Keeper {
         policy: DeletionPolicy::Revoke,
         annotation: None,
         is_issuing: false,
+        is_ready: true,
     }
 }
 

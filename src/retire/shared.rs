@@ -19,8 +19,8 @@ use crate::{
     },
 };
 
-/// How long a Certificate may take to store what it is to keep.
-const PATIENCE: SignedDuration = SignedDuration::from_mins(10);
+/// How long a Certificate may take to store what it is to keep: one that takes longer says it again.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(1);
 
 /// How a Secret stands to the certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +59,12 @@ pub(super) fn first(situation: &Situation) -> Option<Step> {
     {
         return Some(step);
     }
-    let is_awaited = standings().any(|(_, standing)| matches!(standing, Standing::Pending(_)));
-    (is_lost && is_awaited).then(|| Step::Nothing(Next::After(recheck(situation))))
+    let awaited = standings().filter_map(|(shared, standing)| match standing {
+        Standing::Pending(_) => shared.share.since.checked_add(PATIENCE).ok(),
+        Standing::Kept(_) | Standing::Lost => None,
+    });
+    let end = awaited.filter(|_| is_lost).max()?;
+    Some(Step::Nothing(Next::After(until(situation.now, end))))
 }
 
 /// What is done about the other Secrets once nothing is to be done for the one that the record names
@@ -105,6 +109,7 @@ fn standing(shared: &Shared, now: Timestamp) -> Standing<'_> {
     let is_early = shared.share.since.duration_until(now) < PATIENCE;
     match shared.stored {
         Stored::This => Standing::Kept(keeper),
+        Stored::Other if keeper.is_ready => Standing::Lost,
         Stored::Other | Stored::Gone if is_early => Standing::Pending(keeper),
         Stored::Other | Stored::Gone => Standing::Lost,
     }

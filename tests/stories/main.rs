@@ -205,6 +205,7 @@ fn tell(book: &mut Book) {
     book.alone("retire::with_its_namespace", retire::with_its_namespace);
     book.alone("reuse::under_another_name", reuse::under_another_name);
     book.alone("reuse::by_two_at_a_time", reuse::by_two_at_a_time);
+    book.alone("reuse::on_demand_for_both", reuse::on_demand_for_both);
     book.alone("reuse::others_are_ordered", reuse::others_are_ordered);
     book.alone("reuse::at_every_request", reuse::at_every_request);
     book.alone("revoke::the_ca_is_down", revoke::the_ca_is_down);

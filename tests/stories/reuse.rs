@@ -87,19 +87,16 @@ pub(crate) async fn under_another_name(bed: &Bed) -> Result<()> {
     let params = PatchParams::default();
     certificates.patch("shop", &params, &patch).await?;
     let serial = renewed.leaf.serial;
-    let record = until("the record to follow", SOON, async || {
-        let record = scene.record(&serial).await?;
-        ensure!(record.spec.secret_name == "other", "{:?}", record.spec);
-        Ok(record)
+    until("the record to follow", SOON, async || {
+        let spec = scene.record(&serial).await?.spec;
+        ensure!(spec.secret_name == "other", "{}", spec.secret_name);
+        ensure!(spec.also_in.is_none(), "{:?}", spec.also_in);
+        let status = certificates.get("shop").await?.status;
+        let status = status.context("no status")?;
+        ensure!(status.revision == Some(3), "{status:?}");
+        Ok(())
     })
     .await?;
-    ensure!(record.spec.also_in.is_none(), "{:?}", record.spec.also_in);
-    let status = certificates
-        .get("shop")
-        .await?
-        .status
-        .context("no status")?;
-    ensure!(status.revision == Some(3), "{status:?}");
     ensure!(
         scene.has_secret("shop").await?,
         "a Secret that may be in use is gone"
@@ -139,6 +136,34 @@ pub(crate) async fn by_two_at_a_time(bed: &Bed) -> Result<()> {
     ensure!(scene.at_ca(&serial).await? == "5");
     let metrics = operator.metrics().await?;
     ensure!(metrics.contains("certwright_revocations_total{outcome=\"revoked\"} 1"));
+    ensure!(operator.stop().await?.success());
+    Ok(())
+}
+
+/// Revoked on demand through one of them, it is replaced for both first.
+pub(crate) async fn on_demand_for_both(bed: &Bed) -> Result<()> {
+    let scene = Scene::new(bed, "both").await?;
+    let operator = scene.operator(&[]).await?;
+    let host = scene.host("www");
+    let serial = scene.issued("www").await?.leaf.serial;
+    scene.ask("shop", json!({"dnsNames": [&host]})).await?;
+    let shop = scene.site.issued("shop", &[&host]).await?;
+    ensure!(shop.leaf.serial == serial, "another was issued");
+    scene
+        .annotate("shop", annotation::REVOKE, Some("superseded"))
+        .await?;
+    let done = scene
+        .becomes(&serial, IssuanceState::Revoked, &operator)
+        .await?;
+    let request = done.status.and_then(|status| status.request);
+    let by = request.context("no request")?.by;
+    ensure!(by.ends_with("/shop"), "{by}");
+    ensure!(scene.at_ca(&serial).await? == "4");
+    for name in ["www", "shop"] {
+        let new = scene.site.issued_as(name, 2, &[&host]).await?;
+        ensure!(scene.at_ca(&new.leaf.serial).await? == "Valid", "{name}");
+    }
+    ordered(&scene, 3).await?;
     ensure!(operator.stop().await?.success());
     Ok(())
 }

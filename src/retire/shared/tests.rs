@@ -72,10 +72,20 @@ fn nothing_is_revoked_while_another_keeps_it() {
     let pending = |stored| {
         move |shared: &mut Shared| {
             shared.stored = stored;
-            shared.share.since = at("2026-01-31T23:59:00Z");
+            shared.share.since = at("2026-01-31T23:59:30Z");
+            shared.claim = keeps_shop(|keeper| keeper.is_ready = false);
         }
     };
-    let failed = |stored| move |shared: &mut Shared| shared.stored = stored;
+    let replaced = |shared: &mut Shared| {
+        shared.stored = Stored::Other;
+        shared.share.since = at("2026-01-31T23:59:30Z");
+    };
+    let failed = |stored| {
+        move |shared: &mut Shared| {
+            shared.stored = stored;
+            shared.claim = keeps_shop(|keeper| keeper.is_ready = false);
+        }
+    };
     assert_all(vec![
         ("both keep it", and(kept(), |_| {}), "nothing"),
         ("the first is gone", and(gone(None), |_| {}), "Active"),
@@ -100,6 +110,7 @@ fn nothing_is_revoked_while_another_keeps_it() {
             and(due(), failed(Stored::Other)),
             "Revoking",
         ),
+        ("it has another already", and(due(), replaced), "Revoking"),
         (
             "both are gone",
             and(due(), |shared| shared.claim = Claim::Nobody),
