@@ -4,6 +4,7 @@
 //! (`api` and `pki` know nobody, `acme` and `net` know no Kubernetes, nobody uses `cli`).
 
 pub mod acme;
+pub mod answers;
 pub mod api;
 pub mod caches;
 pub mod certificate;

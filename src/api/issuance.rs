@@ -78,6 +78,10 @@ pub struct IssuanceSpec {
     pub not_before: Time,
     /// SHA-256 of its public key, in hexadecimal.
     pub public_key: String,
+    /// `false`: there is nobody to tell that it is revoked, as it signed itself, or its CA publishes no
+    /// list. Policy Revoke is Delete then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revocable: Option<bool>,
     /// The Secret that holds it, in the namespace of the Certificate.
     pub secret_name: String,
     /// Its serial number, in hexadecimal.
@@ -190,13 +194,15 @@ pub enum IssuanceState {
     Revoked,
     /// It cannot be revoked.
     Unrevocable,
+    /// Its Certificate is gone, and its Secret too. It was not revoked.
+    Deleted,
     /// It has expired.
     Expired,
 }
 
 impl IssuanceState {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Active,
         Self::Superseded,
         Self::Orphaned,
@@ -204,6 +210,7 @@ impl IssuanceState {
         Self::Revoking,
         Self::Revoked,
         Self::Unrevocable,
+        Self::Deleted,
         Self::Expired,
     ];
 
@@ -217,6 +224,7 @@ impl IssuanceState {
             Self::Revoking => "Revoking",
             Self::Revoked => "Revoked",
             Self::Unrevocable => "Unrevocable",
+            Self::Deleted => "Deleted",
             Self::Expired => "Expired",
         }
     }
@@ -225,7 +233,13 @@ impl IssuanceState {
     pub fn is_final(self) -> bool {
         match self {
             Self::Revoked | Self::Unrevocable | Self::Expired => true,
-            Self::Active | Self::Superseded | Self::Orphaned | Self::Held | Self::Revoking => false,
+            // Who comes back with its Secret keeps what is there.
+            Self::Active
+            | Self::Superseded
+            | Self::Orphaned
+            | Self::Held
+            | Self::Revoking
+            | Self::Deleted => false,
         }
     }
 }

@@ -54,10 +54,14 @@ pub mod certificate {
     pub const REQUEST_FAILED: &str = "RequestFailed";
     /// Event: the password of a key store was not found.
     pub const KEYSTORE_PASSWORD_SECRET_NOT_FOUND: &str = "KeystorePasswordSecretNotFound";
+    /// Event: what an ACME server issued is stored, and nobody will know how to have it revoked.
+    pub const NOT_RECORDED: &str = "NotRecorded";
     /// Event: no window for renewal could be computed.
     pub const WINDOW_ERROR: &str = "WindowError";
     /// Event: the ACME server gave no renewal information.
     pub const ARI_ERROR: &str = "ARIError";
+    /// Event: DNS says something else of a name that could not be validated.
+    pub const DNS_CHANGED: &str = "DNSChanged";
     /// Event: the ACME server wants the certificate renewed at another time than it said before.
     pub const RENEWAL_SUGGESTED: &str = "RenewalSuggested";
 }

@@ -21,7 +21,7 @@ use crate::{
         facts::RequestFacts,
         signers::{ForeignSigners, SignersFacts},
     },
-    retire::{departed::Departed, facts::IssuanceFacts},
+    retire::{brake::Orphans, departed::Departed, facts::IssuanceFacts},
     route::RouteFacts,
     signing_request::facts::SigningRequestFacts,
     solver::http01::endpoints::SliceFacts,
@@ -59,6 +59,8 @@ pub struct Caches {
     pub foreign_signers: Arc<ForeignSigners>,
     /// The records of issued certificates.
     pub issuances: Arc<Cache<IssuanceFacts>>,
+    /// How many of them no Certificate keeps.
+    pub orphans: Arc<Orphans>,
     /// The ConfigMaps that hold lists of revoked certificates.
     pub lists: Arc<Cache<ListFacts>>,
     /// Namespaces, by name and version alone.
@@ -83,8 +85,9 @@ pub struct Scope {
 }
 
 impl Caches {
-    /// Empty caches; Secrets of ClusterIssuers are in `cluster_resource_namespace`.
-    pub fn new(cluster_resource_namespace: &str) -> Self {
+    /// Empty caches of the namespace `only`, or of all; Secrets of ClusterIssuers are in
+    /// `cluster_resource_namespace`.
+    pub fn new(cluster_resource_namespace: &str, only: Option<&str>) -> Self {
         Self {
             certificates: Arc::default(),
             requests: Arc::default(),
@@ -103,6 +106,7 @@ impl Caches {
             signers: Arc::default(),
             foreign_signers: Arc::default(),
             issuances: Arc::default(),
+            orphans: Arc::new(Orphans::of(only)),
             lists: Arc::default(),
             namespaces: Arc::default(),
             departed: Arc::default(),

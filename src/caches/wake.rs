@@ -9,7 +9,7 @@ use crate::{
     challenge::facts::ChallengeIndex,
     cluster::{Cache, Facts, Meta, ObjectKey, Queue},
     issuer::{
-        IssuerFacts, IssuerKind,
+        IssuerFacts, IssuerKind, IssuerView,
         facts::{IssuerResource, is_news, is_news_to_users, naming_secret},
     },
     order::facts::OrderIndex,
@@ -25,6 +25,8 @@ pub struct Queues {
     pub certificates: Queue,
     /// Of Certificates whose CA is asked when to renew them.
     pub renewal_infos: Queue,
+    /// Of Certificates that wait after a failure that DNS may have had a part in.
+    pub answers: Queue,
     /// Of CertificateRequests.
     pub requests: Queue,
     /// Of CertificateSigningRequests.
@@ -43,6 +45,8 @@ pub struct Queues {
     pub signers: Queue,
     /// Of Issuances.
     pub issuances: Queue,
+    /// Of Certificates that are gone, by namespace and uid.
+    pub departures: Queue,
     /// Of lists of revoked certificates, by the issuer.
     pub lists: Queue,
 }
@@ -192,6 +196,8 @@ impl Caches {
         let wake = self.users_of_issuer(queues);
         let lists = queues.lists.clone();
         let listed = self.listed_by(queues);
+        let departed = Arc::clone(&self.departed);
+        let namespace = Arc::clone(&self.issuers.cluster_resource_namespace);
         cache.listen(vec![Box::new(move |old, new| {
             if is_news(old, new)
                 && let Some(issuer) = new
@@ -202,6 +208,7 @@ impl Caches {
             if new.is_none()
                 && let Some(issuer) = old
             {
+                departed.note_issuer(IssuerView::of(issuer, &namespace));
                 queue.add(issuer.meta.key.clone());
             }
             if let Some(issuer) = new.or(old) {
@@ -247,10 +254,15 @@ impl Caches {
     ) -> impl Fn(Option<&Arc<CertificateFacts>>, Option<&Arc<CertificateFacts>>) + Send + Sync + use<>
     {
         let (records, departed) = (Arc::clone(&self.issuances), Arc::clone(&self.departed));
-        let queue = queues.issuances.clone();
+        let (queue, departures) = (queues.issuances.clone(), queues.departures.clone());
         move |old, new| {
             if let (Some(gone), None) = (old, new) {
                 departed.note(gone);
+                if gone.is_issued_here {
+                    let meta = gone.meta();
+                    let namespace = Arc::clone(&meta.key.namespace);
+                    departures.add(ObjectKey::new(namespace, meta.uid.as_str()));
+                }
             }
             for certificate in old.into_iter().chain(new) {
                 for index in [
@@ -270,7 +282,10 @@ impl Caches {
         let (certificates, keepers) = (Arc::clone(&self.certificates), queues.certificates.clone());
         let records = Arc::downgrade(&self.issuances);
         let lists = queues.lists.clone();
+        let orphans = Arc::clone(&self.orphans);
         self.issuances.listen(vec![Box::new(move |old, new| {
+            // Before anybody is woken who counts.
+            orphans.change(old.map(AsRef::as_ref), new.map(AsRef::as_ref));
             for issuance in old.into_iter().chain(new) {
                 queue.add(issuance.meta().key.clone());
             }

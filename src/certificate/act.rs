@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
     api::{
@@ -30,6 +30,7 @@ use crate::{
     },
     issuer::rotation::Turn,
     pki::{csr::CertificateSigningRequest, key::PrivateKey, signed_by::first},
+    retire::record::Recording,
 };
 
 impl CertificateReconciler {
@@ -75,7 +76,10 @@ impl CertificateReconciler {
                 self.caches.requests.forget(&key, &uid);
                 Ok(())
             }
-            Action::Record(issuance) => Ok(self.desk.recorder.write(&issuance).await?),
+            Action::Record(issuance) => {
+                self.desk.recorder.write(&issuance).await?;
+                Ok(())
+            }
             Action::ApplySecret(content) => self.apply_secret(situation, content).await,
             Action::PatchStatus(status) => self.patch_status(certificate, &status).await,
             Action::Publish(event) => {
@@ -210,6 +214,9 @@ impl CertificateReconciler {
                     issuer: Some(Issuer::from(&issued.issuer)),
                 };
                 info!(secret = %certificate.spec.secret_name, "storing the issued certificate");
+                if let Recording::Impossible(why) = &situation.recording {
+                    warn!(why, "it is not recorded");
+                }
                 build(situation, content)?
             }
             action::Content::Temporary { key_secret } => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
+    answers::plan::Wait,
     certificate::{
         basis::Anew,
         facts::{Settings, Situation},
@@ -20,6 +21,8 @@ const PART_OF_LIFETIME: i32 = 6;
 /// However little of it is left, and whatever has changed by itself, the wait is not cut below this:
 /// CAs take five failed validations of a name an hour, one every twelve minutes.
 const SHORTEST_CUT: SignedDuration = SignedDuration::from_mins(15);
+/// Nor is it cut below this part of the first wait, where that is shorter still.
+const PART_OF_FIRST_WAIT: i32 = 4;
 /// Times of failures are to the second: what begins in the same one cannot be told from what failed.
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
@@ -37,10 +40,11 @@ pub fn next_try(situation: &Situation, next: &[&Arc<RequestFacts>]) -> Option<Ti
     }
     let at = after_failure(situation)?;
     let failed = certificate.status.last_failure_time.as_ref()?.0;
-    let earliest = match situation.anew {
-        None => at,
-        Some(Anew::AtOnce) => failed.saturating_add(SECOND).unwrap_or(at),
-        Some(Anew::Soon) => failed.saturating_add(SHORTEST_CUT).unwrap_or(at),
+    let soon = || failed.saturating_add(shortest(&situation.settings));
+    let earliest = match (situation.anew, &situation.dns_changed) {
+        (Some(Anew::AtOnce), _) => failed.saturating_add(SECOND).unwrap_or(at),
+        (Some(Anew::Soon), _) | (None, Some(_)) => soon().unwrap_or(at),
+        (None, None) => at,
     };
     Some(at.min(earliest)).filter(|at| *at > situation.now)
 }
@@ -48,6 +52,29 @@ pub fn next_try(situation: &Situation, next: &[&Arc<RequestFacts>]) -> Option<Ti
 /// Whether the wait after the last failure is not over, whatever has changed since.
 pub fn is_in_force(situation: &Situation) -> bool {
     after_failure(situation).is_some_and(|at| at > situation.now)
+}
+
+/// The wait after the last failure, if it is not over and nothing is issued meanwhile.
+pub fn wait(situation: &Situation) -> Option<Wait> {
+    let certificate = &situation.certificate;
+    let ends = after_failure(situation).filter(|at| *at > situation.now)?;
+    if certificate.is_issuing() || certificate.meta.deleting {
+        return None;
+    }
+    let next = Some(certificate.next_revision());
+    let mut requests = situation.requests.iter();
+    let request = requests.find(|request| request.revision() == next)?;
+    Some(Wait {
+        certificate: certificate.meta.uid.clone(),
+        request: request.meta.uid.clone(),
+        failed: certificate.status.last_failure_time.as_ref()?.0,
+        ends,
+    })
+}
+
+/// The shortest wait after a failure that what changes by itself leads to.
+pub fn shortest(settings: &Settings) -> SignedDuration {
+    SHORTEST_CUT.min(settings.backoff_min / PART_OF_FIRST_WAIT)
 }
 
 /// When to try again after the last failure, if there was one.
@@ -103,15 +130,18 @@ fn delay(settings: &Settings, attempts: i64) -> SignedDuration {
         .max(settings.backoff_min)
 }
 
-/// `failure`, and when the next try is.
-pub fn message(failure: &str, at: Timestamp) -> String {
+/// `failure`, and when the next try is. `dns_changed` is the name that DNS has changed of since.
+pub fn message(failure: &str, dns_changed: Option<&str>, at: Timestamp) -> String {
     const NEXT: &str = "; next try at ";
     let failure = failure.rsplit_once(NEXT).map_or(failure, |(text, _)| text);
     let failure = match failure {
         "" => "The last issuance failed",
         text => text,
     };
-    format!("{failure}{NEXT}{at}")
+    match dns_changed {
+        Some(name) => format!("{failure}; DNS of {name} changed{NEXT}{at}"),
+        None => format!("{failure}{NEXT}{at}"),
+    }
 }
 
 #[cfg(test)]
@@ -192,11 +222,15 @@ mod tests {
     #[test]
     fn the_message_names_the_next_try_once() {
         let at: Timestamp = "2026-01-01T01:00:00Z".parse().unwrap();
-        let once = message("It failed: no DNS", at);
+        let once = message("It failed: no DNS", None, at);
         assert_eq!(once, "It failed: no DNS; next try at 2026-01-01T01:00:00Z");
-        assert_eq!(message(&once, at), once);
+        assert_eq!(message(&once, None, at), once);
         assert_eq!(
-            message("", at),
+            message(&once, Some("a.example"), at),
+            "It failed: no DNS; DNS of a.example changed; next try at 2026-01-01T01:00:00Z"
+        );
+        assert_eq!(
+            message("", None, at),
             "The last issuance failed; next try at 2026-01-01T01:00:00Z"
         );
     }

@@ -3,14 +3,14 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     api::{
         certificate::{Certificate, CertificateSpec, CertificateStatus},
         condition::{self, Condition, kind},
-        issuance::Issuance,
-        names::annotation,
+        names::{annotation, field_manager},
         reference::IssuerAddress,
     },
     certificate::{
@@ -25,7 +25,7 @@ use crate::{
     cluster::{Facts, Meta, ObjectKey},
     issuer::rotation::Turn,
     request::facts::RequestFacts,
-    retire::record::Withdrawal,
+    retire::record::{Recording, Withdrawal},
 };
 
 /// What is kept of a Certificate.
@@ -41,6 +41,8 @@ pub struct CertificateFacts {
     pub spec: CertificateSpec,
     /// What was answered.
     pub status: CertificateStatus,
+    /// Whether what it keeps was issued here: then we have written its revision, and not cert-manager.
+    pub is_issued_here: bool,
 }
 
 /// How Certificates are looked up.
@@ -67,6 +69,7 @@ impl Facts for CertificateFacts {
             status,
         } = certificate;
         let meta = Meta::of(&metadata);
+        let is_issued_here = is_issued_here(metadata.managed_fields.as_deref());
         let mut annotations = metadata.annotations.unwrap_or_default();
         annotations.remove(annotation::LAST_APPLIED);
         Self {
@@ -75,6 +78,7 @@ impl Facts for CertificateFacts {
             annotations,
             spec,
             status: status.unwrap_or_default(),
+            is_issued_here,
         }
     }
 
@@ -137,6 +141,18 @@ impl CertificateFacts {
     }
 }
 
+/// Whether `status.revision` is of our own writing.
+fn is_issued_here(entries: Option<&[ManagedFieldsEntry]>) -> bool {
+    let mut ours = entries.into_iter().flatten().filter(|entry| {
+        entry.manager.as_deref() == Some(field_manager::CERTWRIGHT)
+            && entry.subresource.as_deref() == Some("status")
+    });
+    ours.any(|entry| {
+        let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
+        fields.is_some_and(|fields| fields["f:status"].get("f:revision").is_some())
+    })
+}
+
 /// How certificates are kept, as the operator was told at its start.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -197,8 +213,8 @@ pub struct Situation {
     pub unrequestable: Option<String>,
     /// What was issued for the next revision, once the request says so.
     pub issued: Option<Arc<Issued>>,
-    /// The record of it, if it needs one that is not written yet.
-    pub unrecorded: Option<Arc<Issuance>>,
+    /// Whether it is written down, where it has to be.
+    pub recording: Recording,
     /// What became of the certificate in the Secret, and of the keys.
     pub withdrawal: Withdrawal,
     /// What the request for the next revision waits for, in one line.
@@ -207,6 +223,8 @@ pub struct Situation {
     pub failure: Failure,
     /// What has changed since that request was made that a new one may go well for.
     pub anew: Option<Anew>,
+    /// The name that DNS says something else of since it failed.
+    pub dns_changed: Option<String>,
     /// Whether the issuer is asked when to renew.
     pub source: suggestion::Source,
     /// What it may do as the CA of its issuer changed.
@@ -284,4 +302,46 @@ pub struct Taken {
     pub key: bool,
     /// A CertificateRequest has the name of the next request.
     pub request: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn who_wrote_the_revision_has_issued() {
+        let entry = |manager: &str, subresource: Value, fields: Value| json!({"manager": manager, "subresource": subresource, "fieldsV1": fields});
+        let revision = json!({"f:status": {"f:revision": {}, "f:conditions": {}}});
+        let conditions = json!({"f:status": {"f:conditions": {}}});
+        let status = json!("status");
+        let cert_manager = entry(
+            "cert-manager-certificates-issuing",
+            status.clone(),
+            revision.clone(),
+        );
+        let table = [
+            (json!([]), false),
+            (json!([cert_manager]), false),
+            (
+                json!([entry("certwright", status.clone(), revision.clone())]),
+                true,
+            ),
+            (
+                json!([cert_manager, entry("certwright", status, conditions)]),
+                false,
+            ),
+            (json!([entry("certwright", json!(null), revision)]), false),
+            (
+                json!([entry("certwright", json!("status"), json!(null))]),
+                false,
+            ),
+        ];
+        for (entries, want) in table {
+            let entries: Vec<ManagedFieldsEntry> = serde_json::from_value(entries).unwrap();
+            assert_eq!(is_issued_here(Some(&entries)), want, "{entries:?}");
+        }
+        assert!(!is_issued_here(None));
+    }
 }

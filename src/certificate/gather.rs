@@ -32,6 +32,7 @@ use crate::{
     issuer::{Issuers, Missing},
     order::facts::OrderIndex,
     request::facts::{RequestFacts, RequestIndex},
+    retire::record::Recording,
 };
 
 /// What one reconcile has found out live.
@@ -112,6 +113,9 @@ impl CertificateReconciler {
             .map(|request| self.cause(request));
         let failure = next.map_or(Failure::default(), |request| self.failure(request));
         let anew = next.and_then(|request| self.anew(&certificate, request));
+        let failed = certificate.status.last_failure_time.as_ref();
+        let dns_changed =
+            failed.and_then(|failed| self.answers.changed(&meta.key, &meta.uid, failed.0));
         let taken = self.taken(&certificate, next_key, known);
         let keystores = self.keystores(&certificate, secret.as_deref()).await?;
         let source = source(&self.caches.issuers, &certificate);
@@ -120,14 +124,16 @@ impl CertificateReconciler {
             .and_then(|secret| rotation::issued(&certificate, secret))
             .map(|(issuer, issued)| self.rotations.turn(&issuer, &meta.key, &issued, now))
             .unwrap_or_default();
-        let unrecorded = match &issued {
-            Some(issued) => {
+        let recording = match (&issued, next) {
+            (Some(issued), Some(request)) => {
+                let order = OrderIndex::Owner(request.meta.uid.clone());
+                let is_ordered = !self.caches.orders.find_keys(&order).is_empty();
                 self.desk
                     .recorder
-                    .missing(&certificate, issued, now)
+                    .recording(&certificate, issued, is_ordered, now)
                     .await?
             }
-            None => None,
+            (None, _) | (Some(_), None) => Recording::Settled,
         };
         let withdrawal = self
             .desk
@@ -150,7 +156,7 @@ impl CertificateReconciler {
             None => Reuse::None,
         };
         Ok(Situation {
-            unrecorded,
+            recording,
             withdrawal,
             secret,
             keystores,
@@ -164,6 +170,7 @@ impl CertificateReconciler {
             cause,
             failure,
             anew,
+            dns_changed,
             source,
             turn,
             written: self.written.get(&meta.key),

@@ -1,6 +1,6 @@
 //! What is the next step of an issuance?
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -28,6 +28,7 @@ use crate::{
     cluster::Next,
     pki::PublicKeyHash,
     request::facts::RequestFacts,
+    retire::record::Recording,
 };
 
 /// How long the garbage collector may take.
@@ -307,7 +308,7 @@ impl Issuance<'_> {
         draft.dates();
         let (failed, attempts) = draft.count_failure();
         let next = backoff::at(self.situation, failed, attempts);
-        let told = backoff::message(&message, next);
+        let told = backoff::message(&message, None, next);
         draft.not_issuing(reason, told.clone());
         match policy::readiness(self.requests.view(self.situation)) {
             None => draft.ready(),
@@ -356,7 +357,14 @@ impl Issuance<'_> {
             return not_ready(self.situation, violation, Next::After(RECHECK));
         }
         // What is not written down could never be revoked.
-        let record = self.situation.unrecorded.clone().map(Action::Record);
+        let record = match &self.situation.recording {
+            Recording::Settled => None,
+            Recording::Missing(issuance) => Some(Action::Record(Arc::clone(issuance))),
+            Recording::Impossible(why) => Some(Action::Publish(Event::warning(
+                reason::NOT_RECORDED,
+                why.clone(),
+            ))),
+        };
         let store = Action::ApplySecret(Content::Issued {
             key: self.key.clone(),
         });

@@ -14,14 +14,11 @@ use crate::{
         secret::{Entry, KeyFacts, SecretFacts},
     },
     cluster::name::hash_of,
-    pki::key::{KeyAlgorithm, KeyParameters},
+    pki::key::{KeyAlgorithm, KeyParameters, PrivateKey},
 };
 
 /// The longest name of a Secret.
 const LONGEST_NAME: usize = 253;
-
-/// The RSA sizes that can be made; keys of other sizes can be used.
-const RSA_SIZES: [u32; 4] = [2048, 3072, 4096, 8192];
 
 /// The key of the next issuance.
 #[derive(Clone, Debug)]
@@ -68,7 +65,7 @@ pub enum Source {
 /// Kind and size of the key that `spec` asks for.
 ///
 /// # Errors
-/// When there is no such key, or none can be made.
+/// When there is no such key.
 pub fn parameters(spec: &CertificateSpec) -> Result<KeyParameters, String> {
     let key = spec.private_key.as_ref();
     let algorithm = match key.and_then(|key| key.algorithm) {
@@ -77,16 +74,7 @@ pub fn parameters(spec: &CertificateSpec) -> Result<KeyParameters, String> {
         Some(PrivateKeyAlgorithm::Ed25519) => KeyAlgorithm::Ed25519,
     };
     let size = key.and_then(|key| key.size).filter(|size| *size > 0);
-    let parameters = KeyParameters::new(algorithm, size)
-        .map_err(|error| format!("spec.privateKey.size: {error}"))?;
-    if parameters.algorithm() == KeyAlgorithm::Rsa && !RSA_SIZES.contains(&parameters.size()) {
-        return Err(format!(
-            "spec.privateKey.size: RSA keys of {} bits cannot be generated; use 2048, 3072, 4096 \
-             or 8192",
-            parameters.size()
-        ));
-    }
-    Ok(parameters)
+    KeyParameters::new(algorithm, size).map_err(|error| format!("spec.privateKey.size: {error}"))
 }
 
 /// The fields of `spec.privateKey` that `key` does not have.
@@ -164,6 +152,9 @@ pub fn choose(situation: &Situation, wanted: KeyParameters) -> Choice {
         return Choice::Held(held.clone());
     }
     match source(situation, wanted) {
+        Ok((Source::Generate(wanted), _)) if !PrivateKey::can_be_generated(wanted) => {
+            Choice::Stuck(cannot_generate(situation, wanted))
+        }
         Ok((source, event)) if at_once(situation) => Choice::Hold {
             name: expected,
             source,
@@ -185,6 +176,20 @@ pub fn choose(situation: &Situation, wanted: KeyParameters) -> Choice {
 fn at_once(situation: &Situation) -> bool {
     let certificate = &situation.certificate;
     situation.answers_at_once && (certificate.is_issuing() || !backoff::is_in_force(situation))
+}
+
+/// A key that exists is used until then, whoever made it.
+fn cannot_generate(situation: &Situation, wanted: KeyParameters) -> Event {
+    Event::warning(
+        reason::CANNOT_REGENERATE_KEY,
+        format!(
+            "A new private key is needed, and RSA keys of {} bits cannot be generated: set \
+             spec.privateKey.size to 2048, 3072, 4096 or 8192, or put a key of that size into \
+             Secret {:?} and set spec.privateKey.rotationPolicy to Never",
+            wanted.size(),
+            situation.certificate.spec.secret_name
+        ),
+    )
 }
 
 fn source(situation: &Situation, wanted: KeyParameters) -> Result<(Source, Option<Event>), Event> {
@@ -283,11 +288,8 @@ mod tests {
             (ed25519, None, "Ed25519"),
             (ed25519, Some(7), "Ed25519"),
             (rsa, Some(1024), "spec.privateKey.size: "),
-            (
-                rsa,
-                Some(2560),
-                "spec.privateKey.size: RSA keys of 2560 bits cannot be generated",
-            ),
+            (rsa, Some(2560), "RSA 2560"),
+            (rsa, Some(8193), "spec.privateKey.size: "),
             (ecdsa, Some(2048), "spec.privateKey.size: "),
         ];
         for (algorithm, size, want) in table {

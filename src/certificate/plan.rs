@@ -255,7 +255,7 @@ fn back_off(situation: &Situation, requests: &Requests<'_>, at: Timestamp) -> Pl
                 .map_or("", AnyCondition::message);
             draft.not_ready(Violation::new(
                 violation.reason,
-                backoff::message(failure, at),
+                backoff::message(failure, situation.dns_changed.as_deref(), at),
             ));
         }
     }

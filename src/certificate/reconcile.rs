@@ -13,10 +13,12 @@ use kube::Client;
 use tracing::debug;
 
 use crate::{
+    answers::Watches,
     api::certificate::{Certificate, CertificateStatus},
     caches::Caches,
     certificate::{
         action::Action,
+        backoff,
         basis::Bases,
         error::Error,
         facts::{CertificateFacts, Settings, Situation, Write},
@@ -57,6 +59,8 @@ pub struct Prompts {
     pub renewal_infos: Queue,
     /// Knows whose CA changed.
     pub rotations: Arc<Rotations>,
+    /// Looks at DNS while they wait after a failure.
+    pub answers: Arc<Watches>,
 }
 
 /// Works on Certificates.
@@ -74,6 +78,7 @@ pub struct CertificateReconciler {
     pub(super) rotations: Arc<Rotations>,
     /// Of Certificates whose CA is to be asked when to renew them.
     pub(super) renewal_infos: Queue,
+    pub(super) answers: Arc<Watches>,
 }
 
 impl CertificateReconciler {
@@ -92,6 +97,7 @@ impl CertificateReconciler {
         let Prompts {
             renewal_infos,
             rotations,
+            answers,
         } = prompts;
         Self {
             client,
@@ -106,6 +112,7 @@ impl CertificateReconciler {
             desk,
             rotations,
             renewal_infos,
+            answers,
         }
     }
 }
@@ -142,6 +149,7 @@ impl Reconciler for CertificateReconciler {
             let Some(certificate) = self.caches.certificates.get(key) else {
                 self.written.forget(key);
                 self.bases.forget(key);
+                self.answers.forget(key);
                 self.checks.forget(key);
                 self.keys.let_go(key);
                 return Ok(Next::Change);
@@ -161,6 +169,10 @@ impl Reconciler for CertificateReconciler {
                 self.keys.let_go(key);
                 if situation.is_settled() {
                     self.bases.forget(key);
+                    self.answers.forget(key);
+                }
+                if let Some(wait) = backoff::wait(&situation) {
+                    self.answers.begin(key, wait);
                 }
                 return Ok(plan.next.sooner(self.ask(&situation)));
             }

@@ -1,10 +1,11 @@
 //! When is a certificate renewed?
 
 mod cron;
+mod every;
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
-use self::cron::Schedule;
+use self::cron::{Clock, Schedule};
 use crate::{
     api::certificate::{CertificateSpec, RenewalPolicy, RenewalWindow},
     certificate::suggestion::Suggestion,
@@ -188,9 +189,28 @@ impl Window {
         opened.is_some_and(|opened| opened.duration_until(at) <= self.duration)
     }
 
-    /// The last opening from `since` up to `at`. A clock on a wall is looked at from one of its
-    /// changes to the next: an hour that is left out has no openings, one that comes twice has two.
+    /// The last opening from `since` up to `at`.
     fn last_opening(&self, since: Timestamp, at: Timestamp) -> Option<Timestamp> {
+        match &self.schedule {
+            Schedule::Clock(clock) => self.last_on(clock, since, at),
+            Schedule::Every(every) => every.last(since, at),
+        }
+    }
+
+    /// The first opening from `at` on, unless the certificate has expired by then.
+    fn next_opening(&self, at: Timestamp, not_after: Timestamp) -> Option<Timestamp> {
+        match &self.schedule {
+            Schedule::Clock(clock) => self.next_on(clock, at, not_after),
+            Schedule::Every(every) => {
+                let opens = every.next(at)?.max(at);
+                (opens < not_after).then_some(opens)
+            }
+        }
+    }
+
+    /// A clock on a wall is looked at from one of its changes to the next: an hour that is left out
+    /// has no openings, one that comes twice has two.
+    fn last_on(&self, clock: &Clock, since: Timestamp, at: Timestamp) -> Option<Timestamp> {
         let mut until = at;
         loop {
             let offset = self.zone.to_offset(until);
@@ -198,7 +218,7 @@ impl Window {
             let change = self.zone.preceding(after).next();
             let from = change.map_or(since, |change| change.timestamp().max(since));
             let shown = |at| offset.to_datetime(at);
-            if let Some(opened) = self.schedule.last(shown(from), shown(until)) {
+            if let Some(opened) = clock.last(shown(from), shown(until)) {
                 return offset.to_timestamp(opened).ok();
             }
             if from <= since {
@@ -208,15 +228,14 @@ impl Window {
         }
     }
 
-    /// The first opening from `at` on, unless the certificate has expired by then.
-    fn next_opening(&self, at: Timestamp, not_after: Timestamp) -> Option<Timestamp> {
+    fn next_on(&self, clock: &Clock, at: Timestamp, not_after: Timestamp) -> Option<Timestamp> {
         let mut from = at;
         while from < not_after {
             let offset = self.zone.to_offset(from);
             let change = self.zone.following(from).next();
             let until = change.map_or(not_after, |change| change.timestamp().min(not_after));
             let shown = |at| offset.to_datetime(at);
-            if let Some(opens) = self.schedule.next(shown(from), shown(until)) {
+            if let Some(opens) = clock.next(shown(from), shown(until)) {
                 return offset.to_timestamp(opens).ok();
             }
             from = until;

@@ -209,6 +209,8 @@ fn our_keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<&'static s
 pub enum SecretIndex {
     /// By the uid of the controller owner.
     Owner(String),
+    /// By the serial of the certificate that it holds.
+    Serial(String),
 }
 
 impl Facts for SecretFacts {
@@ -273,12 +275,10 @@ impl Facts for SecretFacts {
     }
 
     fn indexes(&self) -> Vec<SecretIndex> {
-        self.meta
-            .controller
-            .iter()
-            .cloned()
-            .map(SecretIndex::Owner)
-            .collect()
+        let owner = self.meta.controller.clone().map(SecretIndex::Owner);
+        let leaf = self.leaf.read();
+        let serial = leaf.map(|leaf| SecretIndex::Serial(leaf.serial.clone()));
+        owner.into_iter().chain(serial).collect()
     }
 
     fn pack(&self) -> Option<Vec<u8>> {

@@ -131,7 +131,8 @@ pub async fn run(settings: Settings) -> Result<(), ControllerError> {
     ));
     let look = leftover::watch(client.clone(), readiness.clone());
     tasks.spawn(background.clone().run_until_cancelled_owned(look));
-    let caches = Caches::new(&settings.cluster_resource_namespace);
+    let only = settings.namespace.as_deref();
+    let caches = Caches::new(&settings.cluster_resource_namespace, only);
     let queues = Queues::default();
     caches.wake(&queues);
     let scope = Scope {

@@ -15,9 +15,14 @@ use tracing::info;
 
 use crate::{
     acme,
+    answers::{
+        AnswersReconciler, Watches,
+        look::{Looker, Nameservers},
+        plan::Pace as LookPace,
+    },
     caches::{Caches, Queues, Scope},
     certificate::{
-        facts as certificate,
+        backoff, facts as certificate,
         reconcile::{CertificateReconciler, Desk, Prompts},
         renewal_info::RenewalInfoReconciler,
         replaced::replaced,
@@ -48,7 +53,10 @@ use crate::{
         identity::Requester, in_hand::InHand, plan::Served, reconcile::RequestReconciler,
         signers::SignersReconciler,
     },
-    retire::{self, IssuanceReconciler, Recorder, reconcile::Place, record::ClusterId},
+    retire::{
+        self, DepartureReconciler, IssuanceReconciler, Recorder, reconcile::Place,
+        record::ClusterId,
+    },
     route::RouteReconciler,
     signing_request::reconcile::SigningRequestReconciler,
     solver::http01::{check::Checker, endpoints::Endpoints, route::PathType},
@@ -68,6 +76,9 @@ const ISSUER_WORKERS: usize = 32;
 
 /// Asking for renewal information waits for CAs most of the time.
 const RENEWAL_INFO_WORKERS: usize = 8;
+
+/// Looking at DNS for those that failed waits for nameservers, and nobody waits for it.
+const ANSWERS_WORKERS: usize = 4;
 
 /// What reconcilers are made of.
 pub(super) struct Parts<'a> {
@@ -214,6 +225,16 @@ pub(super) fn start(
     }
     let cluster = Arc::new(ClusterId::new(client.clone()));
     let deletion = retire_settings(settings);
+    let recorder = || {
+        Recorder::new(
+            client.clone(),
+            &caches,
+            events.clone(),
+            &settings.deletion.issuances,
+            Arc::clone(&cluster),
+            deletion.clone(),
+        )
+    };
     if wants(Controller::Issuances) {
         let place = Place {
             namespace: settings.namespace.as_deref().map(Into::into),
@@ -231,6 +252,8 @@ pub(super) fn start(
             place,
         );
         starter.start(reconciler, &queues.issuances, work(ISSUANCE_WORKERS));
+        let reconciler = DepartureReconciler::new(clock.clone(), caches.clone(), recorder());
+        starter.start(reconciler, &queues.departures, work(ISSUANCE_WORKERS));
         let reconciler = ListReconciler {
             client: client.clone(),
             clock: clock.clone(),
@@ -272,29 +295,41 @@ pub(super) fn start(
         in_hand: InHand::new(Arc::clone(&caches.requests), queues.requests.clone()),
     };
     if wants(Controller::Certificates) {
-        let recorder = Recorder::new(
-            client.clone(),
-            Arc::clone(&caches.issuances),
-            caches.issuers.clone(),
-            events.clone(),
-            &settings.deletion.issuances,
-            cluster,
-            deletion,
-        );
+        let certificate_settings = certificate_settings(settings);
+        let pace = LookPace::within(backoff::shortest(&certificate_settings));
+        let answers = Arc::new(Watches::new(queues.answers.clone(), pace));
+        let reconciler = AnswersReconciler {
+            clock: clock.clone(),
+            orders: Arc::clone(&caches.orders),
+            challenges: Arc::clone(&caches.challenges),
+            looker: Looker::new(
+                dns.clone(),
+                Nameservers {
+                    http01: http01.nameservers.clone(),
+                    dns01: settings.dns01.nameservers.clone(),
+                    system: dns::system_nameservers(Path::new(RESOLV_CONF)),
+                },
+            ),
+            watches: Arc::clone(&answers),
+            certificates: queues.certificates.clone(),
+            events: events.clone(),
+        };
+        starter.start(reconciler, &queues.answers, work(ANSWERS_WORKERS));
         let reconciler = CertificateReconciler::new(
             client.clone(),
             clock.clone(),
             caches.clone(),
             events.clone(),
-            certificate_settings(settings),
+            certificate_settings,
             Desk {
-                recorder,
+                recorder: recorder(),
                 requester,
                 requests: requests.clone(),
             },
             Prompts {
                 renewal_infos: queues.renewal_infos.clone(),
                 rotations,
+                answers,
             },
         );
         starter.start(
@@ -335,6 +370,7 @@ pub(super) fn start(
             events: events.clone(),
             served,
             local,
+            sessions: Arc::clone(&sessions),
             copied_annotation_prefixes: settings.copied_annotation_prefixes.clone(),
         };
         let requests = Arc::clone(&caches.signing_requests);

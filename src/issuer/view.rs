@@ -47,7 +47,8 @@ pub struct IssuerView {
 }
 
 impl IssuerView {
-    fn of<K: IssuerResource>(
+    /// The issuer of which these facts are known, or were.
+    pub fn of<K: IssuerResource>(
         facts: &IssuerFacts<K>,
         cluster_resource_namespace: &Arc<str>,
     ) -> Self {

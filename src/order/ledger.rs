@@ -76,7 +76,7 @@ impl Ledger {
         }
     }
 
-    /// Whether an order can be placed now.
+    /// Whether an order can be placed now. If so it is under way, until it [ended](Self::ended).
     ///
     /// # Errors
     /// What was written down of the account cannot be read.
@@ -88,13 +88,7 @@ impl Ledger {
             names,
             now,
         } = line;
-        if !self.accounts().contains_key(account) {
-            let read = self.read(account).await?;
-            self.accounts().entry(account.to_owned()).or_insert(Entry {
-                account: Account::of(read),
-                is_new: false,
-            });
-        }
+        self.open(account).await?;
         let mut accounts = self.accounts();
         let entry = accounts.entry(account.to_owned()).or_default();
         let admitted = entry.account.admit(limits, uid, names, now);
@@ -104,11 +98,36 @@ impl Ledger {
         Ok(admitted)
     }
 
+    /// Go on with what was written down of `account`. Without that nothing is counted, unless an order
+    /// was admitted.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn open(&self, account: &str) -> Result<(), RequestError> {
+        if !self.accounts().contains_key(account) {
+            let read = self.read(account).await?;
+            self.accounts().entry(account.to_owned()).or_insert(Entry {
+                account: Account::of(read),
+                is_new: false,
+            });
+        }
+        Ok(())
+    }
+
     /// An order was placed.
     pub fn placed(&self, line: Line<'_>) {
         self.change(line.account, |account| {
             account.placed(line.limits, line.uid, line.names, line.now);
         });
+    }
+
+    /// An order ended, in whatever way, or was not placed.
+    pub fn ended(&self, line: Line<'_>) {
+        let mut accounts = self.accounts();
+        // Nothing of it is written down.
+        if let Some(entry) = accounts.get_mut(line.account) {
+            entry.account.ended(line.uid);
+        }
     }
 
     /// An order that was placed failed.

@@ -277,7 +277,10 @@ impl OrderReconciler {
                 // The CA left `replaces` out: it counts.
                 Ok(placed) if placed.replaces.is_none() => self.ledger.placed(line),
                 Ok(_) => {}
-                Err(error) => self.learn(error, line),
+                Err(error) => {
+                    self.ledger.ended(line);
+                    self.learn(error, line);
+                }
             }
         }
         Ok(placed?)
@@ -410,6 +413,10 @@ impl OrderReconciler {
         };
         self.store(order, status).await?;
         self.pace.reset(&order.meta.key);
+        if let Some(limits) = self.limits(issuer) {
+            let names = Names::of(&identifiers(&order.spec));
+            self.ledger.ended(self.line(order, issuer, &limits, &names));
+        }
         info!("order complete");
         Ok(())
     }
@@ -451,7 +458,7 @@ impl OrderReconciler {
     /// Store that the order failed, and tell.
     async fn fail(&self, order: &OrderFacts, state: State, why: String) -> Result<(), Error> {
         info!(state = state.as_str(), why, "order failed");
-        self.count_failure(order);
+        self.count_failure(order).await?;
         let status = OrderStatus {
             state: Some(state),
             reason: Some(why),
@@ -464,7 +471,7 @@ impl OrderReconciler {
     }
 
     /// No certificate comes of an order that was placed, and perhaps some name was not validated.
-    fn count_failure(&self, order: &OrderFacts) {
+    async fn count_failure(&self, order: &OrderFacts) -> Result<(), Error> {
         let was_placed = order
             .status
             .url
@@ -473,13 +480,15 @@ impl OrderReconciler {
         let OrderFacts { spec, meta, .. } = order;
         let issuer = self.issuers.lookup(&spec.issuer_ref, &meta.key.namespace);
         let Some(issuer) = issuer.ok().filter(|_| was_placed) else {
-            return;
+            return Ok(());
         };
         let Some(limits) = self.limits(&issuer) else {
-            return;
+            return Ok(());
         };
         let names = Names::of(&identifiers(spec));
         let line = self.line(order, &issuer, &limits, &names);
+        // It may have been placed before this process began.
+        self.ledger.open(line.account).await?;
         if spec.replaces.is_none() {
             self.ledger.failed(line);
         }
@@ -487,6 +496,9 @@ impl OrderReconciler {
         if !not_validated.is_empty() {
             self.ledger.not_validated(line, &not_validated);
         }
+        // What it costs is counted first, so that nobody slips in between.
+        self.ledger.ended(line);
+        Ok(())
     }
 
     /// The names of `order` that the CA could not validate.

@@ -47,6 +47,14 @@ pub(super) enum Pair {
 }
 
 impl PrivateKey {
+    /// Whether [`PrivateKey::generate`] makes keys of that kind and size; others can be used.
+    pub fn can_be_generated(parameters: KeyParameters) -> bool {
+        match parameters.algorithm() {
+            KeyAlgorithm::Rsa => rsa_size(parameters.size()).is_some(),
+            KeyAlgorithm::Ecdsa | KeyAlgorithm::Ed25519 => true,
+        }
+    }
+
     /// Makes a new key. This takes CPU time (RSA 4096: seconds), so call it on a blocking thread.
     ///
     /// # Errors
@@ -56,18 +64,13 @@ impl PrivateKey {
         let failed = |_| Error::Generate(parameters);
         let pair = match parameters.algorithm() {
             KeyAlgorithm::Rsa => {
-                let size = match parameters.size() {
-                    2048 => KeySize::Rsa2048,
-                    3072 => KeySize::Rsa3072,
-                    4096 => KeySize::Rsa4096,
-                    8192 => KeySize::Rsa8192,
-                    size => {
-                        return Err(Error::KeyParameters(format!(
-                            "RSA keys of {size} bits can be used but not generated; use 2048, \
-                             3072, 4096 or 8192"
-                        )));
-                    }
-                };
+                let size = rsa_size(parameters.size()).ok_or_else(|| {
+                    Error::KeyParameters(format!(
+                        "RSA keys of {} bits can be used but not generated; use 2048, 3072, 4096 \
+                         or 8192",
+                        parameters.size()
+                    ))
+                })?;
                 Pair::Rsa(RsaKeyPair::generate(size).map_err(failed)?)
             }
             KeyAlgorithm::Ecdsa => {
@@ -280,6 +283,17 @@ impl fmt::Debug for PrivateKey {
     }
 }
 
+/// The sizes that the library makes.
+fn rsa_size(size: u32) -> Option<KeySize> {
+    match size {
+        2048 => Some(KeySize::Rsa2048),
+        3072 => Some(KeySize::Rsa3072),
+        4096 => Some(KeySize::Rsa4096),
+        8192 => Some(KeySize::Rsa8192),
+        _ => None,
+    }
+}
+
 fn curve(size: u32) -> Option<&'static EcdsaSigningAlgorithm> {
     match size {
         256 => Some(&ECDSA_P256_SHA256_ASN1_SIGNING),
@@ -436,7 +450,12 @@ mod tests {
 
     #[test]
     fn odd_rsa_sizes_are_not_generated() {
-        let odd = KeyParameters::new(KeyAlgorithm::Rsa, Some(2560)).unwrap();
+        let rsa = |size| KeyParameters::new(KeyAlgorithm::Rsa, Some(size)).unwrap();
+        for size in [2048, 3072, 4096, 8192] {
+            assert!(PrivateKey::can_be_generated(rsa(size)), "{size}");
+        }
+        let odd = rsa(2560);
+        assert!(!PrivateKey::can_be_generated(odd));
         assert_eq!(
             PrivateKey::generate(odd).unwrap_err().to_string(),
             "private key parameters: RSA keys of 2560 bits can be used but not generated; use \

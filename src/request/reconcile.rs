@@ -1,13 +1,12 @@
 //! Working on a CertificateRequest: gather the facts, plan, act.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use tracing::info;
 
 use crate::{
-    acme::directory::Directory,
     api::{
         names::annotation,
         reason::request as reason,
@@ -21,8 +20,8 @@ use crate::{
     issuer::{
         IssuerView, Issuers, LocalSigners, Sessions,
         local::{Outcome, SigningError, SigningInput},
+        offered,
         order_request::{self, Draft, Said},
-        profile,
     },
     order::{
         brought::{Brought, brought},
@@ -37,9 +36,6 @@ use crate::{
         plan::{self, Plan, Served, Situation, plan},
     },
 };
-
-/// How soon a server that does not offer a profile is asked again.
-const PROFILE_RECHECK: Duration = Duration::from_secs(300);
 
 /// Works on CertificateRequests. Cheap to clone.
 #[derive(Clone)]
@@ -96,7 +92,8 @@ impl Reconciler for RequestReconciler {
         };
         let profile = match &issuer {
             Ok(issuer) if orders.is_empty() && !request.is_over() => {
-                self.profile(&request, issuer).await
+                let csr = request.csr.as_ref().ok();
+                offered::choose(&self.sessions, issuer, &request.annotations, csr).await
             }
             Ok(_) | Err(_) => Ok(None),
         };
@@ -119,8 +116,7 @@ impl Reconciler for RequestReconciler {
         self.act(request, orders.first(), plan).await?;
         Ok(match profile {
             Ok(_) => Next::Change,
-            // Nothing tells of what a server offers.
-            Err(_) => Next::After(PROFILE_RECHECK),
+            Err(_) => Next::After(offered::RECHECK),
         })
     }
 
@@ -130,41 +126,6 @@ impl Reconciler for RequestReconciler {
 }
 
 impl RequestReconciler {
-    /// The profile that an Order for `request` is made for.
-    async fn profile(
-        &self,
-        request: &RequestFacts,
-        issuer: &IssuerView,
-    ) -> Result<Option<String>, Said> {
-        let Ok(acme) = issuer.usable_acme() else {
-            return Ok(None);
-        };
-        let csr = request.csr.as_ref().ok();
-        let has_addresses = csr.is_some_and(|csr| !csr.names.ips.is_empty());
-        let annotations = &request.annotations;
-        if !profile::depends(annotations, acme, has_addresses) {
-            return Ok(profile::of_issuer(acme).map(str::to_owned));
-        }
-        let unknown = |error: &dyn fmt::Display| Said {
-            reason: reason::PROFILE_NOT_OFFERED,
-            message: format!("Cannot ask {} for its profiles: {error}", acme.server),
-        };
-        let client = self
-            .sessions
-            .client(acme)
-            .map_err(|error| unknown(&error))?;
-        let choose = |directory: &Directory| {
-            profile::choose(annotations, acme, has_addresses, &directory.meta.profiles)
-        };
-        let known = client.directory().await.map_err(|error| unknown(&error))?;
-        if let Ok(profile) = choose(&known) {
-            return Ok(profile);
-        }
-        // It may be offered by now.
-        let recent = client.recent_directory(PROFILE_RECHECK).await;
-        choose(&*recent.map_err(|error| unknown(&error))?)
-    }
-
     async fn act(
         &self,
         request: Arc<RequestFacts>,

@@ -258,7 +258,8 @@ impl IssuanceReconciler {
             Outcome::Later { why, wait } => {
                 let tries = status.tries.unwrap_or(0).saturating_add(1);
                 let asked = wait.and_then(|wait| SignedDuration::try_from(wait).ok());
-                let wait = backoff(tries).max(asked.unwrap_or_default());
+                let left = situation.now.duration_until(issuance.not_after);
+                let wait = backoff(tries, left).max(asked.unwrap_or_default());
                 let next = situation.now.checked_add(wait).unwrap_or(situation.now);
                 status.tries = Some(tries);
                 status.next_try = Some(to_the_second(next));

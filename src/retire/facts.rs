@@ -46,8 +46,8 @@ pub struct IssuanceFacts {
     pub earlier_request: Option<String>,
     /// The account that ordered it, and the namespace of its key.
     pub account: Option<Account>,
-    /// The issuer whose list it is put on when it is revoked, where no CA is asked. The namespace of a
-    /// ClusterIssuer is empty.
+    /// The issuer whose list it is put on when it is revoked, where no CA is asked and there is one. The
+    /// namespace of a ClusterIssuer is empty.
     pub list: Option<ObjectKey>,
     /// Whether somebody let it go on although many were orphaned at once.
     pub is_confirmed: bool,
@@ -99,9 +99,9 @@ impl Facts for IssuanceFacts {
         let spec = issuance.spec;
         let namespace: Arc<str> = spec.certificate_ref.namespace.into();
         let issuer = spec.issuer_ref.address(&namespace);
-        let list = match spec.acme {
-            None => Some(ObjectKey::new(issuer.namespace, issuer.name)),
-            Some(_) => None,
+        let list = match (&spec.acme, spec.revocable) {
+            (None, None | Some(true)) => Some(ObjectKey::new(issuer.namespace, issuer.name)),
+            (Some(_), _) | (None, Some(false)) => None,
         };
         Self {
             meta: Meta::of(&issuance.metadata),
@@ -187,6 +187,7 @@ impl IssuanceFacts {
                 IssuanceState::Revoking
                 | IssuanceState::Revoked
                 | IssuanceState::Unrevocable
+                | IssuanceState::Deleted
                 | IssuanceState::Expired => false,
             }
     }
@@ -212,8 +213,22 @@ impl IssuanceFacts {
                 | IssuanceState::Superseded
                 | IssuanceState::Orphaned
                 | IssuanceState::Held
+                | IssuanceState::Deleted
                 | IssuanceState::Expired => false,
             }
+    }
+
+    /// Whether there is anybody to tell that it is revoked.
+    pub fn is_revocable(&self) -> bool {
+        self.account.is_some() || self.list.is_some()
+    }
+
+    /// What is done about it once its Certificate is gone.
+    pub fn treatment(&self) -> DeletionPolicy {
+        match self.policy {
+            DeletionPolicy::Revoke if !self.is_revocable() => DeletionPolicy::Delete,
+            policy => policy,
+        }
     }
 
     /// Whether it is, or is about to be, revoked: another must take its place.
@@ -293,6 +308,13 @@ pub struct Situation {
     pub settings: Settings,
 }
 
+impl Situation {
+    /// Whether its Certificate is known to be gone.
+    pub fn is_orphan(&self) -> bool {
+        self.issuance.status.orphaned_since.is_some()
+    }
+}
+
 /// Whether a certificate is on the list of its issuer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listing {
@@ -322,8 +344,9 @@ pub struct Keeper {
     pub name: Arc<str>,
     /// Its uid.
     pub uid: String,
-    /// What it says is to become of what it keeps, or its issuer, or the operator.
-    pub policy: DeletionPolicy,
+    /// What it says is to become of what it keeps, or its issuer, or the operator; `None` where its
+    /// issuer is gone, and what is written down counts.
+    pub policy: Option<DeletionPolicy>,
     /// Its annotation that asks for a revocation.
     pub annotation: Option<String>,
     /// Whether it is being issued.

@@ -1,13 +1,18 @@
 //! What becomes of certificates that are no longer wanted, and which were issued at all?
 //!
-//! [`record`] writes each down before it is stored, [`plan`] decides, [`reconcile`] asks and acts.
+//! [`record`] writes each down that may be revoked, before it is stored, and [`departure`] the others when
+//! their Certificate goes; [`plan`] decides, [`reconcile`] asks and acts.
 
 mod act;
-mod brake;
+pub mod brake;
 mod claim;
+mod deleted;
 pub mod departed;
+mod departure;
+mod entry;
 pub mod error;
 mod escrow;
+mod evidence;
 pub mod facts;
 mod listing;
 mod live;
@@ -20,7 +25,9 @@ pub mod record;
 pub(crate) mod samples;
 pub mod share;
 mod shared;
+mod users;
 
+pub use departure::DepartureReconciler;
 pub use error::Error;
 pub use facts::{IssuanceFacts, IssuanceIndex, Settings};
 pub use reconcile::IssuanceReconciler;

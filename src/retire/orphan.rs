@@ -11,13 +11,12 @@ use crate::{
     },
     cluster::Next,
     retire::{
+        deleted::{end, epitaph},
         facts::{Claim, Definition, Escrow, Listing, Live, Situation, Stored},
         plan::{Change, RECHECK, Step, Told, changed, recheck, until, wait_for_expiry, write},
     },
 };
 
-/// How long the record of a certificate is kept after that has expired.
-const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// How long an orphan is left alone even where its Secret is gone too: watches of different kinds
 /// do not tell in order, and others may follow.
 const SETTLE: SignedDuration = SignedDuration::from_secs(10);
@@ -64,7 +63,7 @@ pub(super) fn orphan(situation: &Situation) -> Step {
     if let Some(user) = live.used_by.first() {
         return hold(situation, format!("still used: {user}"));
     }
-    match issuance.policy {
+    match issuance.treatment() {
         DeletionPolicy::Revoke => {
             let mut status = issuance.status.clone();
             status.state = Some(IssuanceState::Revoking);
@@ -81,11 +80,9 @@ pub(super) fn orphan(situation: &Situation) -> Step {
         }
         DeletionPolicy::Delete | DeletionPolicy::Retain => {
             let mut status = issuance.status.clone();
-            status.state = Some(IssuanceState::Orphaned);
-            status.message =
-                Some("its Secret is gone; not revoked, as its policy is Delete".to_owned());
-            let change = Change::of(status);
-            changed(situation, change).unwrap_or_else(|| wait_for_expiry(situation))
+            status.state = Some(IssuanceState::Deleted);
+            status.message = Some(epitaph(live.stored, issuance.is_revocable()));
+            write(status)
         }
     }
 }
@@ -131,11 +128,7 @@ fn begin(situation: &Situation) -> Step {
     status.orphaned_since = Some(to_the_second(situation.now));
     status.message = None;
     let policy = situation.last_policy.unwrap_or(issuance.policy);
-    let what = match policy {
-        DeletionPolicy::Revoke => "it is revoked",
-        DeletionPolicy::Delete => "its Secret is deleted",
-        DeletionPolicy::Retain => "it is kept",
-    };
+    let what = fate(policy, issuance.is_revocable());
     let change = Change {
         policy: (policy != issuance.policy).then_some(policy),
         told: Some(Told {
@@ -146,6 +139,15 @@ fn begin(situation: &Situation) -> Step {
         ..Change::of(status)
     };
     Step::Write(Box::new(change))
+}
+
+/// What follows on the end of a Certificate, in words.
+pub(super) fn fate(policy: DeletionPolicy, is_revocable: bool) -> &'static str {
+    match policy {
+        DeletionPolicy::Revoke if is_revocable => "it is revoked",
+        DeletionPolicy::Revoke | DeletionPolicy::Delete => "its Secret is deleted",
+        DeletionPolicy::Retain => "it is kept",
+    }
 }
 
 /// Something speaks against going on.
@@ -200,8 +202,7 @@ pub(super) fn revoke(situation: &Situation) -> Step {
 /// Nothing is left to do at the CA.
 pub(super) fn finish(situation: &Situation) -> Step {
     let issuance = &situation.issuance;
-    let end = issuance.not_after.checked_add(KEPT);
-    if end.is_ok_and(|end| situation.now > end) {
+    if end(issuance).is_some_and(|end| situation.now > end) {
         return Step::DeleteRecord;
     }
     if situation.escrow == Escrow::Unneeded {

@@ -13,7 +13,8 @@ use crate::{
     },
     cluster::{Next, ObjectKey},
     retire::{
-        facts::{Claim, Escrow, Keeper, Situation, Stored},
+        deleted::deleted,
+        facts::{Claim, Escrow, IssuanceFacts, Keeper, Situation, Stored},
         orphan::{finish, orphan, revoke},
         share::Share,
         shared,
@@ -21,7 +22,7 @@ use crate::{
 };
 
 /// Everything is looked at again after this long: wall clocks jump, and machines sleep.
-const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+pub(super) const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 /// What nothing tells of is looked at again after this long.
 pub(super) const RECHECK: Duration = Duration::from_secs(300);
 
@@ -98,6 +99,9 @@ fn decide(situation: &Situation) -> Step {
     if state.is_final() {
         return finish(situation);
     }
+    if state == IssuanceState::Deleted && !matches!(situation.claim, Claim::Kept(_)) {
+        return deleted(situation);
+    }
     if issuance.is_expired(situation.now) {
         let mut status = issuance.status.clone();
         status.state = Some(IssuanceState::Expired);
@@ -115,7 +119,9 @@ fn decide(situation: &Situation) -> Step {
     if state == IssuanceState::Revoking {
         return revoke(situation);
     }
-    if let Some(by) = &situation.compromised_by {
+    if let Some(by) = &situation.compromised_by
+        && issuance.is_revocable()
+    {
         // The same key in another certificate.
         let mut status = issuance.status.clone();
         status.state = Some(IssuanceState::Revoking);
@@ -143,16 +149,20 @@ fn kept(situation: &Situation, keeper: &Keeper) -> Step {
     let before = issuance.state();
     let state = match situation.stored {
         Stored::This => IssuanceState::Active,
+        Stored::Other | Stored::Gone if before == IssuanceState::Deleted => before,
         Stored::Other if !keeper.is_issuing => IssuanceState::Superseded,
         // Not stored yet, or lost: what comes next tells.
         Stored::Other | Stored::Gone if before == IssuanceState::Superseded => before,
         Stored::Other | Stored::Gone => IssuanceState::Active,
     };
+    let request = requested(situation, keeper);
+    if state == IssuanceState::Deleted && request.is_none() {
+        return deleted(situation);
+    }
     let mut status = issuance.status.clone();
     status.state = Some(state);
     status.orphaned_since = None;
     status.message = None;
-    let request = requested(situation, keeper);
     let mut told = None;
     if status.request.is_none()
         && let Some(request) = &request
@@ -166,7 +176,8 @@ fn kept(situation: &Situation, keeper: &Keeper) -> Step {
     if let Some(request) = &status.request {
         // A key that others may have is revoked before anything else.
         let is_urgent = request.reason == RevocationReason::KeyCompromise;
-        if is_urgent || state == IssuanceState::Superseded {
+        let is_of_no_use = matches!(state, IssuanceState::Superseded | IssuanceState::Deleted);
+        if is_urgent || is_of_no_use {
             status.state = Some(IssuanceState::Revoking);
         } else {
             let message = "to be revoked as soon as another certificate has taken its place";
@@ -175,7 +186,11 @@ fn kept(situation: &Situation, keeper: &Keeper) -> Step {
     }
     let is_new = *keeper.uid != issuance.uid || *keeper.name != *issuance.certificate.name;
     let is_adopted = is_new && state == IssuanceState::Active;
-    if is_adopted && matches!(before, IssuanceState::Orphaned | IssuanceState::Held) {
+    let was_given_up = matches!(
+        before,
+        IssuanceState::Orphaned | IssuanceState::Held | IssuanceState::Deleted
+    );
+    if is_adopted && was_given_up {
         told = Some(Told {
             warning: false,
             reason: "Adopted",
@@ -190,8 +205,9 @@ fn kept(situation: &Situation, keeper: &Keeper) -> Step {
         keeper: is_adopted.then(|| (keeper.name.to_string(), keeper.uid.clone())),
         secret: None,
         also_in: None,
-        policy: (keeper.policy != issuance.policy && state == IssuanceState::Active)
-            .then_some(keeper.policy),
+        policy: keeper
+            .policy
+            .filter(|policy| *policy != issuance.policy && state == IssuanceState::Active),
         forget_request: issuance.earlier_request.is_some()
             && issuance.earlier_request != keeper.annotation,
         told,
@@ -204,21 +220,22 @@ fn requested(situation: &Situation, keeper: &Keeper) -> Option<RevocationRequest
     let issuance = &situation.issuance;
     let earlier = issuance.earlier_request.as_deref();
     let is_current = situation.stored == Stored::This;
-    asks(keeper, &issuance.serial, earlier, is_current)
+    asks(keeper, issuance, earlier, is_current)
 }
 
-/// What the annotation of `keeper` asks for, if it is about the certificate `serial`, which the Secret
-/// holds if it `is_current`. An `earlier` annotation was about another.
+/// What the annotation of `keeper` asks for, if it is about the certificate of `issuance`, which the
+/// Secret holds if it `is_current`. An `earlier` annotation was about another.
 pub(super) fn asks(
     keeper: &Keeper,
-    serial: &str,
+    issuance: &IssuanceFacts,
     earlier: Option<&str>,
     is_current: bool,
 ) -> Option<RevocationRequest> {
-    let text = keeper.annotation.as_ref()?;
+    let text = keeper.annotation.as_ref();
+    let text = text.filter(|_| issuance.is_revocable())?;
     let request: RevocationRequest = text.parse().ok()?;
     match &request.serial {
-        Some(meant) => (meant == serial).then_some(request),
+        Some(serial) => (*serial == issuance.serial).then_some(request),
         // What stood there when this was issued was about another.
         None if earlier == Some(text) => None,
         None => is_current.then_some(request),
@@ -274,12 +291,17 @@ pub(super) fn until(now: Timestamp, at: Timestamp) -> Duration {
         .max(MOMENT)
 }
 
-/// The wait after so many failed tries.
-pub fn backoff(tries: i32) -> SignedDuration {
+/// The wait after so many failed tries, with so long left to live: never so long that a certificate
+/// gets few of them, nor so short that its CA is hammered in its last hour.
+pub fn backoff(tries: i32, left: SignedDuration) -> SignedDuration {
     const FIRST: i64 = 5;
+    /// The share of what is left that a wait may be.
+    const SHARE: i64 = 48;
+    const LEAST: i64 = 60;
     const MOST: i64 = 3600;
     let doublings = u32::try_from(tries.clamp(1, 12) - 1).unwrap_or(0);
-    SignedDuration::from_secs((FIRST << doublings).min(MOST))
+    let most = (left.as_secs() / SHARE).clamp(LEAST, MOST);
+    SignedDuration::from_secs((FIRST << doublings).min(most))
 }
 
 impl Change {

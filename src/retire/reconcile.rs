@@ -1,14 +1,17 @@
 //! Working on an issued certificate: gather the facts, decide, act.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
     api::{
@@ -21,14 +24,13 @@ use crate::{
     cluster::{Clock, Facts, Next, ObjectKey, Reconciler, events::Events, metrics::Metrics},
     issuer::Sessions,
     retire::{
-        brake::Count,
         departed::Departed,
         error::Error,
         facts::{
             Claim, Escrow, IssuanceFacts, IssuanceIndex, Keeper, Live, Settings, Situation, Stored,
         },
         pace::Pace,
-        plan::{Step, plan},
+        plan::{Step, plan, recheck},
         record::ClusterId,
         share::{Share, Shared},
     },
@@ -38,8 +40,6 @@ use crate::{
 const MOST_ROUNDS: usize = 12;
 /// When to look again at one that takes more.
 const BREATHER: Duration = Duration::from_secs(5);
-/// How long a count of orphans holds: counting looks at all of them.
-const COUNT_HOLDS: Duration = Duration::from_millis(500);
 
 /// Works on Issuances.
 pub struct IssuanceReconciler {
@@ -57,7 +57,7 @@ pub struct IssuanceReconciler {
     pub(super) issuances: Arc<str>,
     pub(super) settings: Settings,
     pub(super) pace: Pace,
-    counted: Mutex<Option<(tokio::time::Instant, bool)>>,
+    is_braking: AtomicBool,
 }
 
 /// What the reconciler is made of, beside what all are made of.
@@ -102,7 +102,7 @@ impl IssuanceReconciler {
             issuances,
             settings,
             pace: Pace::default(),
-            counted: Mutex::default(),
+            is_braking: AtomicBool::default(),
         }
     }
 
@@ -191,24 +191,25 @@ impl IssuanceReconciler {
         }
     }
 
-    fn policy_of(&self, certificate: &CertificateFacts) -> DeletionPolicy {
-        let reference = &certificate.spec.issuer_ref;
-        let namespace = &certificate.meta.key.namespace;
-        let issuer = self.caches.issuers.lookup(reference, namespace).ok();
-        self.settings.policy(
+    fn policy_of(&self, certificate: &CertificateFacts) -> Option<DeletionPolicy> {
+        self.departed.policy(
+            &self.caches.issuers,
+            &self.settings,
             certificate.spec.deletion_policy,
-            issuer.and_then(|issuer| issuer.spec.deletion_policy),
+            &certificate.spec.issuer_ref,
+            &certificate.meta.key.namespace,
         )
     }
 
     fn last_policy(&self, uid: &str, namespace: &str) -> Option<DeletionPolicy> {
         let words = self.departed.last_words(uid)?;
-        if words.policy.is_some() {
-            return words.policy;
-        }
-        // Where the issuer is gone too, what was written down counts.
-        let issuer = self.caches.issuers.lookup(&words.issuer, namespace).ok()?;
-        Some(self.settings.policy(None, issuer.spec.deletion_policy))
+        self.departed.policy(
+            &self.caches.issuers,
+            &self.settings,
+            words.policy,
+            &words.issuer,
+            namespace,
+        )
     }
 
     fn stored(&self, issuance: &IssuanceFacts, key: &ObjectKey) -> Stored {
@@ -227,28 +228,21 @@ impl IssuanceReconciler {
 
     /// Whether so many were orphaned at once that somebody must look first.
     fn brakes(&self, now: Timestamp, cluster: &str) -> bool {
-        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, brakes)) = *counted
-            && at.elapsed() < COUNT_HOLDS
-        {
-            return brakes;
-        }
-        let mut count = Count::default();
-        self.caches.issuances.for_each(|one| {
-            if *one.cluster == *cluster && self.is_watched(&one.secret.namespace) {
-                count.add(one, now, self.settings.delay);
-            }
-        });
+        let certificates = self.caches.certificates.len();
+        let delay = self.settings.delay;
+        let count = self.caches.orphans.count(cluster, certificates, now, delay);
         let brakes = count.brakes();
-        if brakes && counted.is_none_or(|(_, before)| !before) {
-            warn!(
-                orphaned = count.orphaned,
-                of = count.all,
-                "too many certificates were orphaned at once: nothing is revoked until it is confirmed"
-            );
+        if self.is_braking.swap(brakes, Ordering::Relaxed) != brakes {
+            self.metrics.revocation_brake(brakes);
+            match brakes {
+                true => warn!(
+                    orphaned = count.orphaned,
+                    of = count.all,
+                    "too many certificates were orphaned at once: nothing is revoked until it is confirmed"
+                ),
+                false => info!("revoking goes on"),
+            }
         }
-        self.metrics.revocation_brake(brakes);
-        *counted = Some((tokio::time::Instant::now(), brakes));
         brakes
     }
 }
@@ -270,9 +264,9 @@ impl Reconciler for IssuanceReconciler {
             let step = plan(&situation);
             debug!(?step, "planned");
             match step {
-                // What was confirmed may be what lets the brake go, and nothing else would tell.
-                Step::Nothing(next) if situation.brake && situation.issuance.is_confirmed => {
-                    return Ok(next.sooner(Next::After(COUNT_HOLDS * 2)));
+                // With time alone the brake goes too, and is to say so.
+                Step::Nothing(next) if situation.brake && situation.is_orphan() => {
+                    return Ok(next.sooner(Next::After(recheck(&situation))));
                 }
                 Step::Nothing(next) => return Ok(next),
                 Step::Ask => live = Some(self.ask(&situation.issuance).await?),

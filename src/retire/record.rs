@@ -1,16 +1,12 @@
 //! How is a certificate written down before it is stored, and what does its record say of it later?
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::HashSet,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use jiff::Timestamp;
-use k8s_openapi::{
-    ByteString,
-    api::core::v1::Namespace,
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
-};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client};
 use tokio::sync::OnceCell;
 use tracing::info;
@@ -19,12 +15,11 @@ use crate::{
     api::{
         condition::to_the_second,
         deletion::RevocationRequest,
-        issuance::{
-            AcmeOrigin, CertificateRef, Issuance, IssuanceSpec, IssuanceState, IssuanceStatus,
-            KeyPlace,
-        },
-        names::{annotation, label},
+        issuance::{CertificateRef, Issuance, IssuanceState, IssuanceStatus},
+        names::annotation,
+        reference::IssuerRef,
     },
+    caches::Caches,
     certificate::{
         asked_for::{AskedFor, may_be_shared},
         facts::CertificateFacts,
@@ -34,21 +29,19 @@ use crate::{
     cluster::{
         Cache, ObjectKey, RequestError,
         events::{EventType, Events},
-        name::hash_of,
         write::{self, Created, api_of},
     },
-    crl::published_by,
-    issuer::{IssuerView, Issuers, account::DEFAULT_KEY_ENTRY, kind::Signer},
+    issuer::Issuers,
     pki::{PublicKeyHash, certificate::leaf_der},
-    retire::facts::{IssuanceFacts, IssuanceIndex, Settings},
+    retire::{
+        departed::Departed,
+        entry::{self, Entry, Revoker},
+        facts::{IssuanceFacts, IssuanceIndex, Settings},
+    },
 };
 
 /// The namespace whose uid tells one cluster from another.
 const OLDEST_NAMESPACE: &str = "kube-system";
-/// Value of the label that says who made a record.
-const CERTWRIGHT: &str = "certwright";
-/// How much of the name of a Certificate stands in that of a record.
-const KEPT_OF_NAME: usize = 200;
 /// Certificates that were told something of their annotation.
 const MOST_TOLD: usize = 4096;
 
@@ -92,6 +85,8 @@ pub struct Recorder {
     pub issuances: Arc<Cache<IssuanceFacts>>,
     /// Who issues.
     pub issuers: Issuers,
+    /// Who did, and is gone.
+    pub departed: Arc<Departed>,
     /// What users are told.
     pub events: Events,
     /// Where records are kept.
@@ -101,6 +96,18 @@ pub struct Recorder {
     /// What counts where nobody says what becomes of a certificate.
     pub settings: Settings,
     told: Mutex<HashSet<(String, String)>>,
+}
+
+/// Whether an issued certificate is written down.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Recording {
+    /// It is, or need not be.
+    #[default]
+    Settled,
+    /// Not yet.
+    Missing(Arc<Issuance>),
+    /// It should be and cannot be, for this reason.
+    Impossible(String),
 }
 
 /// What became of a certificate that a Certificate keeps, or its key.
@@ -118,8 +125,7 @@ impl Recorder {
     /// Keeps records in `namespace`.
     pub fn new(
         client: Client,
-        issuances: Arc<Cache<IssuanceFacts>>,
-        issuers: Issuers,
+        caches: &Caches,
         events: Events,
         namespace: &str,
         cluster: Arc<ClusterId>,
@@ -127,8 +133,9 @@ impl Recorder {
     ) -> Self {
         Self {
             client,
-            issuances,
-            issuers,
+            issuances: Arc::clone(&caches.issuances),
+            issuers: caches.issuers.clone(),
+            departed: Arc::clone(&caches.departed),
             events,
             namespace: namespace.into(),
             cluster,
@@ -137,84 +144,74 @@ impl Recorder {
         }
     }
 
-    /// The record of what was issued for `certificate`, if it may have to be revoked and is not
-    /// written down yet.
+    /// Whether what was issued for `certificate` is still to be written down, as it may have to be
+    /// revoked. `is_ordered`: an ACME server issued it.
     ///
     /// # Errors
     /// It is not known which cluster this is.
-    pub async fn missing(
+    pub async fn recording(
         &self,
         certificate: &CertificateFacts,
         issued: &Issued,
+        is_ordered: bool,
         now: Timestamp,
-    ) -> Result<Option<Arc<Issuance>>, RequestError> {
+    ) -> Result<Recording, RequestError> {
         let namespace = &certificate.meta.key.namespace;
         let Ok(Readable { leaf, details: _ }) = &issued.certificate else {
-            return Ok(None);
+            return Ok(Recording::Settled);
         };
-        let Ok(issuer) = self.issuers.lookup(&issued.issuer, namespace) else {
-            return Ok(None);
-        };
-        let acme = match issuer.signer() {
-            Ok(Signer::Acme(_)) => origin(&issuer),
-            Ok(Signer::Ca(_) | Signer::SelfSigned(_)) | Err(_) => None,
-        };
-        // A CA that publishes no list of what it revoked, and what signs itself, have nobody to tell of
-        // a revocation.
-        if acme.is_none() && published_by(&issuer).is_none() {
-            return Ok(None);
+        let issuer = self
+            .departed
+            .issuer(&self.issuers, &issued.issuer, namespace);
+        let revoker = issuer.as_ref().map_or(Revoker::Nobody, Revoker::of);
+        match revoker {
+            Revoker::Acme(_) => {}
+            Revoker::List | Revoker::Nobody if is_ordered => {
+                let why = unknown_account(certificate, leaf, &issued.issuer);
+                return Ok(Recording::Impossible(why));
+            }
+            Revoker::List => {}
+            Revoker::Nobody => return Ok(Recording::Settled),
         }
         let Ok(der) = leaf_der(&issued.chain_pem) else {
-            return Ok(None);
+            return Ok(Recording::Settled);
         };
         let cluster = self.cluster.get().await?;
-        let name = name(&certificate.meta.key.name, &cluster, &der);
+        let name = entry::name(&certificate.meta.key.name, &cluster, &der);
         let key = ObjectKey::new(Arc::clone(&self.namespace), name);
         if self.issuances.get(&key).is_some() || self.is_shared(certificate, leaf) {
-            return Ok(None);
+            return Ok(Recording::Settled);
         }
-        let asked_for = AskedFor::of(certificate, &issuer)
+        let asked_for = issuer
+            .as_ref()
+            .ok()
             .filter(|_| issued.issuer.same(&certificate.spec.issuer_ref))
-            .filter(|_| may_be_shared(&certificate.annotations));
+            .filter(|_| may_be_shared(&certificate.annotations))
+            .and_then(|issuer| AskedFor::of(certificate, issuer));
         let policy = self.settings.policy(
             certificate.spec.deletion_policy,
-            issuer.spec.deletion_policy,
+            issuer.ok().and_then(|issuer| issuer.spec.deletion_policy),
         );
-        let labels = BTreeMap::from([(label::MANAGED_BY.to_owned(), CERTWRIGHT.to_owned())]);
-        Ok(Some(Arc::new(Issuance {
-            metadata: ObjectMeta {
-                namespace: Some(key.namespace.to_string()),
-                name: Some(key.name.to_string()),
-                labels: Some(labels),
-                ..ObjectMeta::default()
+        let entry = Entry {
+            certificate: CertificateRef {
+                name: certificate.meta.key.name.to_string(),
+                namespace: namespace.to_string(),
+                since: to_the_second(now),
+                uid: certificate.meta.uid.clone(),
             },
-            spec: IssuanceSpec {
-                acme,
-                also_in: None,
-                asked_for: asked_for.map(|asked| asked.to_string()),
-                certificate: ByteString(der),
-                certificate_ref: CertificateRef {
-                    name: certificate.meta.key.name.to_string(),
-                    namespace: namespace.to_string(),
-                    since: to_the_second(now),
-                    uid: certificate.meta.uid.clone(),
-                },
-                cluster: cluster.to_string(),
-                deletion_policy: policy,
-                earlier_request: certificate.annotations.get(annotation::REVOKE).cloned(),
-                issuer_ref: issued.issuer.clone(),
-                names: names(leaf),
-                not_after: Time(leaf.not_after),
-                not_before: Time(leaf.not_before),
-                public_key: leaf.public_key.to_string(),
-                secret_name: certificate.spec.secret_name.clone(),
-                serial: leaf.serial.clone(),
-            },
-            status: Some(IssuanceStatus {
+            secret_name: certificate.spec.secret_name.clone(),
+            issuer: issued.issuer.clone(),
+            revoker,
+            policy,
+            earlier_request: certificate.annotations.get(annotation::REVOKE).cloned(),
+            asked_for,
+            status: IssuanceStatus {
                 state: Some(IssuanceState::Active),
                 ..IssuanceStatus::default()
-            }),
-        })))
+            },
+        };
+        let issuance = entry.issuance(&self.namespace, &cluster, der, leaf);
+        Ok(Recording::Missing(Arc::new(issuance)))
     }
 
     /// Whether it is the certificate of another that `certificate` was written down to keep too.
@@ -227,26 +224,26 @@ impl Recorder {
             .any(|record| record.is_of(&leaf.serial, &key) && record.is_claimed_by(certificate))
     }
 
-    /// Write a record. One that stands is the same: its name says of which certificate it is.
+    /// Write a record. One that stands is the same: its name says of which certificate it is. Answers
+    /// the one that stands.
     ///
     /// # Errors
     /// The API server refuses.
-    pub async fn write(&self, issuance: &Issuance) -> Result<(), RequestError> {
+    pub async fn write(&self, issuance: &Issuance) -> Result<Issuance, RequestError> {
         let key = ObjectKey::of(&issuance.metadata);
         let api = api_of::<Issuance>(&self.client, &key);
-        match write::create(&api, issuance).await? {
+        let standing = match write::create(&api, issuance).await? {
             Created::New(created) => {
                 info!(issuance = %key, serial = issuance.spec.serial, "certificate recorded");
-                self.issuances.observe(created);
-                Ok(())
+                created
             }
             Created::Exists => {
                 let standing = write::get(&api, &key).await?;
-                let standing = standing.ok_or_else(|| RequestError::stale::<Issuance>(&key))?;
-                self.issuances.observe(standing);
-                Ok(())
+                standing.ok_or_else(|| RequestError::stale::<Issuance>(&key))?
             }
-        }
+        };
+        self.issuances.observe(standing.clone());
+        Ok(standing)
     }
 
     /// What became of the certificate that `secret` holds, and of the keys of `certificate`.
@@ -316,7 +313,10 @@ impl Recorder {
                 let records = self.issuances.find(&of_secret);
                 let current = leaf.map(|leaf| leaf.serial.as_str());
                 let serial = request.serial.as_deref().or(current);
-                let is_known = |serial: &str| records.iter().any(|record| record.serial == serial);
+                let is_known = |serial: &str| {
+                    let mut of_serial = records.iter().filter(|record| record.serial == serial);
+                    of_serial.any(|record| record.is_revocable())
+                };
                 serial.filter(|serial| !is_known(serial)).map(|serial| {
                     format!(
                         "certificate {serial} was not issued here by an issuer that revokes, and \
@@ -343,48 +343,13 @@ impl Recorder {
     }
 }
 
-impl IssuanceFacts {
-    /// Whether it is the record of that certificate, in DER: its name says so.
-    pub fn is_record_of(&self, der: &[u8]) -> bool {
-        let hash = |name: &str| name.rsplit('-').next().map(str::to_owned);
-        let name = name(&self.certificate.name, &self.cluster, der);
-        hash(&name) == hash(&self.meta.key.name)
-    }
-}
-
-/// The name of the record of a certificate: the same for the same certificate in the same cluster.
-pub fn name(certificate: &str, cluster: &str, der: &[u8]) -> String {
-    let cause = [cluster.as_bytes(), b"/", der].concat();
-    let hash = hash_of(&cause, 10);
-    // Names of objects are ASCII.
-    let kept = certificate.get(..KEPT_OF_NAME).unwrap_or(certificate);
-    format!("{}-{hash}", kept.trim_end_matches(['-', '.']))
-}
-
-fn origin(issuer: &IssuerView) -> Option<AcmeOrigin> {
-    let acme = issuer.spec.acme.as_ref()?;
-    let key = &acme.private_key_secret_ref;
-    Some(AcmeOrigin {
-        account_key: KeyPlace {
-            key: key.key_or(DEFAULT_KEY_ENTRY).to_owned(),
-            name: key.name.clone(),
-            namespace: issuer.secrets_namespace.to_string(),
-        },
-        account_url: issuer.account_url().unwrap_or_default().to_owned(),
-        ca_bundle: acme.ca_bundle.clone().filter(|pem| !pem.0.is_empty()),
-        server: acme.server.clone(),
-        skip_tls_verify: acme.skip_tls_verify.filter(|skip| *skip),
-    })
-}
-
-fn names(leaf: &Leaf) -> Vec<String> {
-    let names = &leaf.names;
-    let mut all: Vec<String> = names.dns.clone();
-    all.extend(names.ips.iter().map(ToString::to_string));
-    all.extend(names.uris.iter().cloned());
-    all.extend(names.emails.iter().cloned());
-    if all.is_empty() && !leaf.common_name.is_empty() {
-        all.push(leaf.common_name.clone());
-    }
-    all
+/// Why a certificate that an ACME server issued could not be revoked later.
+fn unknown_account(certificate: &CertificateFacts, leaf: &Leaf, issuer: &IssuerRef) -> String {
+    let serial = &leaf.serial;
+    let name = &certificate.meta.key.name;
+    let issuer = format!("{} {:?}", issuer.kind_or_default(), issuer.name);
+    format!(
+        "Certificate {serial} is stored without a record, and will not be revoked: {issuer} that ordered \
+         it is gone, or no ACME issuer any more. Once it is back, `cmctl renew {name}` gets one that can be"
+    )
 }

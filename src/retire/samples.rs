@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::{
     api::{
         deletion::DeletionPolicy,
-        issuance::{IssuanceState, IssuanceStatus},
+        issuance::{Issuance, IssuanceState, IssuanceStatus},
     },
     cluster::{Meta, ObjectKey},
     retire::{
@@ -26,6 +26,23 @@ pub(crate) fn at(text: &str) -> Timestamp {
 
 pub(crate) fn time(text: &str) -> Time {
     Time(at(text))
+}
+
+/// A record as it is written.
+pub(crate) fn record() -> Issuance {
+    let value = serde_json::json!({
+        "metadata": {"namespace": "certwright", "name": "web-0123"},
+        "spec": {
+            "certificate": "", "cluster": "here", "deletionPolicy": "Revoke",
+            "certificateRef": {
+                "namespace": "web", "name": "www", "uid": "c", "since": "2026-01-01T00:00:00Z",
+            },
+            "issuerRef": {"name": "ca"}, "names": [], "publicKey": "ff", "serial": "abc",
+            "notBefore": "2026-01-01T00:00:00Z", "notAfter": "2026-04-01T00:00:00Z",
+            "secretName": "www-tls",
+        },
+    });
+    serde_json::from_value(value).unwrap()
 }
 
 pub(crate) fn issuance() -> IssuanceFacts {
@@ -69,7 +86,7 @@ pub(crate) fn keeper() -> Keeper {
     Keeper {
         name: "www".into(),
         uid: "c".into(),
-        policy: DeletionPolicy::Revoke,
+        policy: Some(DeletionPolicy::Revoke),
         annotation: None,
         is_issuing: false,
         is_ready: true,
@@ -176,4 +193,10 @@ pub(super) fn keeps(change: impl FnOnce(&mut Keeper)) -> Claim {
     let mut keeper = keeper();
     change(&mut keeper);
     Claim::Kept(keeper)
+}
+
+/// Nobody can be told that it is revoked.
+pub(super) fn unrevocable(i: &mut IssuanceFacts) {
+    i.account = None;
+    i.list = None;
 }

@@ -130,7 +130,7 @@ fn refreshed(shared: &Shared, now: Timestamp) -> Option<Share> {
                 } else {
                     now_stored(now)
                 },
-                policy: keeper.policy,
+                policy: keeper.policy.unwrap_or(share.policy),
                 orphaned_since: None,
             })
         }
@@ -192,7 +192,7 @@ fn succeed(situation: &Situation, shared: &Shared, keeper: &Keeper) -> Step {
         keeper: Some((keeper.name.to_string(), keeper.uid.clone())),
         secret: Some(shared.share.secret.name.to_string()),
         also_in: Some(also_in),
-        policy: (keeper.policy != issuance.policy).then_some(keeper.policy),
+        policy: keeper.policy.filter(|policy| *policy != issuance.policy),
         forget_request: issuance.earlier_request.is_some(),
         told: is_news.then_some(told),
         ..Change::of(status)
@@ -207,7 +207,7 @@ fn requested(situation: &Situation) -> Option<Step> {
             return None;
         };
         // It had no such annotation when it was given the certificate.
-        let request = asks(keeper, &issuance.serial, None, true)?;
+        let request = asks(keeper, issuance, None, true)?;
         Some((keeper, request))
     })?;
     let mut status = issuance.status.clone();

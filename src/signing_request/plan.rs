@@ -23,7 +23,6 @@ use crate::{
         kind::Signer,
         order_name::RequestKind,
         order_request::{self, Draft, RequestInput, Said, Signing},
-        profile,
     },
     order::facts::OrderFacts,
     request::plan::Served,
@@ -47,6 +46,8 @@ pub struct Situation<'a> {
     pub may_reference: Option<bool>,
     /// The Order it owns.
     pub order: Option<&'a Arc<OrderFacts>>,
+    /// The profile that an Order is made for, or why it cannot be said, once that was found out.
+    pub profile: Option<Result<Option<&'a str>, &'a Said>>,
     /// Prefixes of annotations that are copied to Orders.
     pub copied_annotation_prefixes: &'a [String],
 }
@@ -60,6 +61,8 @@ pub enum Step {
     Wait(Event),
     /// Ask whether the requester may use the issuer, and plan again.
     Ask,
+    /// Find out which profile to order, and plan again.
+    ChooseProfile,
     /// It failed for good.
     Fail(Said),
     /// Have it signed by the issuer, whose key is in the cluster.
@@ -87,6 +90,7 @@ pub fn plan(situation: Situation<'_>) -> Step {
         issuer,
         may_reference,
         order,
+        profile,
         copied_annotation_prefixes,
     } = situation;
     let Some(asked) = request.asked.as_ref().filter(|_| !request.meta.deleting) else {
@@ -138,6 +142,15 @@ pub fn plan(situation: Situation<'_>) -> Step {
         Signer::Ca(_) => return sign(asked, lifetime, reason::SIGNING_ERROR),
         Signer::SelfSigned(_) => return sign(asked, lifetime, reason::ERROR_GENERATING),
     };
+    let profile = match (order, profile) {
+        // An order that stands has its profile.
+        (Some(_), _) => None,
+        (None, None) => return Step::ChooseProfile,
+        (None, Some(Ok(profile))) => profile,
+        (None, Some(Err(Said { reason, message }))) => {
+            return warn(reason, message.clone());
+        }
+    };
     let annotations = copied_annotations(&asked.annotations, copied_annotation_prefixes);
     let namespace = Arc::clone(&issuer.secrets_namespace);
     let input = RequestInput {
@@ -149,7 +162,7 @@ pub fn plan(situation: Situation<'_>) -> Step {
         issuer_ref: &asked.signer.reference(),
         duration: Some(&lifetime),
         csr: asked.csr.as_ref().map_err(String::as_str),
-        profile: profile::of_issuer(acme),
+        profile,
         replaces: None,
     };
     let order = order.map(|order| order.input());

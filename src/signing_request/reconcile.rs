@@ -20,9 +20,10 @@ use crate::{
         write,
     },
     issuer::{
-        IssuerView, Issuers, LocalSigners,
+        IssuerView, Issuers, LocalSigners, Sessions,
         kind::Signer,
         local::{Outcome, SigningInput},
+        offered,
         order_request::{self, Draft, Said},
     },
     order::{
@@ -59,6 +60,8 @@ pub struct SigningRequestReconciler {
     pub served: Served,
     /// Those whose keys are in the cluster.
     pub local: Arc<LocalSigners>,
+    /// What ACME servers offer is asked through them.
+    pub sessions: Arc<Sessions>,
     /// Prefixes of annotations that are copied to Orders.
     pub copied_annotation_prefixes: Vec<String>,
 }
@@ -87,6 +90,7 @@ impl Reconciler for SigningRequestReconciler {
             issuer: issuer.as_ref(),
             may_reference: None,
             order: orders.first(),
+            profile: None,
             copied_annotation_prefixes: &self.copied_annotation_prefixes,
         };
         let mut step = plan(situation);
@@ -96,8 +100,23 @@ impl Reconciler for SigningRequestReconciler {
             situation.may_reference = Some(may);
             step = plan(situation);
         }
+        let mut next = Next::Change;
+        let chosen = match (&step, &issuer) {
+            (Step::ChooseProfile, Ok(issuer)) => {
+                let csr = asked.csr.as_ref().ok();
+                Some(offered::choose(&self.sessions, issuer, &asked.annotations, csr).await)
+            }
+            _ => None,
+        };
+        if let Some(chosen) = &chosen {
+            situation.profile = Some(chosen.as_ref().map(Option::as_deref));
+            step = plan(situation);
+            if chosen.is_err() {
+                next = Next::After(offered::RECHECK);
+            }
+        }
         match step {
-            Step::Nothing | Step::Ask => {}
+            Step::Nothing | Step::Ask | Step::ChooseProfile => {}
             Step::Wait(event) => self.tell(&request, event),
             Step::Fail(said) => self.fail(&request, said).await?,
             Step::Sign(terms) => {
@@ -112,7 +131,7 @@ impl Reconciler for SigningRequestReconciler {
                 }
             }
         }
-        Ok(Next::Change)
+        Ok(next)
     }
 
     fn reference(&self, key: &ObjectKey) -> Option<ObjectReference> {

@@ -326,13 +326,17 @@ impl Exhibit {
             "managed owner".into(),
             held.owners.contains(uid) == self.owner_reference,
         );
-        for entry in [
-            "keystore.jks",
-            "truststore.jks",
-            "keystore.p12",
-            "truststore.p12",
-        ] {
-            note(entry.to_owned(), !data.contains_key(entry));
+        for (format, ending) in [("jks", "jks"), ("pkcs12", "p12")] {
+            let asked = spec["keystores"][format]["create"] == true;
+            let has = |store: &str| {
+                let stored = data.get(&format!("{store}.{ending}"));
+                stored.is_some_and(|value| !value.0.is_empty())
+            };
+            note(format!("keystore.{ending}"), has("keystore") == asked);
+            // Without a CA there is nothing to trust.
+            let may_lack = asked && !data.contains_key("ca.crt");
+            let trusts = has("truststore");
+            note(format!("truststore.{ending}"), trusts == asked || may_lack);
         }
         Ok(complaints)
     }

@@ -58,15 +58,13 @@ pub(crate) async fn what_is_deleted_is_on_the_list(bed: &Bed) -> Result<()> {
         "{signed_by:?}"
     );
     let secrets: Api<Secret> = register.namespace.api();
-    until("the Secret to go", SOON, async || {
-        ensure!(secrets.get_opt("www").await?.is_none(), "it stands");
-        Ok(())
-    })
-    .await?;
-    ensure!(
-        secrets.get_opt("own").await?.is_some(),
-        "self-signed, and gone"
-    );
+    for name in ["www", "own"] {
+        until("the Secret to go", SOON, async || {
+            ensure!(secrets.get_opt(name).await?.is_none(), "{name} stands");
+            Ok(())
+        })
+        .await?;
+    }
 
     let list = register
         .list("the serial", |list| list.entries.len() == 1)

@@ -65,6 +65,8 @@ pub(crate) fn certificates() -> Vec<(&'static str, Value)> {
     let mut disabled = ecdsa("disabled");
     disabled["renewal"] = json!({"policy": "Disabled"});
     disabled["privateKey"]["size"] = json!(384);
+    let mut odd = ecdsa("odd");
+    odd["privateKey"] = json!({"size": 2560, "rotationPolicy": "Never"});
     let mut by_acme = ecdsa("by-acme");
     by_acme["issuerRef"] = json!({"name": "acme", "kind": "Issuer"});
     vec![
@@ -73,6 +75,7 @@ pub(crate) fn certificates() -> Vec<(&'static str, Value)> {
         ("literal", literal),
         ("own", own),
         ("disabled", disabled),
+        ("odd", odd),
         ("by-acme", by_acme),
         ("opaque", ecdsa("opaque")),
         ("forgotten", ecdsa("forgotten")),

@@ -6,8 +6,9 @@ use certwright::pki::key::{KeyAlgorithm, KeyParameters, PrivateKey};
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue,
-    ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
 };
+use rustls::pki_types::PrivatePkcs8KeyDer;
 use serde_json::{Value, json};
 
 use crate::x509::{literal_subject, strings, subject, validity};
@@ -105,7 +106,18 @@ pub(crate) fn key(spec: &Value) -> Result<PrivateKey> {
         _ => KeyAlgorithm::Rsa,
     };
     let size = spec["privateKey"]["size"].as_i64();
+    if size == Some(2560) {
+        // We make none of that size.
+        let odd = include_bytes!("../../src/certificate/stories/rsa2560.pem");
+        return Ok(PrivateKey::from_pem(odd)?);
+    }
     Ok(PrivateKey::generate(KeyParameters::new(algorithm, size)?)?)
+}
+
+/// The same key, for who signs with it here.
+pub(crate) fn pair(key: &PrivateKey) -> Result<KeyPair> {
+    let pkcs8 = PrivatePkcs8KeyDer::from(key.to_pkcs8_der()?.to_vec());
+    Ok(KeyPair::try_from(&pkcs8)?)
 }
 
 /// What `spec` asks to be signed.

@@ -19,16 +19,15 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, IsCa, KeyPair,
     KeyUsagePurpose,
 };
-use rustls::pki_types::PrivatePkcs8KeyDer;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use testbed::{Bed, namespace::Namespace};
 use time::{Duration, OffsetDateTime};
 
 use crate::{
-    acceptance::{Exhibit, ISSUING},
+    acceptance::Exhibit,
     parts::{self, condition, dates, issuer_is_ready, observed, owner, request_name, span},
-    x509::details,
+    target::Target,
 };
 
 /// Who asks for Certificates.
@@ -54,7 +53,7 @@ pub(crate) struct Pair {
     pub(crate) key: PrivateKey,
     pub(crate) csr: String,
     pub(crate) chain: String,
-    ca: Option<String>,
+    pub(crate) ca: Option<String>,
 }
 
 impl Predecessor {
@@ -98,12 +97,32 @@ impl Predecessor {
     /// A Certificate of `spec` that was issued, and is up to date. `owner` is cert-manager's
     /// `--enable-certificate-owner-ref`.
     pub(crate) async fn issued(&self, name: &str, spec: &Value, owner: bool) -> Result<()> {
+        self.issued_as(name, spec, &self.sign(spec)?, &[], owner)
+            .await
+    }
+
+    /// The same, with that pair and those key stores.
+    pub(crate) async fn issued_as(
+        &self,
+        name: &str,
+        spec: &Value,
+        pair: &Pair,
+        stores: &[(&'static str, &'static [u8])],
+        owner: bool,
+    ) -> Result<()> {
         let (uid, _) = self.asked(name, spec).await?;
-        let pair = self.sign(spec)?;
         let next = self.next_key(name, &uid, &pair.key).await?;
         self.request(name, 1, spec, &pair.csr, &next).await?;
-        self.sign_request(name, &pair).await?;
-        self.store(name, &uid, spec, &pair, owner).await?;
+        self.sign_request(name, pair).await?;
+        let target = Target {
+            name,
+            spec,
+            pair,
+            stores,
+            owner: owner.then_some(&uid),
+            is_temporary: false,
+        };
+        target.write(&self.namespace).await?;
         let missing = observed("Ready", "False", MISSING.0, MISSING.1);
         let revision = json!({"revision": 1, "conditions": [missing]});
         self.report::<Certificate>("certificates-issuing", name, revision)
@@ -229,78 +248,10 @@ impl Predecessor {
             .await
     }
 
-    /// What was issued, in the Secret.
-    async fn store(
-        &self,
-        name: &str,
-        uid: &str,
-        spec: &Value,
-        pair: &Pair,
-        owned: bool,
-    ) -> Result<()> {
-        let encoding = match spec["privateKey"]["encoding"].as_str() {
-            Some("PKCS8") => KeyEncoding::Pkcs8,
-            _ => KeyEncoding::Pkcs1,
-        };
-        let key = pair.key.to_pem(encoding)?;
-        let mut data = json!({"tls.crt": pair.chain, "tls.key": *key});
-        if let Some(ca) = &pair.ca {
-            data["ca.crt"] = json!(ca);
-        }
-        for value in data.as_object_mut().context("no data")?.values_mut() {
-            *value = json!(BASE64_STANDARD.encode(value.as_str().unwrap_or_default()));
-        }
-        for format in spec["additionalOutputFormats"]
-            .as_array()
-            .into_iter()
-            .flatten()
-        {
-            let (entry, bytes) = if format["type"] == "DER" {
-                ("key.der", pem::parse(key.as_bytes())?.into_contents())
-            } else {
-                (
-                    "tls-combined.pem",
-                    format!("{}\n{}", *key, pair.chain).into_bytes(),
-                )
-            };
-            data[entry] = json!(BASE64_STANDARD.encode(bytes));
-        }
-        let template = &spec["secretTemplate"];
-        let mut labels = template["labels"].clone();
-        labels["controller.cert-manager.io/fao"] = json!("true");
-        let mut annotations = template["annotations"].clone();
-        let (_, leaf) = x509_parser::pem::parse_x509_pem(pair.chain.as_bytes())?;
-        for (key, value) in details(&leaf.parse_x509()?)? {
-            annotations[key] = json!(value);
-        }
-        annotations["cert-manager.io/certificate-name"] = json!(name);
-        for field in ["name", "kind", "group"] {
-            let value = spec["issuerRef"][field].as_str().unwrap_or_default();
-            annotations[format!("cert-manager.io/issuer-{field}")] = json!(value);
-        }
-        let mut metadata =
-            json!({"name": spec["secretName"], "labels": labels, "annotations": annotations});
-        if owned {
-            metadata["ownerReferences"] =
-                json!([owner("cert-manager.io/v1", "Certificate", name, uid)]);
-        }
-        let secrets = self.namespace.api::<Secret>();
-        let name = spec["secretName"].as_str().context("no name")?;
-        let standing = secrets.get_opt(name).await?.and_then(|secret| secret.type_);
-        let secret = json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data,
-            "type": standing.unwrap_or_else(|| "kubernetes.io/tls".to_owned()),
-        });
-        let params = PatchParams::apply(ISSUING).force();
-        secrets.patch(name, &params, &Patch::Apply(secret)).await?;
-        Ok(())
-    }
-
     /// A key pair as `spec` asks for it, signed an hour ago.
     pub(crate) fn sign(&self, spec: &Value) -> Result<Pair> {
         let (key, params) = (parts::key(spec)?, parts::params(spec)?);
-        let pkcs8 = PrivatePkcs8KeyDer::from(key.to_pkcs8_der()?.to_vec());
-        let pair = KeyPair::try_from(&pkcs8)?;
+        let pair = parts::pair(&key)?;
         let csr = params.serialize_request(&pair)?.pem()?;
         let seconds = span(&spec["duration"]).map_or(90 * 24 * 3600, |span| span.as_secs());
         let from = OffsetDateTime::now_utc() - Duration::hours(1);

@@ -5,18 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::{Context, Result, ensure};
 use certwright::{
     api::{
-        condition::{self, RequestCondition},
         issuer::{ClusterIssuer, Issuer},
-        request::{CertificateRequest, CertificateRequestStatus},
+        request::CertificateRequest,
     },
-    pki::{
-        certificate::CertificateFacts,
-        chain::certificates,
-        csr::{CertificateSigningRequest, RequestParameters},
-        key::{KeyAlgorithm, KeyEncoding, KeyParameters, PrivateKey},
-        names::Names,
-        subject::{Subject, SubjectName},
-    },
+    pki::{certificate::CertificateFacts, chain::certificates},
 };
 use k8s_openapi::{
     ByteString,
@@ -142,6 +134,13 @@ pub(crate) async fn a_ca_that_cannot_sign_is_told_and_put_right(bed: &Bed) -> Re
     let other = "the private key does not belong to the certificate";
     told(&issuers, "ca", "ErrInvalidKeyPair", other).await?;
     namespace.says("www", other, SOON).await?;
+    let old = expired()?;
+    namespace
+        .apply_all(&[ca(&old["tls.crt"], &old["tls.key"])])
+        .await?;
+    let expired = "certificate expired at";
+    told(&issuers, "ca", "ErrInvalidKeyPair", expired).await?;
+    namespace.says("www", expired, SOON).await?;
     namespace
         .apply_all(&[ca(&good["tls.crt"], &good["tls.key"])])
         .await?;
@@ -179,6 +178,18 @@ pub(crate) async fn a_cluster_issuer_signs_for_every_namespace(bed: &Bed) -> Res
         let roots = [String::from_utf8(root["tls.crt"].0.clone())?];
         verify::secret(&www, &roots, &["www.example".to_owned()])?;
     }
+    // What signs itself has its key beside the Certificate.
+    let itself = "private-itself";
+    let object = issuer("ClusterIssuer", itself, json!({"selfSigned": {}}));
+    bed.apply_all(&[object]).await?;
+    let namespace = bed.namespace("three").await?;
+    let from = json!({"issuerRef": {"name": itself, "kind": "ClusterIssuer"}});
+    namespace.apply_all(&[server("www", "", from)]).await?;
+    namespace.ready("www", SOON).await?;
+    let www = data(&namespace, "www").await?;
+    assert_eq!(www["ca.crt"], www["tls.crt"]);
+    issuers.delete(itself, &DeleteParams::default()).await?;
+
     elsewhere.delete(key, &DeleteParams::default()).await?;
     told(&issuers, "private", "ErrGetKeyPair", "not found").await?;
     issuers.delete("private", &DeleteParams::default()).await?;
@@ -205,77 +216,6 @@ pub(crate) async fn a_leaf_ends_with_its_ca(bed: &Bed) -> Result<()> {
     assert_eq!(leaf.not_after, ca.not_after);
     let message = "sooner than asked for: then the CA of Issuer \"root\" expires";
     warned(&namespace, "LifetimeShortened", message).await
-}
-
-/// Requests without a Certificate are served in the same way: signed, waiting, or failed for good.
-pub(crate) async fn a_request_needs_no_certificate(bed: &Bed) -> Result<()> {
-    let namespace = bed.namespace("by-hand").await?;
-    let parameters = KeyParameters::new(KeyAlgorithm::Ecdsa, None)?;
-    let (key, other) = (
-        PrivateKey::generate(parameters)?,
-        PrivateKey::generate(parameters)?,
-    );
-    let key_annotation = |secret: &str| json!({"cert-manager.io/private-key-secret-name": secret});
-    namespace
-        .apply_all(&[
-            issuer(
-                "Issuer",
-                "itself",
-                json!({"selfSigned": {"crlDistributionPoints": ["http://a/crl"]}}),
-            ),
-            issuer("Issuer", "ca", json!({"ca": {"secretName": "ca"}})),
-            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "ca"},
-                "data": self_signed("by hand")?}),
-            request("signed", "ca", &key, json!({}))?,
-            request("unnamed", "itself", &key, json!({}))?,
-            request("early", "itself", &key, key_annotation("key"))?,
-            request("other", "itself", &other, key_annotation("key"))?,
-        ])
-        .await?;
-    let requests: Api<CertificateRequest> = namespace.api();
-    let signed = is(&requests, "signed", "Issued", "").await?;
-    let facts = CertificateFacts::from_pem(&signed.certificate.context("none")?.0)?;
-    assert_eq!(facts.public_key, key.public_key_hash()?);
-    assert_eq!(facts.issuer_common_name.as_deref(), Some("by hand"));
-
-    is(&requests, "unnamed", "Failed", "missing or reference empty").await?;
-    let missing = format!("Referenced secret {}/key not found", namespace.name());
-    is(&requests, "early", "Pending", &missing).await?;
-    is(&requests, "other", "Pending", &missing).await?;
-    let secret = |text: &str| {
-        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key"},
-            "data": {"tls.key": ByteString(text.as_bytes().to_vec())}})
-    };
-    namespace.apply_all(&[secret("no key")]).await?;
-    is(&requests, "early", "Pending", "Failed to get key \"key\"").await?;
-    let pem = key.to_pem(KeyEncoding::Pkcs8)?;
-    namespace.apply_all(&[secret(&pem)]).await?;
-    let early = is(&requests, "early", "Issued", "").await?;
-    assert_eq!(early.certificate, early.ca);
-    warned(&namespace, "BadConfig", "an empty Issuer DN").await?;
-    is(
-        &requests,
-        "other",
-        "Failed",
-        "the request is for another key",
-    )
-    .await?;
-
-    // What waits for a CA that was taken away goes on when it is back, and may fail then.
-    let ca = secret_named(&namespace, "ca").await?;
-    let secrets: Api<Secret> = namespace.api();
-    secrets.delete("ca", &DeleteParams::default()).await?;
-    let issuers: Api<Issuer> = namespace.api();
-    told(&issuers, "ca", "ErrGetKeyPair", "not found").await?;
-    let mut late = request("late", "ca", &key, json!({}))?;
-    late["spec"]["usages"] = json!(["client auth"]);
-    namespace.apply_all(&[late]).await?;
-    let waiting = is(&requests, "late", "Pending", "not found").await?;
-    assert!(condition::is_true(waiting.conditions.as_ref(), "Approved"));
-    namespace.apply_all(&[ca]).await?;
-    let failed = is(&requests, "late", "Failed", "its usages are").await?;
-    assert!(failed.failure_time.is_some() && failed.certificate.is_none());
-    Ok(())
 }
 
 pub(crate) fn issuer(kind: &str, name: &str, spec: Value) -> Value {
@@ -320,28 +260,23 @@ fn server(name: &str, from: &str, more: Value) -> Value {
     })
 }
 
-/// A request for `www.example`, without a subject.
-fn request(name: &str, from: &str, key: &PrivateKey, annotations: Value) -> Result<Value> {
-    let parameters = RequestParameters {
-        names: Names {
-            dns: vec!["www.example".to_owned()],
-            ..Names::default()
-        },
-        subject: SubjectName::Fields(Subject::default()),
-        ..RequestParameters::default()
-    };
-    let pem = CertificateSigningRequest::build(&parameters, key)?.to_pem();
-    Ok(json!({
-        "apiVersion": "cert-manager.io/v1", "kind": "CertificateRequest",
-        "metadata": {"name": name, "annotations": annotations},
-        "spec": {"issuerRef": {"name": from}, "request": ByteString(pem.into_bytes())},
-    }))
-}
-
 /// A CA as people bring it along: made elsewhere, valid for a while.
 pub(crate) fn self_signed(name: &str) -> Result<BTreeMap<&'static str, ByteString>> {
-    let key = rcgen::KeyPair::generate()?;
+    brought_along(name, rcgen::CertificateParams::default())
+}
+
+/// One that was forgotten.
+fn expired() -> Result<BTreeMap<&'static str, ByteString>> {
     let mut ca = rcgen::CertificateParams::default();
+    ca.not_after = time::OffsetDateTime::now_utc() - Duration::from_secs(3600);
+    brought_along("forgotten", ca)
+}
+
+fn brought_along(
+    name: &str,
+    mut ca: rcgen::CertificateParams,
+) -> Result<BTreeMap<&'static str, ByteString>> {
+    let key = rcgen::KeyPair::generate()?;
     ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     ca.distinguished_name = rcgen::DistinguishedName::new();
     ca.distinguished_name.push(rcgen::DnType::CommonName, name);
@@ -352,41 +287,16 @@ pub(crate) fn self_signed(name: &str) -> Result<BTreeMap<&'static str, ByteStrin
         .into())
 }
 
-async fn data(namespace: &Namespace, secret: &str) -> Result<BTreeMap<String, ByteString>> {
+pub(crate) async fn data(
+    namespace: &Namespace,
+    secret: &str,
+) -> Result<BTreeMap<String, ByteString>> {
     let secret: Secret = namespace.api().get(secret).await?;
     secret.data.context("an empty Secret")
 }
 
-/// A Secret as it can be applied again.
-async fn secret_named(namespace: &Namespace, name: &str) -> Result<Value> {
-    Ok(json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name},
-        "data": data(namespace, name).await?,
-    }))
-}
-
-/// Wait until the Ready condition of a request has that reason, and says something like this.
-async fn is(
-    requests: &Api<CertificateRequest>,
-    name: &str,
-    reason: &str,
-    text: &str,
-) -> Result<CertificateRequestStatus> {
-    until("the request says what became of it", SOON, async || {
-        let status = requests.get(name).await?.status.context("no status")?;
-        let ready = condition::find(status.conditions.as_ref(), "Ready");
-        let fits = |ready: &RequestCondition| {
-            let message = ready.message.as_deref().unwrap_or_default();
-            ready.reason.as_deref() == Some(reason) && message.contains(text)
-        };
-        ensure!(ready.is_some_and(fits), "{name}: {ready:?}");
-        Ok(status)
-    })
-    .await
-}
-
 /// Wait for a warning with that reason that says so.
-async fn warned(namespace: &Namespace, reason: &str, message: &str) -> Result<()> {
+pub(crate) async fn warned(namespace: &Namespace, reason: &str, message: &str) -> Result<()> {
     let events: Api<Event> = namespace.api();
     until("a warning", SOON, async || {
         let events = events.list(&ListParams::default()).await?;

@@ -19,7 +19,10 @@ use kube::{
     api::{DeleteParams, ObjectMeta, PostParams},
 };
 use serde_json::json;
-use testbed::{Bed, process::wait::until};
+use testbed::{
+    Bed,
+    process::{tail, wait::until},
+};
 
 use crate::{scene::Scene, site::SOON};
 
@@ -305,6 +308,11 @@ pub(crate) async fn with_the_definition(bed: &Bed) -> Result<()> {
     let scene = Scene::new(bed, "definition").await?;
     let operator = scene.operator(&["--deletion-delay=1s"]).await?;
     let serial = scene.issued("www").await?.leaf.serial;
+    let itself = crate::register::issuer("Issuer", "itself", json!({"selfSigned": {}}));
+    scene.site.namespace.apply_all(&[itself]).await?;
+    let from = json!({"issuerRef": {"name": "itself"}});
+    scene.ask("own", from).await?;
+    scene.site.namespace.ready("own", SOON).await?;
     let definitions: Api<CustomResourceDefinition> = Api::all(bed.client().clone());
     let name = "certificates.cert-manager.io";
     let mut definition = definitions.get(name).await?;
@@ -339,6 +347,16 @@ pub(crate) async fn with_the_definition(bed: &Bed) -> Result<()> {
     let back = scene.site.issued("www", &[&scene.host("www")]).await?;
     ensure!(back.leaf.serial == serial, "another was issued");
     ensure!(scene.at_ca(&serial).await? == "Valid");
+    // What has no record gets none, and its Secret stays.
+    ensure!(
+        operator
+            .log()
+            .contains("the definition of Certificates went too"),
+        "{}",
+        tail(&operator.log())
+    );
+    ensure!(scene.has_secret("own").await?);
+    ensure!(scene.all().await?.len() == 1);
     ensure!(operator.stop().await?.success());
     Ok(())
 }

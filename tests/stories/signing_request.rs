@@ -35,6 +35,7 @@ use crate::{
 
 const DURATION: &str = "experimental.cert-manager.io/request-duration";
 const IS_CA: &str = "experimental.cert-manager.io/request-is-ca";
+const PROFILE: &str = "certwright.io/acme-profile";
 const KEY: &str = "experimental.cert-manager.io/private-key-secret-name";
 /// Where the operator is told to look for the Secrets of ClusterIssuers.
 const ELSEWHERE: &str = "certwright";
@@ -244,7 +245,16 @@ pub(crate) async fn by_http01(bed: &Bed) -> Result<()> {
     let signer = format!("issuers.cert-manager.io/{}.ca", site.namespace.name());
     let host = "csr-http01.example.com";
     bed.host(host)?;
-    let key = place.ask_for("www", &signer, json!({}), host).await?;
+    let of_profile = |name| json!({"metadata": {"annotations": {PROFILE: name}}});
+    // Not offered, and nothing is ordered instead.
+    place
+        .ask_for("fast", &signer, of_profile("fast"), host)
+        .await?;
+    place.decide("fast", "Approved").await?;
+    place.event("fast", "ProfileNotOffered").await?;
+    let key = place
+        .ask_for("www", &signer, of_profile("shortlived"), host)
+        .await?;
     place.decide("www", "Approved").await?;
     let mut issued = place.certificate("www", key).await?;
     issued.host = host.to_owned();
@@ -256,6 +266,7 @@ pub(crate) async fn by_http01(bed: &Bed) -> Result<()> {
     assert_eq!(owner.kind, "CertificateSigningRequest");
     assert_eq!(owner.name, place.name("www"));
     assert_eq!(order.spec.issuer_ref.kind.as_deref(), Some("Issuer"));
+    assert_eq!(order.spec.profile.as_deref(), Some("shortlived"));
     site.is_tidy().await?;
 
     // What ACME cannot certify fails for good.

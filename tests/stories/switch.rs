@@ -27,6 +27,7 @@ use crate::{
     left::{acme_issuer, certificates, ecdsa, failed, valid_order},
     parts::observed,
     predecessor::Predecessor,
+    stores,
 };
 
 const SOON: Duration = Duration::from_secs(60);
@@ -42,10 +43,11 @@ pub(crate) async fn what_was_issued_stays(bed: &Bed) -> Result<()> {
         "type": "Opaque", "stringData": {"theirs": "c"},
     });
     place.create::<Secret>("kubectl-create", &theirs).await?;
-    let certificates = certificates();
+    let mut certificates = certificates();
     for (name, spec) in &certificates {
         place.issued(name, spec, false).await?;
     }
+    certificates.extend(stores::issued(&place).await?);
     valid_order(&place, "by-acme").await?;
     let requests: Api<CertificateRequest> = place.namespace.api();
     requests

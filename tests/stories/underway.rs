@@ -47,6 +47,7 @@ use crate::{
     parts::owner,
     predecessor::Predecessor,
     solver_pod::solver_pod,
+    stand_in,
     switch::before_the_switch,
     work,
 };
@@ -67,6 +68,7 @@ pub(crate) async fn what_was_begun_is_finished(bed: &Bed) -> Result<()> {
     orders.extend(Box::pin(proven(&begun)).await?);
     let keyed = Box::pin(begun.key_only("keyed")).await?;
     let requested = Box::pin(begun.requested("requested")).await?;
+    let stood_in = Box::pin(stand_in::left(&place)).await?;
     let placed = orders_placed(&pebble.log().await);
 
     Box::pin(own.install_chart(&json!({}))).await?;
@@ -85,6 +87,7 @@ pub(crate) async fn what_was_begun_is_finished(bed: &Bed) -> Result<()> {
         for one in [&keyed, &requested] {
             Box::pin(is_finished(&place, one)).await?;
         }
+        Box::pin(stand_in::are_replaced(&place, &stood_in)).await?;
         Box::pin(is_tidy(&own, &place, &record)).await
     };
     finished.await.with_context(|| tail(&operator.log()))?;

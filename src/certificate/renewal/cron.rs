@@ -2,10 +2,20 @@
 
 use jiff::civil::{Date, DateTime, Time};
 
-/// What cron calls a schedule: minute, hour, day of the month, month, day of the week. Each is a set
-/// of bits.
+use super::every::Every;
+
+/// What cron calls a schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Schedule {
+pub(super) enum Schedule {
+    /// By the clock on the wall.
+    Clock(Clock),
+    /// After a delay.
+    Every(Every),
+}
+
+/// Minute, hour, day of the month, month, day of the week. Each is a set of bits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Clock {
     minutes: u64,
     hours: u64,
     days: u64,
@@ -51,12 +61,22 @@ const WEEKDAY: Field = Field {
 };
 
 impl Schedule {
-    /// Reads five fields, or one of the words that stand for some.
+    /// Reads five fields, one of the words that stand for some, or `@every` and a duration.
     ///
     /// # Errors
     /// Says what is wrong with which part.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let text = match text.trim() {
+        let text = text.trim();
+        match text.strip_prefix("@every ") {
+            Some(delay) => Every::parse(delay).map(Self::Every),
+            None => Clock::parse(text).map(Self::Clock),
+        }
+    }
+}
+
+impl Clock {
+    fn parse(text: &str) -> Result<Self, String> {
+        let text = match text {
             "@yearly" | "@annually" => "0 0 1 1 *",
             "@monthly" => "0 0 1 * *",
             "@weekly" => "0 0 * * 0",
@@ -66,7 +86,11 @@ impl Schedule {
         };
         let fields: Vec<&str> = text.split_whitespace().collect();
         let [minute, hour, day, month, weekday] = fields.as_slice() else {
-            return Err("it does not have five fields, as in \"0 3 * * sat\"".to_owned());
+            return Err(
+                "it does not have five fields, as in \"0 3 * * sat\", and is not @daily, @every 1h \
+                 or the like"
+                    .to_owned(),
+            );
         };
         let (minutes, _) = MINUTE.parse(minute)?;
         let (hours, _) = HOUR.parse(hour)?;
@@ -149,19 +173,22 @@ fn is_in(value: i8, set: u64) -> bool {
 }
 
 impl Field {
-    /// The values of a list, and whether one of its parts is open.
+    /// The values of a list, and whether one of its parts is open. A comma too many is no harm.
     fn parse(&self, text: &str) -> Result<(u64, bool), String> {
         let mut all = (0, false);
-        for part in text.split(',') {
+        for part in text.split(',').filter(|part| !part.is_empty()) {
             let (set, is_open) = self.part(part)?;
             all = (all.0 | set, all.1 || is_open);
         }
-        Ok(all)
+        match all {
+            (0, _) => Err(self.wrong(text)),
+            all => Ok(all),
+        }
     }
 
     /// `*`, `1`, `1-5`, and each with a step: `*/2`, `1-5/2`, and `1/2` from 1 to the last.
     fn part(&self, part: &str) -> Result<(u64, bool), String> {
-        let wrong = || format!("{part:?} is not within {} to {}", self.first, self.last);
+        let wrong = || self.wrong(part);
         let (range, step) = match part.split_once('/') {
             None => (part, None),
             Some((range, step)) => (range, Some(step.parse::<u32>().map_err(|_| wrong())?)),
@@ -186,6 +213,10 @@ impl Field {
             .filter(|value| (value - from) % step == 0)
             .fold(0, |set, value| set | 1 << value);
         Ok((set, is_open && step == 1))
+    }
+
+    fn wrong(&self, part: &str) -> String {
+        format!("{part:?} is not within {} to {}", self.first, self.last)
     }
 
     fn value(&self, text: &str) -> Option<u32> {

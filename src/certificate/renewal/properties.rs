@@ -59,6 +59,15 @@ fn plain() -> impl Strategy<Value = Plain> {
     })
 }
 
+/// A window that opens after a delay: none at all, or longer than anything lives.
+fn delayed() -> impl Strategy<Value = RenewalWindow> {
+    (-10_i64..6000 * DAY, 1_i64..40 * DAY * 1000).prop_map(|(delay, millis)| RenewalWindow {
+        cron: format!("@every {delay}s"),
+        timezone: None,
+        window_duration: format!("{millis}ms").into(),
+    })
+}
+
 /// Dates of a certificate: from 2 seconds to some ten years.
 fn dates() -> impl Strategy<Value = (Timestamp, Timestamp)> {
     let lifetime = prop_oneof![2_i64..100, 100..10 * DAY, 10 * DAY..4000 * DAY];
@@ -105,9 +114,10 @@ proptest! {
         (from, until) in dates(),
         before in renew_before(),
         percentage in prop::option::of(any::<i32>()),
-        windows in prop::collection::vec(plain(), 0..3),
+        windows in prop::collection::vec(
+            prop_oneof![plain().prop_map(|plain| plain.window()), delayed()], 0..3
+        ),
     ) {
-        let windows = windows.iter().map(Plain::window).collect();
         let spec = spec(before.as_deref(), percentage, windows);
         let at = renewal(&spec, from, until).at.unwrap();
         prop_assert!(from < at && at < until, "{at}");

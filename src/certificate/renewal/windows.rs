@@ -209,6 +209,85 @@ fn windows_open_when_those_of_cert_manager_do() {
             "2026-03-07T01:06:00Z",
             "2026-04-01T00:00:00Z",
         ),
+        // A delay has no clock to count from: once it has passed, a window is always open.
+        (
+            "@every 1h",
+            berlin,
+            "1h",
+            "2026-03-07T01:06:00Z",
+            "2026-03-07T01:06:00Z",
+        ),
+        (
+            "@every 1h",
+            berlin,
+            "1s",
+            "2026-03-07T01:06:00Z",
+            "2026-03-07T01:06:00Z",
+        ),
+        (
+            "@every 1h",
+            berlin,
+            "500ms",
+            "2026-03-07T01:06:00Z",
+            "2026-03-07T02:05:59Z",
+        ),
+        (
+            "@every 1s",
+            "",
+            "500ms",
+            "2026-03-07T01:06:00Z",
+            "2026-03-07T01:06:00Z",
+        ),
+        (
+            "@every 1441h0m1s",
+            "",
+            "1h",
+            "2026-03-07T01:06:00Z",
+            "2026-03-07T01:06:00Z",
+        ),
+        (
+            "@every 1440h0m1s",
+            berlin,
+            "1s",
+            "2026-03-07T01:06:00Z",
+            "2026-03-07T01:06:00Z",
+        ),
+        (
+            "@every 1440h0m3s",
+            berlin,
+            "1.5s",
+            "2026-03-07T01:06:00Z",
+            "2026-03-07T01:06:00Z",
+        ),
+        (
+            "@every -1h",
+            "",
+            "1h",
+            "2026-03-07T01:06:00Z",
+            "2026-03-07T01:06:00Z",
+        ),
+        (
+            "@every 0",
+            "",
+            "1h",
+            "2026-03-07T01:06:00Z",
+            "2026-03-07T01:06:00Z",
+        ),
+        (
+            " @every 1.5h ",
+            "",
+            "1h",
+            "2026-03-07T01:06:00Z",
+            "2026-03-07T01:06:00Z",
+        ),
+        // A comma too many.
+        (
+            "0 0 1, * *",
+            berlin,
+            "1h",
+            "2026-03-07T01:06:00Z",
+            "2026-03-31T22:00:00Z",
+        ),
         // As long as several openings; and to the last moment.
         (
             "0 1 * * *",
@@ -242,6 +321,7 @@ fn windows_open_when_those_of_cert_manager_do() {
 #[test]
 fn a_window_that_does_not_open_is_told_and_the_certificate_renewed_when_due() {
     let never = "no renewal window opens";
+    let berlin = "Europe/Berlin";
     let table = [
         ("0 3 29 2 *", "", "2h", never),
         ("0 0 30 2 *", "", "1h", never),
@@ -257,7 +337,15 @@ fn a_window_that_does_not_open_is_told_and_the_certificate_renewed_when_due() {
             "1h",
             "renewal window \"0 0 * *\": it does not have five fields",
         ),
-        ("@every 1h", "", "1h", "it does not have five fields"),
+        // What comes too seldom, or only a little after it is due.
+        ("@every 1441h0m2s", "", "1h", never),
+        ("@every 1440h0m1s", berlin, "500ms", never),
+        ("@every 2562047h", "", "1h", never),
+        ("@every 90d", "", "1h", "unit \"d\" is unknown"),
+        ("@every  1h", "", "1h", "\" 1h\" is no duration"),
+        ("@every", "", "1h", "it does not have five fields"),
+        ("@Every 1h", "", "1h", "it does not have five fields"),
+        ("@every 2562048h", "", "1h", "too long for a duration"),
         ("0 0 L * *", "", "1h", "\"L\" is not within 1 to 31"),
         (
             "0 0 * * fri-mon",
@@ -266,7 +354,7 @@ fn a_window_that_does_not_open_is_told_and_the_certificate_renewed_when_due() {
             "\"fri-mon\" is not within 0 to 6",
         ),
         ("0 0 * * 7", "", "1h", "\"7\" is not within 0 to 6"),
-        ("0 0 1, * *", "", "1h", "\"\" is not within 1 to 31"),
+        ("0 0 , * *", "", "1h", "\",\" is not within 1 to 31"),
         (
             "0-70 1 * * *",
             "",

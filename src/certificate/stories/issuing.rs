@@ -1,5 +1,7 @@
 //! Does an issuance come to its end, whatever happens on the way?
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
 use rcgen::{CertificateParams, KeyPair};
 
@@ -14,6 +16,7 @@ use crate::{
     certificate::{action::Event, key},
     cluster::Next,
     pki::key::{KeyAlgorithm, KeyParameters, PrivateKey},
+    retire::{record::Recording, samples::record},
 };
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -58,6 +61,30 @@ fn an_issuance_takes_six_writes_and_one_event() {
     let done = "The certificate has been successfully issued";
     assert_eq!(world.events, [Event::normal("Issuing", done)]);
     assert_eq!(world.entry("web-tls", secret_key::CA), b"the CA");
+}
+
+#[test]
+fn what_may_be_revoked_is_written_down_before_it_is_stored() {
+    let issued = |recording| {
+        let mut world = World::new(spec());
+        world.settle();
+        world.sign("web-1");
+        world.recording = recording;
+        world.writes.clear();
+        world.settle();
+        world
+    };
+    let world = issued(Recording::Missing(Arc::new(record())));
+    assert_eq!(
+        world.writes,
+        ["record", "apply secret", "patch status", "delete key"]
+    );
+    let world = issued(Recording::Impossible("its issuer is gone".to_owned()));
+    assert_eq!(world.writes, ["apply secret", "patch status", "delete key"]);
+    let told = Event::warning("NotRecorded", "its issuer is gone");
+    let count = world.events.iter().filter(|event| **event == told).count();
+    assert_eq!(count, 1, "{:?}", world.events);
+    assert_done(&world, 1);
 }
 
 /// A story, told up to where it waits for somebody else, again and again.

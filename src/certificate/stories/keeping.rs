@@ -1,7 +1,9 @@
 //! Is what was issued kept as it should be, and left alone where it should be?
 
 use jiff::SignedDuration;
-use k8s_openapi::ByteString;
+use k8s_openapi::{
+    ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use rcgen::KeyPair;
 
 use super::{World, assert_done, spec, world::certificate};
@@ -11,6 +13,7 @@ use crate::{
         condition::{ConditionStatus, kind},
         keystore::{Keystores, Pkcs12Keystore},
         names::{label, secret_key},
+        private_key::{PrivateKeyAlgorithm, RotationPolicy},
     },
     certificate::{
         action::{Action, Content},
@@ -267,4 +270,73 @@ fn two_requests_of_one_revision_stop_it() {
     world.requests.remove("twin");
     world.settle();
     assert_done(&world, 1);
+}
+
+/// As cert-manager makes them, and users bring them along.
+#[test]
+fn a_key_of_an_odd_size_is_used_and_not_made_anew() {
+    let mut spec = spec();
+    let key = spec.private_key.get_or_insert_default();
+    key.algorithm = Some(PrivateKeyAlgorithm::Rsa);
+    key.size = Some(2560);
+    let mut world = World::new(spec);
+    assert_eq!(world.settle(), 1);
+    let (_, _, message) = world.condition(kind::READY).unwrap();
+    assert!(
+        message.starts_with(
+            "A new private key is needed, and RSA keys of 2560 bits cannot be generated: set \
+             spec.privateKey.size to"
+        ),
+        "{message}"
+    );
+
+    let pem = include_bytes!("rsa2560.pem").to_vec();
+    let data = [(secret_key::PRIVATE_KEY.to_owned(), ByteString(pem))];
+    let secret = Secret {
+        metadata: world.meta(ObjectMeta {
+            name: Some("web-tls".into()),
+            namespace: Some("web".into()),
+            ..ObjectMeta::default()
+        }),
+        data: Some(data.into()),
+        type_: Some("Opaque".into()),
+        ..Secret::default()
+    };
+    world.secrets.insert("web-tls".into(), secret);
+    rotation(&mut world, RotationPolicy::Never);
+    world.settle();
+    world.sign("web-1");
+    world.settle();
+    assert_done(&world, 1);
+
+    // With the key to be replaced it is good until then.
+    world.pass(SignedDuration::from_hours(24 * 61));
+    rotation(&mut world, RotationPolicy::Always);
+    world.events.clear();
+    world.settle();
+    let (ready, ..) = world.condition(kind::READY).unwrap();
+    assert_eq!(ready, ConditionStatus::True);
+    let (issuing, reason, message) = world.condition(kind::ISSUING).unwrap();
+    assert_eq!((issuing, &*reason), (ConditionStatus::True, "Renewing"));
+    assert!(
+        message.contains("2560 bits cannot be generated"),
+        "{message}"
+    );
+    let [told] = world.events.as_slice() else {
+        panic!("{:?}", world.events);
+    };
+    assert_eq!(
+        (told.reason.as_ref(), &told.message),
+        ("CannotRegenerateKey", &message)
+    );
+    rotation(&mut world, RotationPolicy::Never);
+    world.settle();
+    world.sign("web-2");
+    world.settle();
+    assert_done(&world, 2);
+}
+
+fn rotation(world: &mut World, policy: RotationPolicy) {
+    let key = world.spec().private_key.get_or_insert_default();
+    key.rotation_policy = Some(policy);
 }

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{World, assert_done, at, spec};
 use crate::{
     api::{condition::kind, names::annotation},
-    certificate::basis::Anew,
+    certificate::{backoff, basis::Anew},
 };
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -82,12 +82,62 @@ fn what_was_changed_ends_the_wait_and_what_changes_by_itself_shortens_it() {
 }
 
 #[test]
-fn a_long_wait_is_shortened_only() {
+fn what_changes_by_itself_waits_a_quarter_of_a_short_wait() {
+    for (first, soon) in [(4, 1), (60, 15), (240, 15)] {
+        let mut world = failed();
+        world.settings.backoff_min = first * MINUTE;
+        world.anew = Some(Anew::Soon);
+        world.settle();
+        assert_eq!(told(&world), world.now + soon * MINUTE, "{first}");
+    }
+}
+
+#[test]
+fn another_answer_of_dns_shortens_the_wait_and_is_told() {
     let mut world = failed();
-    world.settings.backoff_min = 5 * MINUTE;
-    world.anew = Some(Anew::Soon);
+    let name = "www.example.com";
+    world.dns_changed = Some(name.into());
     world.settle();
-    assert_eq!(told(&world), world.now + 5 * MINUTE);
+    let due = world.now + 15 * MINUTE;
+    assert_eq!(told(&world), due);
+    let (_, _, message) = world.condition(kind::READY).unwrap();
+    let said = format!("; DNS of {name} changed; next try at {due}");
+    assert!(message.ends_with(&said), "{message}");
+    // Somebody did something meanwhile.
+    world.anew = Some(Anew::AtOnce);
+    world.settle();
+    assert_eq!(told(&world), world.now + SignedDuration::from_secs(1));
+    world.anew = None;
+    world.pass(15 * MINUTE);
+    world.settle();
+    assert!(is_issuing(&world));
+    // What is said of the next failure is another thing.
+    world.dns_changed = None;
+    fail(&mut world, "web-1");
+    assert_eq!(told(&world), world.now + 2 * HOUR);
+}
+
+#[test]
+fn only_a_wait_is_watched() {
+    let wait = |world: &World| backoff::wait(&world.situation());
+    let mut world = World::new(spec());
+    assert_eq!(wait(&world), None);
+    world.settle();
+    assert_eq!(wait(&world), None, "under way");
+    fail(&mut world, "web-1");
+    let failed = world.now;
+    let found = wait(&world).unwrap();
+    assert_eq!((found.failed, found.ends), (failed, failed + HOUR));
+    assert_eq!(found.certificate, "uid-web");
+    let request = world.requests["web-1"].metadata.uid.clone();
+    assert_eq!(Some(found.request), request);
+    // Whatever ends it sooner, it is the same one.
+    world.anew = Some(Anew::Soon);
+    assert_eq!(wait(&world).unwrap().ends, failed + HOUR);
+    world.pass(HOUR);
+    assert_eq!(wait(&world), None, "over");
+    world.settle();
+    assert_eq!(wait(&world), None, "the next try is under way");
 }
 
 #[test]

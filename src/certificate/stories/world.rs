@@ -40,7 +40,7 @@ use crate::{
     issuer::rotation::Turn,
     pki::{csr::CertificateSigningRequest, key::PrivateKey},
     request::facts::RequestFacts,
-    retire::record::Withdrawal,
+    retire::record::{Recording, Withdrawal},
 };
 
 /// A namespace with one Certificate and everything around it.
@@ -60,10 +60,14 @@ pub(in crate::certificate) struct World {
     pub(in crate::certificate) refused: bool,
     /// What has changed since the latest request was made.
     pub(in crate::certificate) anew: Option<Anew>,
+    /// The name that DNS says something else of since then.
+    pub(in crate::certificate) dns_changed: Option<String>,
     pub(in crate::certificate) source: suggestion::Source,
     pub(in crate::certificate) turn: Turn,
     pub(in crate::certificate) written: Option<Write>,
     pub(in crate::certificate) withdrawal: Withdrawal,
+    /// Whether what is issued next is written down.
+    pub(in crate::certificate) recording: Recording,
     pub(in crate::certificate) keystores: Standing,
     /// Who answers requests at once, if somebody does.
     pub(in crate::certificate) clerk: Option<Clerk>,
@@ -145,11 +149,13 @@ impl World {
             settings: Settings::default(),
             refused: false,
             anew: None,
+            dns_changed: None,
             source: suggestion::Source::NotAsked,
             cause: None,
             turn: Turn::None,
             written: None,
             withdrawal: Withdrawal::default(),
+            recording: Recording::Settled,
             keystores: Standing::Fine,
             clerk: None,
             stock: None,
@@ -274,7 +280,7 @@ impl World {
             taken,
             unrequestable: None,
             issued,
-            unrecorded: None,
+            recording: self.recording.clone(),
             withdrawal: self.withdrawal.clone(),
             cause,
             failure: match self.refused {
@@ -282,6 +288,7 @@ impl World {
                 false => Failure::Open,
             },
             anew: self.anew,
+            dns_changed: self.dns_changed.clone(),
             source: self.source,
             turn: self.turn,
             written: self.written.clone(),
@@ -458,7 +465,8 @@ impl World {
                 );
                 self.certificate.status = Some(*status);
             }
-            Action::Publish(_) | Action::Record(_) => {}
+            Action::Record(_) => self.recording = Recording::Settled,
+            Action::Publish(_) => {}
         }
     }
 

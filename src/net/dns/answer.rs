@@ -1,6 +1,6 @@
 //! What did a nameserver say?
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use hickory_proto::{
     op::{Edns, Message, MessageType, OpCode, Query, ResponseCode},
@@ -114,6 +114,17 @@ impl Answer {
             .iter()
             .filter_map(|record| match &record.data {
                 RData::TXT(txt) => Some(txt.txt_data.concat()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The CAA records of the answer, as in a zone file.
+    pub fn authorizations(&self) -> BTreeSet<String> {
+        self.answers
+            .iter()
+            .filter_map(|record| match &record.data {
+                RData::CAA(caa) => Some(caa.to_string()),
                 _ => None,
             })
             .collect()
@@ -233,7 +244,7 @@ pub fn mnemonic(code: ResponseCode) -> String {
 
 #[cfg(test)]
 mod tests {
-    use hickory_proto::rr::rdata::{A, AAAA, CNAME, NS, SOA, TXT};
+    use hickory_proto::rr::rdata::{A, AAAA, CAA, CNAME, NS, SOA, TXT};
 
     use super::*;
 
@@ -283,6 +294,8 @@ mod tests {
             "t.example.",
             RData::AAAA(AAAA::new(1, 2, 3, 4, 5, 6, 7, 8)),
         ));
+        let caa = CAA::new_issue(true, Some(name("ca.example")), Vec::new());
+        message.add_answer(record("t.example.", RData::CAA(caa)));
         message.add_authority(record("example.com.", RData::SOA(soa)));
         message.add_authority(record(
             "example.com.",
@@ -303,6 +316,8 @@ mod tests {
         assert!(answer.is_definite());
         assert_eq!(answer.texts(), [b"ab"]);
         assert_eq!(answer.addresses().len(), 2);
+        let caa = "128 issue \"ca.example\"".to_owned();
+        assert_eq!(answer.authorizations(), BTreeSet::from([caa]));
         assert_eq!(answer.alias_of(asked), Some(&name("t.example.")));
         assert_eq!(answer.alias_of(&name("t.example.")), None);
         assert_eq!(answer.zone(), Some(&name("example.com.")));

@@ -3,7 +3,9 @@
 //! Each limit is a bucket that refills evenly, kept as the moment at which it will be full again
 //! (the generic cell rate algorithm, as Let's Encrypt counts too).
 
+mod bucket;
 mod names;
+mod under_way;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -15,10 +17,15 @@ use crate::issuer::limits::{Limit, Limits};
 pub use names::Names;
 
 use names::validated_name;
+use under_way::UnderWay;
 
 /// Buckets that are kept of one account; the ones that are full again soonest make room. A
 /// ConfigMap holds about twenty thousand.
 const MOST_BUCKETS: usize = 10_000;
+/// When to look again at an order that waits for others to end: nothing wakes it.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(10);
+/// An order whose turn has come keeps it for so long.
+const GRACE: SignedDuration = SignedDuration::from_mins(1);
 
 /// What stands in the way of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +41,13 @@ impl Full {
     pub fn message(&self, limits: &Limits) -> String {
         let limit = |limit: Option<Limit>| limit.map(|limit| limit.to_string()).unwrap_or_default();
         let what = match &self.what {
+            What::UnderWay(name) => {
+                return format!(
+                    "the CA's limit of {} for failed validations of {name} could be reached by \
+                     other orders for it that are under way; waiting for one of them to end",
+                    limit(limits.failures)
+                );
+            }
             What::Orders => format!("{} for orders of this account", limit(limits.orders)),
             What::Domain(name) => {
                 format!("{} for certificates of {name}", limit(limits.domain))
@@ -67,6 +81,8 @@ pub enum What {
     SameNames,
     /// Validations of a name that fail.
     Failures(String),
+    /// Validations of a name that may yet fail.
+    UnderWay(String),
 }
 
 /// The buckets of one account: when each is full again.
@@ -200,7 +216,7 @@ impl Buckets {
                     self.domains.insert(name.clone(), limit.full_until(until));
                 }
             }
-            What::Failures(name) => {
+            What::Failures(name) | What::UnderWay(name) => {
                 if let Some(limit) = failures {
                     self.failures.insert(name.clone(), limit.full_until(until));
                 }
@@ -237,6 +253,8 @@ pub struct Account {
     planned: Buckets,
     /// The times given out, by uid of the Order.
     waiting: HashMap<String, Full>,
+    /// The orders that may yet fail.
+    under_way: UnderWay,
 }
 
 impl Account {
@@ -246,6 +264,7 @@ impl Account {
             planned: stored.clone(),
             spent: stored,
             waiting: HashMap::new(),
+            under_way: UnderWay::default(),
         }
     }
 
@@ -254,7 +273,7 @@ impl Account {
         &self.spent
     }
 
-    /// Whether the Order `uid` for `names` can be placed now.
+    /// Whether the Order `uid` for `names` can be placed now; then it counts as under way.
     ///
     /// An order that must wait gets a time of its own and keeps it: a thousand of them come one by
     /// one, and not all at once each time there is room for one.
@@ -268,13 +287,36 @@ impl Account {
         names: &Names,
         now: Timestamp,
     ) -> Result<(), Full> {
-        if let Some(turn) = self.waiting.get(uid) {
-            return match turn.at > now {
-                true => Err(turn.clone()),
-                false => Ok(()),
-            };
+        match self.waiting.get(uid) {
+            Some(turn) if turn.at > now => return Err(turn.clone()),
+            Some(_) => {}
+            None => self.find_room(limits, uid, names, now)?,
         }
-        self.waiting.retain(|_, turn| turn.at > now);
+        let Some(limit) = &limits.failures else {
+            return Ok(());
+        };
+        self.under_way.expire(now);
+        if let Some(full) = self.could_fail_too_often(limit, uid, names, now) {
+            if !self.waiting.contains_key(uid) {
+                self.planned.take(limits, names, now);
+            }
+            self.waiting.insert(uid.to_owned(), full.clone());
+            return Err(full);
+        }
+        self.under_way.begin(limit, uid, &names.validated, now);
+        Ok(())
+    }
+
+    /// A turn for an order that has none yet.
+    fn find_room(
+        &mut self,
+        limits: &Limits,
+        uid: &str,
+        names: &Names,
+        now: Timestamp,
+    ) -> Result<(), Full> {
+        self.waiting
+            .retain(|_, turn| turn.at.checked_add(GRACE).is_ok_and(|end| end > now));
         if self.waiting.is_empty() {
             self.planned = self.spent.clone();
         }
@@ -289,6 +331,36 @@ impl Account {
         }
         self.waiting.insert(uid.to_owned(), full.clone());
         Err(full)
+    }
+
+    /// What stands in the way of `names` if all other orders for them fail that are under way.
+    fn could_fail_too_often(
+        &self,
+        limit: &Limit,
+        uid: &str,
+        names: &Names,
+        now: Timestamp,
+    ) -> Option<Full> {
+        names.validated.iter().find_map(|name| {
+            let mut filled = self.spent.failures.get(name).copied();
+            let at = limit.room(filled, now);
+            if at > now {
+                let what = What::Failures(name.clone());
+                return Some(Full { what, at });
+            }
+            for _ in 0..self.under_way.others(uid, name).min(limit.count) {
+                filled = Some(limit.taken(filled, now));
+            }
+            (limit.room(filled, now) > now).then(|| Full {
+                what: What::UnderWay(name.clone()),
+                at: now.checked_add(LOOK_AGAIN).unwrap_or(now),
+            })
+        })
+    }
+
+    /// The Order `uid` ended, in whatever way, or was not placed.
+    pub fn ended(&mut self, uid: &str) {
+        self.under_way.end(uid);
     }
 
     /// The Order `uid` for `names` was placed.
@@ -328,37 +400,6 @@ impl Account {
     pub fn next_turn(&self, now: Timestamp) -> Option<Timestamp> {
         let turns = self.waiting.values().map(|turn| turn.at);
         turns.filter(|at| *at > now).min()
-    }
-}
-
-impl Limit {
-    /// How long one takes to come back.
-    fn interval(&self) -> SignedDuration {
-        self.period / i32::try_from(self.count.max(1)).unwrap_or(i32::MAX)
-    }
-
-    /// When there is room for one more in a bucket that is full again at `filled`.
-    fn room(&self, filled: Option<Timestamp>, now: Timestamp) -> Timestamp {
-        let filled = filled.unwrap_or(now).max(now);
-        filled
-            .checked_add(self.interval() - self.period)
-            .unwrap_or(now)
-    }
-
-    /// When the bucket is full again once one more is taken.
-    fn taken(&self, filled: Option<Timestamp>, now: Timestamp) -> Timestamp {
-        let filled = filled.unwrap_or(now).max(now);
-        filled.checked_add(self.interval()).unwrap_or(filled)
-    }
-
-    /// The inverse of [`Limit::room`].
-    fn full_until(&self, until: Timestamp) -> Timestamp {
-        let rest = self.period - self.interval();
-        until.checked_add(rest).unwrap_or(until)
-    }
-
-    fn given_back(&self, filled: Timestamp) -> Timestamp {
-        filled.checked_sub(self.interval()).unwrap_or(filled)
     }
 }
 

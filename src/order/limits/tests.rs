@@ -119,6 +119,7 @@ fn a_name_whose_validation_fails_holds_up_all_orders_for_it() {
         account.placed(&limits, uid, &both, now());
         account.failed(&limits, &both);
         account.not_validated(&limits, &failed, now());
+        account.ended(uid);
     }
     // Of whatever Certificate, they come one by one.
     let full = account.admit(&limits, "6", &one, now()).unwrap_err();
@@ -169,6 +170,95 @@ fn a_name_whose_validation_fails_holds_up_all_orders_for_it() {
             .at,
         until
     );
+}
+
+#[test]
+fn orders_at_the_same_moment_cannot_all_fail() {
+    let limits = limits("failures=3/1h");
+    let (minutes, seconds) = (SignedDuration::from_mins, SignedDuration::from_secs);
+    let www = names(&["www.example.com", "example.com"]);
+    let api = names(&["api.example.com", "example.com"]);
+    let begun = || {
+        let mut account = Account::default();
+        for uid in ["1", "2", "3"] {
+            assert_eq!(account.admit(&limits, uid, &www, now()), Ok(()));
+            // Asked again before it is placed, as after an error.
+            assert_eq!(account.admit(&limits, uid, &www, now()), Ok(()));
+            account.placed(&limits, uid, &www, now());
+        }
+        let full = account.admit(&limits, "4", &api, now()).unwrap_err();
+        assert_eq!(full.what, What::UnderWay("example.com".into()));
+        assert_eq!(full.at, now() + seconds(10));
+        let message = "the CA's limit of 3 per 1 h for failed validations of example.com could be \
+                       reached by other orders for it that are under way; waiting for one of them \
+                       to end";
+        assert_eq!(full.message(&limits), message);
+        // It does not stand in the way of others.
+        let other = names(&["www.example.org"]);
+        assert_eq!(account.admit(&limits, "5", &other, now()), Ok(()));
+        account
+    };
+    let failed = BTreeSet::from(["example.com".to_owned()]);
+    let fail = |account: &mut Account, uid: &str, now| {
+        account.not_validated(&limits, &failed, now);
+        account.ended(uid);
+    };
+    let later = now() + seconds(10);
+
+    // One ends well, or was not placed: there is room for one.
+    let mut account = begun();
+    account.ended("2");
+    assert_eq!(account.admit(&limits, "4", &api, later), Ok(()));
+    account.placed(&limits, "4", &api, later);
+    let full = account.admit(&limits, "6", &www, later).unwrap_err();
+    assert!(matches!(full.what, What::UnderWay(_)), "{full:?}");
+
+    // One fails: two may yet.
+    let mut account = begun();
+    fail(&mut account, "2", later);
+    let full = account.admit(&limits, "4", &api, later).unwrap_err();
+    assert!(matches!(full.what, What::UnderWay(_)), "{full:?}");
+    // All fail: it waits as after any failure, and then they go one by one.
+    fail(&mut account, "1", later);
+    fail(&mut account, "3", later);
+    let full = account
+        .admit(&limits, "4", &api, later + seconds(10))
+        .unwrap_err();
+    assert_eq!(full.what, What::Failures("example.com".into()));
+    assert_eq!(full.at, later + minutes(20));
+    let then = full.at;
+    assert_eq!(account.admit(&limits, "4", &api, then), Ok(()));
+    account.placed(&limits, "4", &api, then);
+    assert!(account.admit(&limits, "6", &www, then).is_err());
+
+    // Who waits for a self-check holds nobody up for ever.
+    let mut account = begun();
+    let after = now() + minutes(15);
+    assert_eq!(account.admit(&limits, "4", &api, after), Ok(()));
+
+    // Where nothing is counted, nobody waits.
+    let mut account = Account::default();
+    let none = Limits::default();
+    for uid in 0..100 {
+        assert_eq!(account.admit(&none, &uid.to_string(), &www, now()), Ok(()));
+    }
+}
+
+#[test]
+fn a_turn_that_has_come_is_kept() {
+    let limits = limits("orders=1/1h");
+    let mut account = Account::default();
+    let www = names(&["www.example.com"]);
+    account.placed(&limits, "a", &www, now());
+    for (uid, turn) in [("b", 1), ("c", 2)] {
+        let full = account.admit(&limits, uid, &www, now()).unwrap_err();
+        assert_eq!(full.at, now() + hours(turn));
+    }
+    // Another comes a moment earlier than it.
+    let turn = now() + hours(1);
+    let next = account.admit(&limits, "d", &www, turn).unwrap_err();
+    assert_eq!(next.at, now() + hours(3));
+    assert_eq!(account.admit(&limits, "b", &www, turn), Ok(()));
 }
 
 #[test]

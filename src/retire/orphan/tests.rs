@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::*;
 use crate::retire::{
     plan::{backoff, plan},
-    samples::{assert_all, at, changed_by, confirmed, due, gone, keeps, time, when, word},
+    samples::{
+        assert_all, at, changed_by, confirmed, due, gone, keeps, time, unrevocable, when, word,
+    },
 };
 
 #[test]
@@ -68,7 +70,7 @@ fn an_orphan_is_kept_for_the_delay_and_then_revoked() {
                 },
                 |i| i.policy = DeletionPolicy::Delete,
             ),
-            "Orphaned",
+            "Deleted",
         ),
         (
             "superseded before",
@@ -94,6 +96,79 @@ fn an_orphan_is_kept_for_the_delay_and_then_revoked() {
         panic!()
     };
     assert_eq!(change.policy, Some(DeletionPolicy::Retain));
+}
+
+#[test]
+fn what_nobody_can_revoke_is_deleted() {
+    let gone = Situation {
+        live: Some(Live {
+            stored: Stored::Gone,
+            ..confirmed()
+        }),
+        ..due()
+    };
+    assert_all(vec![
+        ("Revoke", changed_by(due(), unrevocable), "delete secret"),
+        (
+            "Revoke, done",
+            changed_by(gone.clone(), unrevocable),
+            "Deleted",
+        ),
+        (
+            "asked for",
+            changed_by(due(), |i| {
+                unrevocable(i);
+                i.policy = DeletionPolicy::Retain;
+            }),
+            "Orphaned",
+        ),
+        (
+            "in use",
+            changed_by(
+                Situation {
+                    live: Some(Live {
+                        used_by: vec!["Issuer".into()],
+                        ..confirmed()
+                    }),
+                    ..due()
+                },
+                unrevocable,
+            ),
+            "Held",
+        ),
+        (
+            "another certificate has the key that others know",
+            changed_by(
+                Situation {
+                    compromised_by: Some("somebody".into()),
+                    ..due()
+                },
+                unrevocable,
+            ),
+            "delete secret",
+        ),
+    ]);
+    let message = |situation: &Situation| match plan(situation) {
+        Step::Write(change) => change.status.message.unwrap(),
+        step => panic!("{step:?}"),
+    };
+    let told = message(&changed_by(gone.clone(), unrevocable));
+    assert_eq!(
+        told,
+        "its Secret is gone; there is nobody to tell that it is revoked"
+    );
+    let other = Situation {
+        live: Some(Live {
+            stored: Stored::Other,
+            ..confirmed()
+        }),
+        ..changed_by(gone, |i| i.policy = DeletionPolicy::Delete)
+    };
+    let told = message(&other);
+    assert_eq!(
+        told,
+        "its Secret holds another; not revoked, as its policy is Delete"
+    );
 }
 
 #[test]
@@ -263,9 +338,48 @@ fn a_revocation_is_tried_again_until_it_is_over() {
             "nothing",
         ),
     ]);
-    let seconds: Vec<i64> = (1..=12).map(|tries| backoff(tries).as_secs()).collect();
-    assert_eq!(
-        seconds,
-        [5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600]
-    );
+}
+
+#[test]
+fn pauses_grow_as_far_as_the_time_left_allows() {
+    let days = |days: i64| SignedDuration::from_hours(24 * days);
+    let seconds = |left: SignedDuration| -> Vec<i64> {
+        let pause = |tries| backoff(tries, left).as_secs();
+        (1..=12).map(pause).collect()
+    };
+    let table = [
+        (
+            days(60),
+            [5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600],
+        ),
+        (
+            days(1),
+            [5, 10, 20, 40, 80, 160, 320, 640, 1280, 1800, 1800, 1800],
+        ),
+        (
+            SignedDuration::from_hours(2),
+            [5, 10, 20, 40, 80, 150, 150, 150, 150, 150, 150, 150],
+        ),
+        (
+            SignedDuration::from_mins(10),
+            [5, 10, 20, 40, 60, 60, 60, 60, 60, 60, 60, 60],
+        ),
+        (
+            SignedDuration::from_secs(-1),
+            [5, 10, 20, 40, 60, 60, 60, 60, 60, 60, 60, 60],
+        ),
+    ];
+    for (left, want) in table {
+        assert_eq!(seconds(left), want, "{left}");
+    }
+    // However short it lives.
+    for hours in [1, 6, 24, 53, 160, 24 * 90] {
+        let mut left = SignedDuration::from_hours(hours);
+        let mut tries = 0;
+        while left.is_positive() {
+            tries += 1;
+            left -= backoff(tries, left);
+        }
+        assert!(tries >= 50, "{tries} in {hours} h");
+    }
 }

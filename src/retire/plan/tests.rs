@@ -42,6 +42,19 @@ fn what_a_certificate_keeps_is_left_alone() {
             "nothing",
         ),
         (
+            "its issuer is gone, whose word counted",
+            when(|s, i| {
+                s.claim = keeps(|keeper| keeper.policy = None);
+                i.policy = DeletionPolicy::Retain;
+            }),
+            "nothing",
+        ),
+        (
+            "its issuer has another word",
+            when(|_, i| i.policy = DeletionPolicy::Retain),
+            "Active",
+        ),
+        (
             "put back from a backup",
             when(state(IssuanceState::Superseded)),
             "Active",
@@ -207,6 +220,8 @@ fn on_demand_another_comes_first_but_for_a_key_that_others_have() {
         ..asks("superseded,serial=abc")
     };
     assert_eq!(word(&plan(&old)), "Revoking");
+    let own = changed_by(asks("superseded"), |i| i.account = None);
+    assert_eq!(word(&plan(&own)), "nothing", "nobody can revoke it");
     // Asked for and done: once.
     let done = changed_by(asks("keyCompromise"), |i| {
         requested(KeyCompromise)(i);

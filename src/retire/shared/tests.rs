@@ -177,7 +177,9 @@ fn the_list_follows_who_keeps_what() {
     let table: [(&str, Change, Option<Share>); 6] = [
         (
             "another policy",
-            |shared| shared.claim = keeps_shop(|keeper| keeper.policy = DeletionPolicy::Retain),
+            |shared| {
+                shared.claim = keeps_shop(|keeper| keeper.policy = Some(DeletionPolicy::Retain))
+            },
             Some(Share {
                 policy: DeletionPolicy::Retain,
                 ..share()

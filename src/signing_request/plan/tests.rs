@@ -107,6 +107,7 @@ fn decide_served(
         issuer: issuer.as_ref(),
         may_reference,
         order,
+        profile: Some(Ok(None)),
         copied_annotation_prefixes: &["*".to_owned(), "-kubectl.kubernetes.io/".to_owned()],
     })
 }
@@ -118,6 +119,7 @@ fn shown(step: &Step) -> String {
         Step::Wait(event) if event.kind == EventType::Warning => format!("Wait!{}", event.reason),
         Step::Wait(event) => format!("Wait {}", event.reason),
         Step::Ask => "Ask".into(),
+        Step::ChooseProfile => "ChooseProfile".into(),
         Step::Fail(said) => format!("Fail {}", said.reason),
         Step::Sign(terms) => format!("Sign {}", terms.lifetime),
         Step::Order(draft) => format!("Order in {}", draft.key().namespace),
@@ -298,6 +300,78 @@ fn the_order_stands_where_the_issuer_has_its_secrets() {
     assert_eq!(spec.duration, Some("2160h0m0s".into()));
     assert_eq!(spec.issuer_ref.kind.as_deref(), Some("Issuer"));
     assert_eq!(spec.issuer_ref.group.as_deref(), Some("cert-manager.io"));
+}
+
+#[test]
+fn the_profile_is_chosen_before_there_is_an_order() {
+    let request = request(json!({}));
+    let said = Said {
+        reason: reason::PROFILE_NOT_OFFERED,
+        message: "profile \"fast\" is not offered".into(),
+    };
+    let decide = |spec, ready, may_reference, profile, order| {
+        let issuers = issuers(spec, ready);
+        let issuer = issuers.get(IssuerKind::Issuer, &ObjectKey::new("web", "le"));
+        plan(Situation {
+            request: &request,
+            served: ALL,
+            issuer: Ok(&issuer.unwrap()),
+            may_reference,
+            order,
+            profile,
+            copied_annotation_prefixes: &[],
+        })
+    };
+    let refused = Some(Err(&said));
+    let may = Some(true);
+    let pending = order(json!({"state": "pending"}));
+    let table = [
+        (acme(), "True", may, None, None, "ChooseProfile"),
+        (acme(), "True", may, refused, None, "Wait!ProfileNotOffered"),
+        (acme(), "True", may, Some(Ok(None)), None, "Order in web"),
+        // The server is not asked for those who may not, nor for what is not ordered there.
+        (acme(), "True", None, None, None, "Ask"),
+        (
+            acme(),
+            "True",
+            Some(false),
+            None,
+            None,
+            "Fail DeniedReference",
+        ),
+        (acme(), "False", may, None, None, "Wait!IssuerNotReady"),
+        (ca(), "True", may, None, None, "Sign 2160h0m0s"),
+        // An order that stands has its profile.
+        (
+            acme(),
+            "True",
+            may,
+            None,
+            Some(&pending),
+            "Wait OrderPending",
+        ),
+        (
+            acme(),
+            "True",
+            may,
+            refused,
+            Some(&pending),
+            "Wait OrderPending",
+        ),
+    ];
+    for (spec, ready, may_reference, profile, order, want) in table {
+        let step = decide(spec.clone(), ready, may_reference, profile, order);
+        assert_eq!(shown(&step), want, "{spec} {ready} {profile:?}");
+        if let Step::Wait(event) = step
+            && event.reason == said.reason
+        {
+            assert_eq!(event.message, said.message);
+        }
+    }
+    let Step::Order(draft) = decide(acme(), "True", may, Some(Ok(Some("fast"))), None) else {
+        panic!("no order")
+    };
+    assert_eq!(draft.spec().profile.as_deref(), Some("fast"));
 }
 
 #[test]

@@ -138,6 +138,11 @@ impl Server {
         self.listener.queries()
     }
 
+    /// How often it was asked for records of that type at `name`.
+    pub fn asked(&self, name: &str, kind: RecordType) -> usize {
+        parse_name(name).map_or(0, |name| self.listener.asked(&name, kind))
+    }
+
     /// Changes what goes wrong from now on.
     pub fn faults(&self, change: impl FnOnce(&mut Faults)) {
         change(&mut locked(&self.listener.faults));

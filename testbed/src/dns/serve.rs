@@ -13,7 +13,7 @@ use std::{
 use anyhow::Context;
 use hickory_proto::{
     op::{Edns, Message, MessageType, OpCode, ResponseCode},
-    rr::rdata::tsig::TsigError,
+    rr::{Name, RecordType, rdata::tsig::TsigError},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -86,12 +86,16 @@ pub(super) struct Shared {
     pub(super) updates: Mutex<Vec<Update>>,
 }
 
+/// How often each name was asked for each type.
+type Asked = Arc<Mutex<BTreeMap<(Name, RecordType), usize>>>;
+
 /// A UDP and a TCP socket on one address, and the tasks that serve them.
 #[derive(Debug)]
 pub(super) struct Listener {
     pub(super) addr: SocketAddr,
     pub(super) faults: Arc<Mutex<Faults>>,
     queries: Arc<AtomicUsize>,
+    asked: Asked,
     /// Aborted when dropped.
     _tasks: JoinSet<()>,
 }
@@ -111,11 +115,13 @@ impl Listener {
         let tcp = tokio::net::TcpListener::from_std(tcp)?;
         let faults = Arc::new(Mutex::new(Faults::default()));
         let queries = Arc::new(AtomicUsize::new(0));
+        let asked = Asked::default();
         let handler = Handler {
             shared: shared.clone(),
             copy,
             faults: faults.clone(),
             queries: queries.clone(),
+            asked: asked.clone(),
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(serve_udp(udp, handler.clone()));
@@ -124,12 +130,18 @@ impl Listener {
             addr,
             faults,
             queries,
+            asked,
             _tasks: tasks,
         })
     }
 
     pub(super) fn queries(&self) -> usize {
         self.queries.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn asked(&self, name: &Name, kind: RecordType) -> usize {
+        let asked = locked(&self.asked);
+        asked.get(&(name.clone(), kind)).copied().unwrap_or(0)
     }
 }
 
@@ -200,6 +212,7 @@ struct Handler {
     copy: Option<Arc<Mutex<Zones>>>,
     faults: Arc<Mutex<Faults>>,
     queries: Arc<AtomicUsize>,
+    asked: Asked,
 }
 
 impl Handler {
@@ -257,6 +270,9 @@ impl Handler {
                 None => locked(&self.shared.zones).answer(&name, query.query_type()),
             },
         };
+        // Once the answer stands: whoever changes the zone now does not change it any more.
+        let asked = (name, query.query_type());
+        *locked(&self.asked).entry(asked).or_default() += 1;
         let mut whole = reply(message, response);
         if faults.truncate_udp && !tcp {
             truncate(&mut whole);

@@ -10,7 +10,7 @@ use hickory_proto::{
     op::ResponseCode,
     rr::{
         Name, RData, Record, RecordType,
-        rdata::{A, AAAA, CNAME, NS, SOA, TXT},
+        rdata::{A, AAAA, CAA, CNAME, NS, SOA, TXT},
     },
 };
 
@@ -32,6 +32,8 @@ pub enum Data {
     Cname(String),
     /// NS.
     Ns(String),
+    /// CAA that lets this CA issue, and no other.
+    Caa(String),
 }
 
 impl Data {
@@ -42,6 +44,11 @@ impl Data {
             Self::Txt(text) => RData::TXT(TXT::from_bytes(text.as_bytes().chunks(255).collect())),
             Self::Cname(target) => RData::CNAME(CNAME(parse_name(target)?)),
             Self::Ns(server) => RData::NS(NS(parse_name(server)?)),
+            Self::Caa(ca) => {
+                // Text, written without the final dot.
+                let ca = Name::from_ascii(ca)?;
+                RData::CAA(CAA::new_issue(false, Some(ca), Vec::new()))
+            }
         })
     }
 }
