@@ -178,7 +178,7 @@ fn the_list_follows_who_keeps_what() {
         (
             "another policy",
             |shared| {
-                shared.claim = keeps_shop(|keeper| keeper.policy = Some(DeletionPolicy::Retain))
+                shared.claim = keeps_shop(|keeper| keeper.policy = Some(DeletionPolicy::Retain));
             },
             Some(Share {
                 policy: DeletionPolicy::Retain,
