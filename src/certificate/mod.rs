@@ -41,6 +41,7 @@ mod standing;
 mod status;
 pub mod suggestion;
 pub mod temporary;
+mod uncounted;
 pub mod upkeep;
 
 pub use error::Error;

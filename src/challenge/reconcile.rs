@@ -29,6 +29,7 @@ use crate::{
         Cache, Clock, Next, ObjectKey, Queue, Reconciler,
         events::Events,
         pace::Pace,
+        pause::Pauses,
         write::{self, api_of},
     },
     issuer::{Issuers, Sessions},
@@ -58,6 +59,8 @@ pub struct ChallengeReconciler {
     pub checks: Pace,
     /// How soon the CA is asked again for what it is validating.
     pub polls: Pace,
+    /// When CAs want to be asked again.
+    pub pauses: Pauses,
     /// The longest pause between two checks.
     pub check_retry: Duration,
     /// What is known beside what is stored, with the uid of the Challenge that it is known of.
@@ -80,7 +83,10 @@ impl Reconciler for ChallengeReconciler {
             }
             Step::CleanUp => self.clean_up(&challenge).await,
             Step::Present => self.present(&challenge).await,
-            Step::Validate => self.validate(&challenge).await,
+            Step::Validate => match self.pauses.left(key, self.clock.now()) {
+                Some(left) => Ok(Next::After(left)),
+                None => self.validate(&challenge).await,
+            },
         };
         if let Err(error) = &worked {
             self.tell(key, error).await?;
@@ -208,6 +214,9 @@ impl ChallengeReconciler {
         {
             self.sessions.lose_account(&issuer);
         }
+        if let Error::Ca(error) = error {
+            self.pauses.note(key, error.class(), self.clock.now());
+        }
         // Who waits is not held up by it any more.
         self.release(key);
         self.note(&challenge, error.to_string()).await
@@ -241,6 +250,7 @@ impl ChallengeReconciler {
         self.release(key);
         self.checks.reset(key);
         self.polls.reset(key);
+        self.pauses.forget(key);
         self.progress().remove(key);
     }
 

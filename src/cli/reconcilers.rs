@@ -38,6 +38,7 @@ use crate::{
         leader::Leadership,
         metrics::{AcmeRequest, Metrics},
         pace::Pace,
+        pause::Pauses,
         report::Report,
     },
     crl::ListReconciler,
@@ -419,6 +420,7 @@ pub(super) fn start(
             sessions: Arc::clone(&sessions),
             events: events.clone(),
             pace: Pace::new(Duration::from_millis(100), Duration::from_secs(10)),
+            pauses: Pauses::default(),
             ledger,
         };
         starter.start(
@@ -456,6 +458,7 @@ pub(super) fn start(
             slots: Mutex::new(Slots::new(settings.max_concurrent_challenges)),
             checks: Pace::new(Duration::from_millis(100), settings.waits.check_retry),
             polls: Pace::new(Duration::from_millis(50), Duration::from_secs(5)),
+            pauses: Pauses::default(),
             check_retry: settings.waits.check_retry,
             progress: Mutex::new(HashMap::new()),
         };

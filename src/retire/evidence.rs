@@ -1,7 +1,8 @@
 //! A Certificate without a record is gone: was its Secret ours, and is it to go too? Pure.
 //!
-//! Certificates that nobody can revoke have no record while they are kept, as it would cost a write each.
-//! One is made when the Certificate goes; what is not certain beyond doubt stays, as under cert-manager.
+//! Certificates that nobody can revoke have no record while they are kept, as it would cost a write each;
+//! the record of another may have been deleted. One is made when the Certificate goes; what is not certain
+//! beyond doubt stays, as under cert-manager.
 
 use std::fmt;
 
@@ -22,8 +23,8 @@ pub(super) struct Departure {
     pub(super) words: LastWords,
     /// What is to become of what it kept; `None` where that is not known.
     pub(super) policy: Option<DeletionPolicy>,
-    /// Whether an ACME server issued it: then a record was made before it was stored.
-    pub(super) is_acme: bool,
+    /// Whether there is a record of what the Secret holds, as the caches know.
+    pub(super) is_recorded: bool,
     /// Whether a Certificate names the Secret, as the caches know.
     pub(super) is_kept: bool,
     /// Whether its namespace is being deleted.
@@ -65,7 +66,7 @@ pub(super) enum Why {
     PolicyUnknown,
     /// Another issued it, or nobody did.
     NotIssuedHere,
-    /// There is a record, or it was deleted.
+    /// There is a record.
     Recorded,
     /// A Certificate keeps it.
     Kept,
@@ -115,7 +116,7 @@ pub(super) fn judge(departure: &Departure) -> Verdict {
     let Departure {
         words,
         policy,
-        is_acme,
+        is_recorded,
         is_kept,
         is_namespace_ending,
         remains,
@@ -123,7 +124,7 @@ pub(super) fn judge(departure: &Departure) -> Verdict {
     if !words.is_issued_here {
         return Verdict::Leave(Why::NotIssuedHere);
     }
-    if *is_acme {
+    if *is_recorded {
         return Verdict::Leave(Why::Recorded);
     }
     let policy = match policy {

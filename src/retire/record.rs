@@ -167,7 +167,7 @@ impl Recorder {
         match revoker {
             Revoker::Acme(_) => {}
             Revoker::List | Revoker::Nobody if is_ordered => {
-                let why = unknown_account(certificate, leaf, &issued.issuer);
+                let why = unknown_account(leaf, &issued.issuer);
                 return Ok(Recording::Impossible(why));
             }
             Revoker::List => {}
@@ -343,13 +343,16 @@ impl Recorder {
     }
 }
 
-/// Why a certificate that an ACME server issued could not be revoked later.
-fn unknown_account(certificate: &CertificateFacts, leaf: &Leaf, issuer: &IssuerRef) -> String {
-    let serial = &leaf.serial;
-    let name = &certificate.meta.key.name;
-    let issuer = format!("{} {:?}", issuer.kind_or_default(), issuer.name);
+/// Why what an ACME server issued is not written down.
+fn unknown_account(leaf: &Leaf, issuer: &IssuerRef) -> String {
     format!(
-        "Certificate {serial} is stored without a record, and will not be revoked: {issuer} that ordered \
-         it is gone, or no ACME issuer any more. Once it is back, `cmctl renew {name}` gets one that can be"
+        "certificate {} is stored without an Issuance: {} {:?} that ordered it is gone, or no ACME issuer \
+         any more. Unless it is back when the Certificate is deleted, nothing will be revoked",
+        leaf.serial,
+        issuer.kind_or_default(),
+        issuer.name
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -193,12 +193,23 @@ impl Bed {
     /// An Issuer of that ACME server with these solvers; its account key goes into the Secret
     /// `<name>-account`.
     pub fn acme_issuer(&self, name: &str, pebble: &Pebble, solvers: &Value) -> Value {
+        self.acme_issuer_at(pebble.directory_url(), name, pebble, solvers)
+    }
+
+    /// The same, for a server that is reached by another directory.
+    pub fn acme_issuer_at(
+        &self,
+        directory_url: &str,
+        name: &str,
+        pebble: &Pebble,
+        solvers: &Value,
+    ) -> Value {
         json!({
             "apiVersion": "cert-manager.io/v1",
             "kind": "Issuer",
             "metadata": { "name": name },
             "spec": { "acme": {
-                "server": pebble.directory_url(),
+                "server": directory_url,
                 "caBundle": k8s_openapi::ByteString(pebble.tls_root().as_bytes().to_vec()),
                 "privateKeySecretRef": { "name": format!("{name}-account") },
                 "solvers": solvers,

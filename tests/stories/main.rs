@@ -68,6 +68,7 @@ mod underway;
 mod waiting;
 mod work;
 mod x509;
+mod yard;
 
 use std::process::ExitCode;
 
@@ -164,6 +165,7 @@ fn tell(book: &mut Book) {
     book.beside("keystores::passwords", keystores::follow_their_password);
     book.beside("limits::orders_wait_their_turn", limits::orders_wait_their_turn);
     book.beside("limits::failures", limits::failures_are_counted);
+    book.beside("limits::the_ca_is_busy", limits::the_ca_is_busy);
     book.beside("names::solvers", names::each_name_has_its_solver);
     book.beside("names::no_solver", names::a_name_without_a_solver_waits_for_one);
 
@@ -191,6 +193,7 @@ fn tell(book: &mut Book) {
     book.alone("issue::another_operator_goes_on", issue::another_operator_goes_on);
     book.alone("approval::denied", approval::what_is_denied_is_never_signed);
     book.alone("approval::between", approval::a_denial_in_between_counts);
+    book.alone("approval::outlived", approval::a_denial_outlives_the_operator);
     book.alone("waiting::approver", waiting::another_approver_is_waited_for);
     book.alone("belonging::flag", belonging::the_owner_goes_by_the_flag);
     book.alone("admission::certificates", admission::certificates);
@@ -225,6 +228,7 @@ fn tell(book: &mut Book) {
     book.alone("departure::an_issuer_holds_it", departure::an_issuer_holds_it);
     book.alone("departure::who_comes_back_keeps_it", departure::who_comes_back_keeps_it);
     book.alone("departure::the_next_leader_knows", departure::the_next_leader_knows);
+    book.alone("departure::a_list_comes_later", departure::a_list_comes_later);
     book.alone("departure::many_at_once_are_held", departure::many_at_once_are_held);
     book.alone("departure::a_lost_account_is_told", departure::a_lost_account_is_told);
     book.alone("retire::after_the_delay", retire::after_the_delay);

@@ -247,6 +247,11 @@ fn a_request_that_is_denied_is_not_asked_again_that_way() {
     }
     world.say("web-1", kind::DENIED, true, "no", "not this one");
     world.settle();
+    // The denial counts as any other failure.
+    assert!(world.status().last_failure_time.is_some());
+    assert!(!world.writes.contains(&"create key"), "{:?}", world.writes);
+    world.pass(SignedDuration::from_hours(1));
+    world.settle();
     assert!(world.writes.contains(&"create key"), "{:?}", world.writes);
     let request = world.requests["web-1"].metadata.annotations.as_ref();
     assert!(!request.unwrap().contains_key(annotation::REUSED_ISSUANCE));
