@@ -313,9 +313,11 @@ impl Caches {
             let Some(issuance) = new.filter(|_| withdrawn(old) || withdrawn(new)) else {
                 return;
             };
-            let index = CertificateIndex::Secret(issuance.secret.clone());
-            let found = certificates.find_keys(&index);
-            found.into_iter().for_each(|key| keepers.add(key));
+            for (secret, _) in issuance.places() {
+                let index = CertificateIndex::Secret(secret.clone());
+                let found = certificates.find_keys(&index);
+                found.into_iter().for_each(|key| keepers.add(key));
+            }
             if issuance.is_compromised()
                 && let Some(records) = records.upgrade()
             {
