@@ -29,28 +29,39 @@ use crate::{
     site::{SOON, certificate},
 };
 
-/// A Secret that a Gateway names, of this namespace or another, is held until none does any more.
+/// A Secret that a Gateway names, of this namespace or another that may, is held until none does any more.
 pub(crate) async fn a_gateway_holds_it(bed: &Bed) -> Result<()> {
     let definitions: Api<CustomResourceDefinition> = Api::all(bed.client().clone());
-    bed.apply_all(&[gateways()]).await?;
-    let kind = GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "Gateway");
-    let kind = ApiResource::from_gvk_with_plural(&kind, "gateways");
-    let all: Api<DynamicObject> = Api::all_with(bed.client().clone(), &kind);
-    until("Gateways to be served", SOON, async || {
-        all.list(&Default::default())
-            .await
-            .map(drop)
-            .map_err(Into::into)
-    })
-    .await?;
-    let outcome = held_by_gateways(bed, &kind).await;
-    let name = "gateways.gateway.networking.k8s.io";
-    definitions.delete(name, &DeleteParams::default()).await?;
-    until("the definition to go", SOON, async || {
-        ensure!(definitions.get_opt(name).await?.is_none(), "it stands");
-        Ok(())
-    })
-    .await?;
+    let group = "gateway.networking.k8s.io";
+    let kinds = [
+        ("Gateway", "gateways", "v1"),
+        ("ReferenceGrant", "referencegrants", "v1beta1"),
+    ];
+    let [gateways, _] = kinds.map(|(kind, plural, version)| {
+        let kind = GroupVersionKind::gvk(group, version, kind);
+        ApiResource::from_gvk_with_plural(&kind, plural)
+    });
+    for (kind, plural, version) in kinds {
+        bed.apply_all(&[definition(kind, plural, version)]).await?;
+        let kind = GroupVersionKind::gvk(group, version, kind);
+        let kind = ApiResource::from_gvk_with_plural(&kind, plural);
+        let all: Api<DynamicObject> = Api::all_with(bed.client().clone(), &kind);
+        until("them to be served", SOON, async || {
+            let served = all.list(&Default::default()).await;
+            served.map(drop).map_err(Into::into)
+        })
+        .await?;
+    }
+    let outcome = held_by_gateways(bed, &gateways).await;
+    for (_, plural, _) in kinds {
+        let name = format!("{plural}.{group}");
+        definitions.delete(&name, &DeleteParams::default()).await?;
+        until("the definition to go", SOON, async || {
+            ensure!(definitions.get_opt(&name).await?.is_none(), "it stands");
+            Ok(())
+        })
+        .await?;
+    }
     outcome
 }
 
@@ -71,6 +82,18 @@ async fn held_by_gateways(bed: &Bed, kind: &ApiResource) -> Result<()> {
     scene.site.namespace.apply_all(&[here]).await?;
     let there = gateway("far", json!({"name": "www", "namespace": own}));
     elsewhere.apply_all(&[there]).await?;
+    let grant = json!({
+        "apiVersion": "gateway.networking.k8s.io/v1beta1", "kind": "ReferenceGrant",
+        "metadata": {"name": "infra"},
+        "spec": {
+            "from": [{
+                "group": "gateway.networking.k8s.io", "kind": "Gateway",
+                "namespace": elsewhere.name(),
+            }],
+            "to": [{"group": "", "kind": "Secret"}],
+        },
+    });
+    scene.site.namespace.apply_all(&[grant]).await?;
     scene.delete("www").await?;
     let places = [(own, "near"), (elsewhere.name(), "far")];
     is_held(&scene, &serial, " names the Secret", &operator).await?;
@@ -210,18 +233,18 @@ async fn is_held(scene: &Scene<'_>, serial: &str, why: &str, operator: &Operator
 }
 
 /// As much of the definition as names Secrets.
-fn gateways() -> Value {
+fn definition(kind: &str, plural: &str, version: &str) -> Value {
     json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {
-            "name": "gateways.gateway.networking.k8s.io",
+            "name": format!("{plural}.gateway.networking.k8s.io"),
             "annotations": {"api-approved.kubernetes.io": "unapproved, for a test"},
         },
         "spec": {
             "group": "gateway.networking.k8s.io", "scope": "Namespaced",
-            "names": {"kind": "Gateway", "plural": "gateways", "singular": "gateway"},
+            "names": {"kind": kind, "plural": plural, "singular": kind.to_lowercase()},
             "versions": [{
-                "name": "v1", "served": true, "storage": true,
+                "name": version, "served": true, "storage": true,
                 "schema": {"openAPIV3Schema": {
                     "type": "object",
                     "properties": {"spec": {
