@@ -13,8 +13,8 @@ use crate::{
     api::acme::AcmeIssuer,
     cluster::{Clock, ObjectKey},
     issuer::{
-        account::{self, DEFAULT_KEY_ENTRY},
-        error::Error,
+        account::DEFAULT_KEY_ENTRY,
+        error::{Doing, Error},
         kind::Signer,
         recent::Recent,
         secret::{self, Entry, SecretVersion},
@@ -151,7 +151,7 @@ impl Sessions {
             Signer::Acme(acme) => acme,
             Signer::Ca(_) | Signer::SelfSigned(_) => return Err(no_account()),
         };
-        let server = server_of(acme)?;
+        server_of(acme)?;
         let url = issuer.account_url().ok_or_else(no_account)?;
         let checked = issuer.ready_condition();
         if checked.and_then(|ready| ready.observed_generation) != Some(issuer.generation) {
@@ -159,7 +159,12 @@ impl Sessions {
                 issuer: issuer.to_string(),
             });
         }
-        if !account::is_same_origin(url, &server) {
+        let client = self.client(acme)?;
+        let may_have = client
+            .may_have(url)
+            .await
+            .map_err(|error| Error::acme(Doing::Verify, error, self.clock.now()))?;
+        if !may_have {
             return Err(no_account());
         }
         let Some(HashedKey { key, hash }) = self.account_key(issuer, acme).await? else {
@@ -172,7 +177,7 @@ impl Sessions {
                 issuer: issuer.to_string(),
             });
         }
-        Ok(self.client(acme)?.session(key, url))
+        Ok(client.session(key, url))
     }
 
     /// The server of an ACME issuer.
