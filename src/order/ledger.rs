@@ -21,7 +21,7 @@ use crate::{
         name::hash_of,
         write::{self, api_of},
     },
-    issuer::limits::Limits,
+    issuer::{AccountId, limits::Limits},
     order::limits::{Account, Buckets, Full, Names, What},
 };
 
@@ -29,8 +29,9 @@ use crate::{
 const INTERVAL: Duration = Duration::from_secs(10);
 /// Entry of the ConfigMap.
 const ENTRY: &str = "buckets.json";
-/// Entry that says whose they are.
+/// Entries that say whose they are.
 const ACCOUNT: &str = "account";
+const SERVER: &str = "server";
 /// Field manager of the ConfigMap.
 const MANAGER: &str = "certwright-rate-limits";
 /// More accounts are not kept at a time; those that wait for nothing make room.
@@ -41,7 +42,7 @@ pub struct Ledger {
     client: Client,
     namespace: Arc<str>,
     metrics: Metrics,
-    accounts: Mutex<HashMap<String, Entry>>,
+    accounts: Mutex<HashMap<AccountId, Entry>>,
 }
 
 #[derive(Default)]
@@ -53,8 +54,8 @@ struct Entry {
 /// An order, as the ledger sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct Line<'a> {
-    /// The URL of the account.
-    pub account: &'a str,
+    /// The account.
+    pub account: &'a AccountId,
     /// What the CA takes.
     pub limits: &'a Limits,
     /// The uid of the Order.
@@ -90,11 +91,11 @@ impl Ledger {
         } = line;
         self.open(account).await?;
         let mut accounts = self.accounts();
-        let entry = accounts.entry(account.to_owned()).or_default();
+        let entry = accounts.entry(account.clone()).or_default();
         let admitted = entry.account.admit(limits, uid, names, now);
         let next = entry.account.next_turn(now);
         drop(accounts);
-        self.metrics.next_order(account, next);
+        self.metrics.next_order(&account.url, next);
         Ok(admitted)
     }
 
@@ -103,10 +104,10 @@ impl Ledger {
     ///
     /// # Errors
     /// It cannot be read.
-    pub async fn open(&self, account: &str) -> Result<(), RequestError> {
+    pub async fn open(&self, account: &AccountId) -> Result<(), RequestError> {
         if !self.accounts().contains_key(account) {
             let read = self.read(account).await?;
-            self.accounts().entry(account.to_owned()).or_insert(Entry {
+            self.accounts().entry(account.clone()).or_insert(Entry {
                 account: Account::of(read),
                 is_new: false,
             });
@@ -170,7 +171,8 @@ impl Ledger {
                 },
                 data: Some(
                     [
-                        (ACCOUNT.to_owned(), account.clone()),
+                        (ACCOUNT.to_owned(), account.url.clone()),
+                        (SERVER.to_owned(), account.server.clone()),
                         (ENTRY.to_owned(), text),
                     ]
                     .into(),
@@ -180,7 +182,7 @@ impl Ledger {
             let api = api_of::<ConfigMap>(&self.client, &key);
             if let Err(error) = write::apply(&api, MANAGER, &object).await {
                 // Nothing is lost as long as the process lives: it is tried again.
-                warn!(%error, account, "cannot write down what was ordered");
+                warn!(%error, account = account.url, "cannot write down what was ordered");
                 if let Some(entry) = self.accounts().get_mut(&account) {
                     entry.is_new = true;
                 }
@@ -189,13 +191,13 @@ impl Ledger {
     }
 
     /// What changed since it was written down.
-    fn take_new(&self) -> Vec<(String, String)> {
+    fn take_new(&self) -> Vec<(AccountId, String)> {
         let mut accounts = self.accounts();
         let mut new = Vec::new();
-        for (url, entry) in accounts.iter_mut().filter(|(_, entry)| entry.is_new) {
+        for (account, entry) in accounts.iter_mut().filter(|(_, entry)| entry.is_new) {
             entry.is_new = false;
             if let Ok(text) = serde_json::to_string(entry.account.buckets()) {
-                new.push((url.clone(), text));
+                new.push((account.clone(), text));
             }
         }
         if accounts.len() > MOST_ACCOUNTS {
@@ -204,7 +206,7 @@ impl Ledger {
         new
     }
 
-    async fn read(&self, account: &str) -> Result<Buckets, RequestError> {
+    async fn read(&self, account: &AccountId) -> Result<Buckets, RequestError> {
         let key = self.place(account);
         let found = write::get(&api_of::<ConfigMap>(&self.client, &key), &key).await?;
         let text = found.and_then(|found| found.data?.remove(ENTRY));
@@ -213,7 +215,7 @@ impl Ledger {
         };
         match serde_json::from_str(&text) {
             Ok(buckets) => {
-                debug!(account, "read what was ordered");
+                debug!(account = account.url, "read what was ordered");
                 Ok(buckets)
             }
             Err(error) => {
@@ -223,13 +225,15 @@ impl Ledger {
         }
     }
 
-    fn place(&self, account: &str) -> ObjectKey {
-        let hash = hash_of(account.as_bytes(), 8);
+    fn place(&self, account: &AccountId) -> ObjectKey {
+        let AccountId { server, url } = account;
+        // A URL alone is the word of a server that may be anybody's.
+        let hash = hash_of(format!("{server}\n{url}").as_bytes(), 8);
         let namespace = Arc::clone(&self.namespace);
         ObjectKey::new(namespace, format!("certwright-rate-limits-{hash}"))
     }
 
-    fn change(&self, account: &str, change: impl FnOnce(&mut Account)) {
+    fn change(&self, account: &AccountId, change: impl FnOnce(&mut Account)) {
         let mut accounts = self.accounts();
         // Without an entry nothing was admitted, and nothing is known to change.
         if let Some(entry) = accounts.get_mut(account) {
@@ -238,7 +242,99 @@ impl Ledger {
         }
     }
 
-    fn accounts(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+    fn accounts(&self) -> MutexGuard<'_, HashMap<AccountId, Entry>> {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ::http::{Method, Request, Response, StatusCode};
+    use instant_acme::Identifier;
+    use kube::client::Body;
+    use serde_json::{Value, json};
+    use tower::service_fn;
+
+    use super::*;
+    use crate::cluster::Clock;
+
+    const NAME: &str = "www.example.com";
+
+    /// ConfigMaps by path.
+    type Stored = Arc<Mutex<HashMap<String, Value>>>;
+
+    /// A ledger, and what it writes down.
+    fn ledger() -> (Ledger, Stored) {
+        let stored = Stored::default();
+        let served = Arc::clone(&stored);
+        let service = service_fn(move |request: Request<Body>| {
+            let served = Arc::clone(&served);
+            async move {
+                let path = request.uri().path().to_owned();
+                let method = request.method().clone();
+                let body = request.into_body().collect_bytes().await.unwrap();
+                let mut stored = served.lock().unwrap();
+                if method == Method::PATCH {
+                    stored.insert(path.clone(), serde_json::from_slice(&body).unwrap());
+                }
+                let (status, body) = match stored.get(&path) {
+                    Some(found) => (StatusCode::OK, found.clone()),
+                    None => (
+                        StatusCode::NOT_FOUND,
+                        json!({"kind": "Status", "apiVersion": "v1", "status": "Failure",
+                               "reason": "NotFound", "code": 404}),
+                    ),
+                };
+                let body = Body::from(serde_json::to_vec(&body).unwrap());
+                let answer = Response::builder().status(status).body(body).unwrap();
+                Ok::<_, std::convert::Infallible>(answer)
+            }
+        });
+        let metrics = Metrics::new(Clock::default()).unwrap();
+        let client = Client::new(service, "default");
+        (Ledger::new(client, "system".into(), metrics), stored)
+    }
+
+    fn account(server: &str) -> AccountId {
+        AccountId {
+            server: format!("https://{server}/dir"),
+            url: "https://ca.example/acct/1".to_owned(),
+        }
+    }
+
+    fn names() -> Names {
+        Names::of(&[Identifier::Dns(NAME.to_owned())])
+    }
+
+    #[tokio::test]
+    async fn a_server_that_names_the_account_of_another_counts_for_itself() {
+        let (ledger, stored) = ledger();
+        let (theirs, forged) = (account("ca.example"), account("evil.example"));
+        let names = names();
+        let failed = BTreeSet::from([NAME.to_owned()]);
+        let strict: Limits = "failures=1/1000h".parse().unwrap();
+        let limits: Limits = "failures=5/1h".parse().unwrap();
+        let line = |account, limits, uid| Line {
+            account,
+            limits,
+            uid,
+            names: &names,
+            now: "2026-01-01T00:00:00Z".parse().unwrap(),
+        };
+        ledger.open(&forged).await.unwrap();
+        ledger.not_validated(line(&forged, &strict, "a"), &failed);
+        let refused = ledger.admit(line(&forged, &strict, "b")).await.unwrap();
+        assert!(matches!(refused.unwrap_err().what, What::Failures(_)));
+        let admitted = ledger.admit(line(&theirs, &limits, "c")).await.unwrap();
+        assert_eq!(admitted, Ok(()));
+        ledger.placed(line(&theirs, &limits, "c"));
+        ledger.write().await;
+        let stored = stored.lock().unwrap();
+        let servers: BTreeSet<&str> = stored
+            .values()
+            .filter_map(|written| written["data"]["server"].as_str())
+            .collect();
+        let want = [forged.server.as_str(), theirs.server.as_str()];
+        assert_eq!(servers, BTreeSet::from(want));
     }
 }
