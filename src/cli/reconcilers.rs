@@ -406,10 +406,16 @@ pub(super) fn start(
         let ledger = Arc::new(Ledger::new(
             client.clone(),
             settings.cluster_resource_namespace.as_str().into(),
+            clock.clone(),
             metrics.clone(),
         ));
         let (keeper, kept) = (Arc::clone(&ledger), stop.clone());
-        tasks.spawn(async move { keeper.keep(kept).await });
+        let leadership = starter.leadership.clone();
+        tasks.spawn(async move {
+            if kept.run_until_cancelled(leadership.wait_leading()).await == Some(true) {
+                keeper.keep(kept).await;
+            }
+        });
         let reconciler = OrderReconciler {
             client: client.clone(),
             clock: clock.clone(),

@@ -1,5 +1,5 @@
-//! Where is what was ordered from each account written down? One ConfigMap an account, written
-//! now and then: what a crash loses is a few seconds, and the CA counts too.
+//! What was ordered from each account? In memory, and written down now and then: what a crash loses is a
+//! few seconds, and the CA counts too.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -8,41 +8,33 @@ use std::{
 };
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Client, api::ObjectMeta};
+use kube::Client;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use crate::{
-    cluster::{
-        ObjectKey, RequestError,
-        metrics::Metrics,
-        name::hash_of,
-        write::{self, api_of},
-    },
+    cluster::{Clock, ObjectKey, RequestError, metrics::Metrics},
     issuer::{AccountId, limits::Limits},
-    order::limits::{Account, Buckets, Full, Names, What},
+    order::{
+        limits::{Account, Full, Names, What},
+        stored::Stored,
+    },
 };
 
 /// How often what is new is written down.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// Entry of the ConfigMap.
-const ENTRY: &str = "buckets.json";
-/// Entries that say whose they are.
-const ACCOUNT: &str = "account";
-const SERVER: &str = "server";
-/// Field manager of the ConfigMap.
-const MANAGER: &str = "certwright-rate-limits";
-/// More accounts are not kept at a time; those that wait for nothing make room.
-const MOST_ACCOUNTS: usize = 10_000;
+/// After how many of these what says nothing any more is looked for: every half an hour.
+const SWEEP: u32 = 180;
 
 /// What was ordered from every account. One for all orders.
 pub struct Ledger {
-    client: Client,
-    namespace: Arc<str>,
+    stored: Stored,
+    clock: Clock,
     metrics: Metrics,
     accounts: Mutex<HashMap<AccountId, Entry>>,
+    /// The account and the uid of each Order that waits or is under way.
+    orders: Mutex<HashMap<ObjectKey, (AccountId, String)>>,
 }
 
 #[derive(Default)]
@@ -58,7 +50,9 @@ pub struct Line<'a> {
     pub account: &'a AccountId,
     /// What the CA takes.
     pub limits: &'a Limits,
-    /// The uid of the Order.
+    /// The Order.
+    pub order: &'a ObjectKey,
+    /// Its uid.
     pub uid: &'a str,
     /// What it asks for.
     pub names: &'a Names,
@@ -68,12 +62,13 @@ pub struct Line<'a> {
 
 impl Ledger {
     /// Written down in `namespace` through `client`; the next turns are told to `metrics`.
-    pub fn new(client: Client, namespace: Arc<str>, metrics: Metrics) -> Self {
+    pub fn new(client: Client, namespace: Arc<str>, clock: Clock, metrics: Metrics) -> Self {
         Self {
-            client,
-            namespace,
+            stored: Stored::new(client, namespace),
+            clock,
             metrics,
             accounts: Mutex::default(),
+            orders: Mutex::default(),
         }
     }
 
@@ -85,12 +80,15 @@ impl Ledger {
         let Line {
             account,
             limits,
+            order,
             uid,
             names,
             now,
         } = line;
         self.open(account).await?;
         let mut accounts = self.accounts();
+        let whose = (account.clone(), uid.to_owned());
+        self.orders().insert(order.clone(), whose);
         let entry = accounts.entry(account.clone()).or_default();
         let admitted = entry.account.admit(limits, uid, names, now);
         let next = entry.account.next_turn(now);
@@ -106,7 +104,7 @@ impl Ledger {
     /// It cannot be read.
     pub async fn open(&self, account: &AccountId) -> Result<(), RequestError> {
         if !self.accounts().contains_key(account) {
-            let read = self.read(account).await?;
+            let read = self.stored.read(account).await?;
             self.accounts().entry(account.clone()).or_insert(Entry {
                 account: Account::of(read),
                 is_new: false,
@@ -124,10 +122,25 @@ impl Ledger {
 
     /// An order ended, in whatever way, or was not placed.
     pub fn ended(&self, line: Line<'_>) {
+        self.orders().remove(line.order);
         let mut accounts = self.accounts();
         // Nothing of it is written down.
         if let Some(entry) = accounts.get_mut(line.account) {
             entry.account.ended(line.uid);
+        }
+    }
+
+    /// The Order is deleted: it waits for no turn any more.
+    pub fn gone(&self, order: &ObjectKey) {
+        let Some((account, uid)) = self.orders().remove(order) else {
+            return;
+        };
+        let mut accounts = self.accounts();
+        if let Some(entry) = accounts.get_mut(&account) {
+            entry.account.gone(&uid);
+            let next = entry.account.next_turn(self.clock.now());
+            drop(accounts);
+            self.metrics.next_order(&account.url, next);
         }
     }
 
@@ -152,41 +165,51 @@ impl Ledger {
         });
     }
 
-    /// Write down what is new, now and then, and once more at the end.
+    /// Write down what is new, now and then, and once more at the end; forget what says nothing any more.
     pub async fn keep(&self, stop: CancellationToken) {
-        while stop.run_until_cancelled(sleep(INTERVAL)).await.is_some() {
+        for round in (0..SWEEP).cycle() {
+            if stop.run_until_cancelled(sleep(INTERVAL)).await.is_none() {
+                break;
+            }
             self.write().await;
+            self.expire();
+            if round == 0 {
+                self.sweep().await;
+            }
         }
         self.write().await;
     }
 
     async fn write(&self) {
         for (account, text) in self.take_new() {
-            let key = self.place(&account);
-            let object = ConfigMap {
-                metadata: ObjectMeta {
-                    namespace: Some(key.namespace.to_string()),
-                    name: Some(key.name.to_string()),
-                    ..Default::default()
-                },
-                data: Some(
-                    [
-                        (ACCOUNT.to_owned(), account.url.clone()),
-                        (SERVER.to_owned(), account.server.clone()),
-                        (ENTRY.to_owned(), text),
-                    ]
-                    .into(),
-                ),
-                ..Default::default()
-            };
-            let api = api_of::<ConfigMap>(&self.client, &key);
-            if let Err(error) = write::apply(&api, MANAGER, &object).await {
+            if let Err(error) = self.stored.write(&account, text).await {
                 // Nothing is lost as long as the process lives: it is tried again.
                 warn!(%error, account = account.url, "cannot write down what was ordered");
                 if let Some(entry) = self.accounts().get_mut(&account) {
                     entry.is_new = true;
                 }
             }
+        }
+    }
+
+    /// Let turns go that nobody took, and accounts of which nothing is to be known.
+    fn expire(&self) {
+        let now = self.clock.now();
+        let mut accounts = self.accounts();
+        accounts.retain(|id, entry| {
+            entry.account.expire(now);
+            self.metrics
+                .next_order(&id.url, entry.account.next_turn(now));
+            entry.is_new || !entry.account.is_idle(now)
+        });
+        let is_known = |(account, _): &(AccountId, String)| accounts.contains_key(account);
+        self.orders().retain(|_, whose| is_known(whose));
+    }
+
+    async fn sweep(&self) {
+        let is_known = |account: &AccountId| self.accounts().contains_key(account);
+        if let Err(error) = self.stored.sweep(self.clock.now(), is_known).await {
+            warn!(%error, "cannot forget what was ordered long ago");
         }
     }
 
@@ -200,55 +223,30 @@ impl Ledger {
                 new.push((account.clone(), text));
             }
         }
-        if accounts.len() > MOST_ACCOUNTS {
-            accounts.retain(|_, entry| entry.is_new || entry.account.is_waited_for());
-        }
         new
-    }
-
-    async fn read(&self, account: &AccountId) -> Result<Buckets, RequestError> {
-        let key = self.place(account);
-        let found = write::get(&api_of::<ConfigMap>(&self.client, &key), &key).await?;
-        let text = found.and_then(|found| found.data?.remove(ENTRY));
-        let Some(text) = text else {
-            return Ok(Buckets::default());
-        };
-        match serde_json::from_str(&text) {
-            Ok(buckets) => {
-                debug!(account = account.url, "read what was ordered");
-                Ok(buckets)
-            }
-            Err(error) => {
-                warn!(%error, config_map = %key, "what was ordered cannot be read: counting anew");
-                Ok(Buckets::default())
-            }
-        }
-    }
-
-    fn place(&self, account: &AccountId) -> ObjectKey {
-        let AccountId { server, url } = account;
-        // A URL alone is the word of a server that may be anybody's.
-        let hash = hash_of(format!("{server}\n{url}").as_bytes(), 8);
-        let namespace = Arc::clone(&self.namespace);
-        ObjectKey::new(namespace, format!("certwright-rate-limits-{hash}"))
     }
 
     fn change(&self, account: &AccountId, change: impl FnOnce(&mut Account)) {
         let mut accounts = self.accounts();
-        // Without an entry nothing was admitted, and nothing is known to change.
-        if let Some(entry) = accounts.get_mut(account) {
-            change(&mut entry.account);
-            entry.is_new = true;
-        }
+        // Of one that was opened, and is let go since, nothing was to be known.
+        let entry = accounts.entry(account.clone()).or_default();
+        change(&mut entry.account);
+        entry.is_new = true;
     }
 
     fn accounts(&self) -> MutexGuard<'_, HashMap<AccountId, Entry>> {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn orders(&self) -> MutexGuard<'_, HashMap<ObjectKey, (AccountId, String)>> {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use ::http::{Method, Request, Response, StatusCode};
     use instant_acme::Identifier;
     use kube::client::Body;
@@ -256,29 +254,46 @@ mod tests {
     use tower::service_fn;
 
     use super::*;
-    use crate::cluster::Clock;
 
     const NAME: &str = "www.example.com";
 
-    /// ConfigMaps by path.
-    type Stored = Arc<Mutex<HashMap<String, Value>>>;
+    const ALL: &str = "/api/v1/namespaces/system/configmaps";
 
-    /// A ledger, and what it writes down.
-    fn ledger() -> (Ledger, Stored) {
-        let stored = Stored::default();
-        let served = Arc::clone(&stored);
+    /// ConfigMaps by path.
+    type Kept = Arc<Mutex<BTreeMap<String, Value>>>;
+
+    struct World {
+        ledger: Ledger,
+        clock: Clock,
+        metrics: Metrics,
+        kept: Kept,
+    }
+
+    fn world() -> World {
+        let kept = Kept::default();
+        let served = Arc::clone(&kept);
         let service = service_fn(move |request: Request<Body>| {
             let served = Arc::clone(&served);
             async move {
                 let path = request.uri().path().to_owned();
                 let method = request.method().clone();
                 let body = request.into_body().collect_bytes().await.unwrap();
-                let mut stored = served.lock().unwrap();
+                let mut kept = served.lock().unwrap();
                 if method == Method::PATCH {
-                    stored.insert(path.clone(), serde_json::from_slice(&body).unwrap());
+                    let mut object: Value = serde_json::from_slice(&body).unwrap();
+                    object["metadata"]["uid"] = json!(path);
+                    kept.insert(path.clone(), object);
                 }
-                let (status, body) = match stored.get(&path) {
-                    Some(found) => (StatusCode::OK, found.clone()),
+                let found = match (method, path.as_str()) {
+                    (Method::DELETE, path) => kept.remove(path),
+                    (Method::GET, ALL) => {
+                        let items: Vec<&Value> = kept.values().collect();
+                        Some(json!({"metadata": {}, "items": items}))
+                    }
+                    (_, path) => kept.get(path).cloned(),
+                };
+                let (status, body) = match found {
+                    Some(found) => (StatusCode::OK, found),
                     None => (
                         StatusCode::NOT_FOUND,
                         json!({"kind": "Status", "apiVersion": "v1", "status": "Failure",
@@ -290,9 +305,16 @@ mod tests {
                 Ok::<_, std::convert::Infallible>(answer)
             }
         });
-        let metrics = Metrics::new(Clock::default()).unwrap();
+        let clock = Clock::default();
+        let metrics = Metrics::new(clock.clone()).unwrap();
         let client = Client::new(service, "default");
-        (Ledger::new(client, "system".into(), metrics), stored)
+        let system = "system".into();
+        World {
+            ledger: Ledger::new(client, system, clock.clone(), metrics.clone()),
+            clock,
+            metrics,
+            kept,
+        }
     }
 
     fn account(server: &str) -> AccountId {
@@ -308,18 +330,25 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_names_the_account_of_another_counts_for_itself() {
-        let (ledger, stored) = ledger();
+        let World {
+            ledger,
+            clock,
+            kept,
+            ..
+        } = world();
         let (theirs, forged) = (account("ca.example"), account("evil.example"));
         let names = names();
         let failed = BTreeSet::from([NAME.to_owned()]);
         let strict: Limits = "failures=1/1000h".parse().unwrap();
         let limits: Limits = "failures=5/1h".parse().unwrap();
+        let order = ObjectKey::new("web", "www");
         let line = |account, limits, uid| Line {
             account,
             limits,
+            order: &order,
             uid,
             names: &names,
-            now: "2026-01-01T00:00:00Z".parse().unwrap(),
+            now: clock.now(),
         };
         ledger.open(&forged).await.unwrap();
         ledger.not_validated(line(&forged, &strict, "a"), &failed);
@@ -329,12 +358,113 @@ mod tests {
         assert_eq!(admitted, Ok(()));
         ledger.placed(line(&theirs, &limits, "c"));
         ledger.write().await;
-        let stored = stored.lock().unwrap();
-        let servers: BTreeSet<&str> = stored
+        let kept = kept.lock().unwrap();
+        let servers: BTreeSet<&str> = kept
             .values()
             .filter_map(|written| written["data"]["server"].as_str())
             .collect();
         let want = [forged.server.as_str(), theirs.server.as_str()];
         assert_eq!(servers, BTreeSet::from(want));
+    }
+
+    #[tokio::test]
+    async fn who_is_gone_waits_for_no_turn() {
+        let World {
+            ledger,
+            clock,
+            metrics,
+            ..
+        } = world();
+        let account = account("ca.example");
+        let names = names();
+        let limits: Limits = "orders=1/100h".parse().unwrap();
+        let (first, second) = (ObjectKey::new("web", "a"), ObjectKey::new("web", "b"));
+        let line = |order, uid| Line {
+            account: &account,
+            limits: &limits,
+            order,
+            uid,
+            names: &names,
+            now: clock.now(),
+        };
+        let is_told = || metrics.pages().any(|page| page.contains(&account.url));
+        let first = line(&first, "a");
+        ledger.admit(first).await.unwrap().unwrap();
+        ledger.placed(first);
+        ledger.admit(line(&second, "b")).await.unwrap().unwrap_err();
+        assert!(is_told());
+        ledger.gone(&second);
+        assert!(!is_told());
+        // Or nobody told that it is gone.
+        ledger.admit(line(&second, "b")).await.unwrap().unwrap_err();
+        assert!(is_told());
+        clock.advance(101 * 3600);
+        ledger.expire();
+        assert!(!is_told());
+    }
+
+    #[tokio::test]
+    async fn what_says_nothing_any_more_is_forgotten() {
+        let World {
+            ledger,
+            clock,
+            kept,
+            ..
+        } = world();
+        let account = account("ca.example");
+        let names = names();
+        let limits: Limits = "orders=1/100h".parse().unwrap();
+        let order = ObjectKey::new("web", "www");
+        let line = || Line {
+            account: &account,
+            limits: &limits,
+            order: &order,
+            uid: "a",
+            names: &names,
+            now: clock.now(),
+        };
+        for (hours, is_kept) in [(99, true), (1, false)] {
+            if is_kept {
+                ledger.admit(line()).await.unwrap().unwrap();
+                ledger.placed(line());
+                ledger.write().await;
+            }
+            clock.advance(hours * 3600);
+            ledger.expire();
+            ledger.sweep().await;
+            assert_eq!(ledger.accounts().is_empty(), !is_kept);
+            assert_eq!(ledger.orders().is_empty(), !is_kept);
+            assert_eq!(kept.lock().unwrap().is_empty(), !is_kept);
+        }
+        // Let go between the two, it counts all the same.
+        ledger.admit(line()).await.unwrap().unwrap();
+        ledger.expire();
+        ledger.placed(line());
+        assert!(ledger.admit(line()).await.unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn accounts_that_are_made_up_do_not_fill_the_place() {
+        let World { ledger, kept, .. } = world();
+        let at = |number: usize| format!("{ALL}/certwright-rate-limits-{number}");
+        {
+            let mut kept = kept.lock().unwrap();
+            for number in 0..2010 {
+                let full = format!("{{\"orders\":\"{}-01-01T00:00:00Z\"}}", 9000 - number);
+                kept.insert(
+                    at(number),
+                    json!({
+                        "metadata": {"namespace": "system", "uid": at(number),
+                                     "name": format!("certwright-rate-limits-{number}")},
+                        "data": {"account": "a", "server": "s", "buckets.json": full},
+                    }),
+                );
+            }
+        }
+        ledger.sweep().await;
+        let kept = kept.lock().unwrap();
+        assert_eq!(kept.len(), 2000);
+        assert!(!kept.contains_key(&at(0)), "it would stay longest");
+        assert!(kept.contains_key(&at(2009)));
     }
 }

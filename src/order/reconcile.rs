@@ -67,6 +67,7 @@ impl Reconciler for OrderReconciler {
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
         let Some(order) = self.orders.get(key) else {
             self.pace.reset(key);
+            self.ledger.gone(key);
             return Ok(Next::Change);
         };
         if order.meta.deleting {
@@ -240,6 +241,7 @@ impl OrderReconciler {
         Line {
             account,
             limits,
+            order: &order.meta.key,
             uid: &order.meta.uid,
             names,
             now: self.clock.now(),
