@@ -173,6 +173,11 @@ impl<F: Facts> Cache<F> {
         self.read().indexes.find(index).cloned().collect()
     }
 
+    /// How many objects are under `index`; by a rare chance, a few more.
+    pub fn count(&self, index: &F::Index) -> usize {
+        self.read().indexes.count(index)
+    }
+
     /// Call `visit` for every object, in no order. For reports; a reconcile looks up by index.
     pub fn for_each(&self, mut visit: impl FnMut(&F)) {
         // One by one: many take a while, and others wait to write.

@@ -6,7 +6,7 @@ use k8s_openapi::{
     api::core::v1::{ObjectReference, Secret},
     apimachinery::pkg::apis::meta::v1::Time,
 };
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::{
     api::{
@@ -32,6 +32,7 @@ use crate::{
         live,
         orphan::fate,
         record::Recorder,
+        room::no_room,
     },
 };
 
@@ -177,6 +178,16 @@ impl Reconciler for DepartureReconciler {
         }
         match verdict {
             Verdict::Record(policy) => {
+                let LastWords {
+                    certificate,
+                    secret,
+                    uid,
+                    ..
+                } = &departure.words;
+                if let Some(why) = no_room(&self.caches.issuances, &certificate.namespace, uid) {
+                    warn!(%certificate, %secret, "Certificate is gone, and its Secret stays: {why}");
+                    return Ok(Next::Change);
+                }
                 let der = der.unwrap_or_default();
                 self.record(&departure, revoker, der, policy).await?;
             }

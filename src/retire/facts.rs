@@ -75,6 +75,8 @@ pub enum IssuanceIndex {
     List(ObjectKey),
     /// By the namespace of its Certificate.
     Namespace(Arc<str>),
+    /// By the namespace of its Certificate, where that does not keep it any more.
+    Past(Arc<str>),
 }
 
 impl Facts for IssuanceFacts {
@@ -133,6 +135,9 @@ impl Facts for IssuanceFacts {
                 .iter()
                 .map(|account| IssuanceIndex::Account(account.url.clone())),
         );
+        if self.state() != IssuanceState::Active {
+            indexes.push(IssuanceIndex::Past(Arc::clone(&self.secret.namespace)));
+        }
         if self.is_listed() {
             indexes.extend(self.list.clone().map(IssuanceIndex::List));
         }

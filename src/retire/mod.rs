@@ -20,6 +20,7 @@ mod pace;
 pub mod plan;
 pub mod reconcile;
 pub mod record;
+mod room;
 #[cfg(test)]
 pub(crate) mod samples;
 mod users;

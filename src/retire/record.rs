@@ -36,6 +36,7 @@ use crate::{
         departed::Departed,
         entry::{self, Entry, Revoker},
         facts::{IssuanceFacts, IssuanceIndex, Settings},
+        room::no_room,
     },
 };
 
@@ -180,6 +181,12 @@ impl Recorder {
         let key = ObjectKey::new(Arc::clone(&self.namespace), name);
         if self.issuances.get(&key).is_some() {
             return Ok(Recording::Settled);
+        }
+        if let Some(why) = no_room(&self.issuances, namespace, &certificate.meta.uid) {
+            let serial = &leaf.serial;
+            return Ok(Recording::Impossible(format!(
+                "Certificate {serial} is stored without a record, and will not be revoked: {why}"
+            )));
         }
         let policy = self.settings.policy(
             certificate.spec.deletion_policy,
