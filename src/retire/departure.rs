@@ -73,7 +73,7 @@ impl DepartureReconciler {
         let ending = namespaces.get(&ObjectKey::cluster(Arc::clone(namespace)));
         let departure = Departure {
             policy,
-            is_acme: matches!(revoker, Revoker::Acme(_)),
+            is_acme: revoker.is_acme(),
             is_kept: is_there || !naming.is_empty(),
             is_namespace_ending: ending.is_some_and(|namespace| namespace.meta().deleting),
             remains: None,

@@ -166,12 +166,14 @@ impl Recorder {
         let revoker = issuer.as_ref().map_or(Revoker::Nobody, Revoker::of);
         match revoker {
             Revoker::Acme(_) => {}
-            Revoker::List | Revoker::Nobody if is_ordered => {
+            Revoker::NoAccount | Revoker::List | Revoker::Nobody
+                if is_ordered || revoker.is_acme() =>
+            {
                 let why = unknown_account(certificate, leaf, &issued.issuer);
                 return Ok(Recording::Impossible(why));
             }
             Revoker::List => {}
-            Revoker::Nobody => return Ok(Recording::Settled),
+            Revoker::NoAccount | Revoker::Nobody => return Ok(Recording::Settled),
         }
         let Ok(der) = leaf_der(&issued.chain_pem) else {
             return Ok(Recording::Settled);
@@ -339,6 +341,7 @@ fn unknown_account(certificate: &CertificateFacts, leaf: &Leaf, issuer: &IssuerR
     let issuer = format!("{} {:?}", issuer.kind_or_default(), issuer.name);
     format!(
         "Certificate {serial} is stored without a record, and will not be revoked: {issuer} that ordered \
-         it is gone, or no ACME issuer any more. Once it is back, `cmctl renew {name}` gets one that can be"
+         it is gone, or has no account any more at the server that it names. Once it has, `cmctl renew {name}` \
+         gets one that can be"
     )
 }
