@@ -177,13 +177,13 @@ impl IssuanceReconciler {
             reason: RevocationReason::Unspecified,
             time: to_the_second(situation.now),
         });
-        let outcome = match &full.spec.acme {
-            Some(origin) => {
+        let outcome = match full.spec.acme.as_ref().zip(issuance.account.as_ref()) {
+            Some((origin, account)) => {
                 let what = revoke::Revocation {
                     origin,
                     certificate: &full.spec.certificate.0,
                     reason: request.reason,
-                    escrow: &self.escrow_place(&origin.account_url),
+                    escrow: &self.escrow_place(account),
                     secret: &issuance.secret,
                 };
                 self.sessions.revoke(what).await?

@@ -50,7 +50,7 @@ pub struct IssuanceFacts {
 }
 
 /// The ACME account of an issuance.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Account {
     /// Its URL.
     pub url: String,
@@ -67,8 +67,8 @@ pub enum IssuanceIndex {
     Secret(ObjectKey),
     /// By the uid of its Certificate.
     Certificate(String),
-    /// By the URL of the account.
-    Account(String),
+    /// By the account and the place of its key.
+    Account(Account),
     /// By the public key, where that is known to others than its owner.
     CompromisedKey(String),
     /// By the issuer whose list it is to be on, where its revocation is decided.
@@ -133,7 +133,7 @@ impl Facts for IssuanceFacts {
         indexes.extend(
             self.account
                 .iter()
-                .map(|account| IssuanceIndex::Account(account.url.clone())),
+                .map(|account| IssuanceIndex::Account(account.clone())),
         );
         if self.state() != IssuanceState::Active {
             indexes.push(IssuanceIndex::Past(Arc::clone(&self.secret.namespace)));
@@ -327,6 +327,8 @@ pub enum Stored {
 pub enum Escrow {
     /// There is no copy.
     None,
+    /// There is none, and no key to copy.
+    Lost,
     /// There is one, and other records need it.
     Needed,
     /// There is one, and no other record needs it.

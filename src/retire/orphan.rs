@@ -200,11 +200,12 @@ pub(super) fn revoke(situation: &Situation) -> Step {
 /// Nothing is left to do at the CA.
 pub(super) fn finish(situation: &Situation) -> Step {
     let issuance = &situation.issuance;
-    if end(issuance).is_some_and(|end| situation.now > end) {
-        return Step::DeleteRecord;
-    }
+    // First: without records, nobody knows of the copy.
     if situation.escrow == Escrow::Unneeded {
         return Step::DropAccountKey;
+    }
+    if end(issuance).is_some_and(|end| situation.now > end) {
+        return Step::DeleteRecord;
     }
     let may_delete = situation.claim == Claim::Nobody
         && situation.stored == Stored::This

@@ -22,6 +22,7 @@ use crate::{
     retire::{
         departed::Departed,
         error::Error,
+        escrow::LostKeys,
         facts::{
             Claim, Escrow, IssuanceFacts, IssuanceIndex, Keeper, Live, Settings, Situation, Stored,
         },
@@ -52,6 +53,7 @@ pub struct IssuanceReconciler {
     pub(super) issuances: Arc<str>,
     pub(super) settings: Settings,
     pub(super) pace: Pace,
+    pub(super) lost_keys: LostKeys,
     is_braking: AtomicBool,
 }
 
@@ -97,6 +99,7 @@ impl IssuanceReconciler {
             issuances,
             settings,
             pace: Pace::default(),
+            lost_keys: LostKeys::default(),
             is_braking: AtomicBool::default(),
         }
     }

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use aws_lc_rs::digest::{SHA256, digest};
 use certwright::api::{
     certificate::Certificate,
-    issuance::{Issuance, IssuanceState},
+    issuance::{AcmeOrigin, Issuance, IssuanceState, KeyPlace},
     issuer::Issuer,
 };
 use k8s_openapi::{
@@ -260,7 +260,16 @@ pub(crate) async fn with_its_namespace(bed: &Bed) -> Result<()> {
     ensure!(scene.at_ca(&serial).await? == "5");
     // Named by the account: other stories leave records without an end, and copies for them.
     let origin = done.spec.acme.context("no account")?;
-    let hash = digest(&SHA256, origin.account_url.as_bytes());
+    let AcmeOrigin {
+        account_key: KeyPlace {
+            namespace, name, ..
+        },
+        account_url,
+        server,
+        ..
+    } = origin;
+    let cause = format!("{server}\n{account_url}\n{namespace}/{name}");
+    let hash = digest(&SHA256, cause.as_bytes());
     let hash: String = hash
         .as_ref()
         .iter()
