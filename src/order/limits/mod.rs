@@ -420,16 +420,21 @@ impl Account {
             .retain(|_, turn| turn.at.checked_add(GRACE).is_ok_and(|end| end > now));
     }
 
-    /// Whether one of which nothing is known would say the same.
-    pub fn is_idle(&self, now: Timestamp) -> bool {
+    /// Whether it says no more than what is stored of it.
+    pub fn is_at_rest(&self) -> bool {
         let Self {
-            spent,
-            // Nobody has a turn, so it counts for nothing.
+            spent: _,
+            // Where nobody has a turn it counts for nothing.
             planned: _,
             waiting,
             under_way,
         } = self;
-        waiting.is_empty() && under_way.is_empty() && spent.full_again(now).is_none()
+        waiting.is_empty() && under_way.is_empty()
+    }
+
+    /// Whether one of which nothing is known would say the same.
+    pub fn is_idle(&self, now: Timestamp) -> bool {
+        self.is_at_rest() && self.spent.full_again(now).is_none()
     }
 
     /// When the next order is allowed that is not, if any waits.
