@@ -56,6 +56,17 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "crate::acme",
         ],
     ),
+    // Who only looks, and tells.
+    (
+        "answers",
+        &[
+            "kube::Client",
+            "kube::Api",
+            "crate::caches",
+            "crate::certificate",
+            "crate::request",
+        ],
+    ),
     (
         "solver/dns01",
         &["kube::", "k8s_openapi", "crate::api", "crate::cluster"],

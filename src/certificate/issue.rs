@@ -13,8 +13,7 @@ use crate::{
     certificate::{
         action::{Action, Content, Event, KeyPlace, Plan},
         backoff,
-        facts::{Situation, Write},
-        fit,
+        facts::{Reused, Situation, Write},
         issued::{Issued, Readable},
         key::{self, Choice, Source},
         plan::{RECHECK, Requests, delete_keys, delete_request, duplicates, not_ready, until},
@@ -24,6 +23,7 @@ use crate::{
         spec,
         standing::{Standing, ended, standing, told_at},
         status::Draft,
+        uncounted,
     },
     cluster::Next,
     pki::PublicKeyHash,
@@ -51,7 +51,13 @@ pub(super) fn plan(
             return not_ready(situation, violation, Next::Change);
         }
     };
-    match key::choose(situation, wanted) {
+    let choice = key::choose(situation, wanted);
+    if let Choice::Missing { .. } | Choice::Hold { .. } | Choice::Held(_) = &choice
+        && let Some((reason, message)) = uncounted::failure(&situation.certificate, requests)
+    {
+        return fail(situation, requests, reason, message);
+    }
+    match choice {
         Choice::Stuck(event) => stuck(situation, requests, trigger, event),
         Choice::Missing {
             name,
@@ -81,6 +87,7 @@ pub(super) fn plan(
                 key: KeyPlace::Held(held.name.clone()),
                 // As times of requests are.
                 began: Some(condition::to_the_second(held.since).0),
+                reused: None,
             };
             issuance.at_once().unwrap_or_else(|| {
                 let mut actions = delete_keys(situation, None);
@@ -102,6 +109,7 @@ pub(super) fn plan(
                 public_key: key.public_key,
                 key: KeyPlace::Stored(secret.meta.key.clone()),
                 began: began.map(|began| began.0),
+                reused: None,
             }
             .plan(trigger)
         }
@@ -139,14 +147,35 @@ fn stuck(
     }
 }
 
+/// Count a failure, and tell when the next try is.
+fn fail(situation: &Situation, requests: &Requests<'_>, reason: &str, message: &str) -> Plan {
+    let message =
+        format!("The certificate request has failed to complete and will be retried: {message}");
+    let mut draft = Draft::of(situation);
+    draft.dates();
+    let (failed, attempts) = draft.count_failure();
+    let next = backoff::at(situation, failed, attempts);
+    let told = backoff::message(&message, None, next);
+    draft.not_issuing(reason, told.clone());
+    match policy::readiness(requests.view(situation)) {
+        None => draft.ready(),
+        Some(violation) => draft.not_ready(Violation::new(violation.reason, told)),
+    }
+    let mut actions: Vec<Action> = draft.into_action().into_iter().collect();
+    actions.push(Action::Publish(Event::warning(reason.to_owned(), message)));
+    Plan::act(actions)
+}
+
 /// An issuance that has a key.
 pub(super) struct Issuance<'a> {
     pub(super) situation: &'a Situation,
     pub(super) requests: &'a Requests<'a>,
     pub(super) key: KeyPlace,
-    public_key: PublicKeyHash,
+    pub(super) public_key: PublicKeyHash,
     /// When it began, if that is known.
-    began: Option<Timestamp>,
+    pub(super) began: Option<Timestamp>,
+    /// The certificate that is used again, rather than another issued.
+    pub(super) reused: Option<&'a Reused>,
 }
 
 impl Issuance<'_> {
@@ -258,16 +287,12 @@ impl Issuance<'_> {
     /// before it began.
     fn is_stale(&self, request: &RequestFacts) -> bool {
         let certificate = &self.situation.certificate;
-        let fits = match fit::violations(request, &certificate.spec) {
-            Ok(fields) => fields.is_empty(),
-            Err(_) => false,
-        };
         let same_key = request
             .csr
             .as_ref()
             .is_ok_and(|csr| csr.public_key == self.public_key);
-        let same_profile = fit::another_profile(request, certificate).is_none();
-        if !fits || !same_key || !same_profile {
+        let same_way = request.is_reuse() == self.reused.is_some();
+        if !same_key || !same_way || !uncounted::is_for(request, certificate) {
             return true;
         }
         let Some(began) = self.began else {
@@ -296,22 +321,7 @@ impl Issuance<'_> {
     }
 
     pub(super) fn fail(&self, reason: &str, message: &str) -> Plan {
-        let message = format!(
-            "The certificate request has failed to complete and will be retried: {message}"
-        );
-        let mut draft = Draft::of(self.situation);
-        draft.dates();
-        let (failed, attempts) = draft.count_failure();
-        let next = backoff::at(self.situation, failed, attempts);
-        let told = backoff::message(&message, None, next);
-        draft.not_issuing(reason, told.clone());
-        match policy::readiness(self.requests.view(self.situation)) {
-            None => draft.ready(),
-            Some(violation) => draft.not_ready(Violation::new(violation.reason, told)),
-        }
-        let mut actions: Vec<Action> = draft.into_action().into_iter().collect();
-        actions.push(Action::Publish(Event::warning(reason.to_owned(), message)));
-        Plan::act(actions)
+        fail(self.situation, self.requests, reason, message)
     }
 
     /// Put what was issued into the Secret.

@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod name;
 pub mod pace;
 mod packed;
+pub mod pause;
 pub mod queue;
 pub mod report;
 pub mod serve;

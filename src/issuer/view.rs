@@ -17,9 +17,10 @@ use crate::{
     cluster::{Cache, ObjectKey},
     issuer::{
         account,
-        facts::{self, IssuerFacts, IssuerKind, IssuerResource},
+        facts::{IssuerFacts, IssuerKind, IssuerResource},
         kind::{Signer, Unsupported},
         limits::{Limits, SettingsError},
+        named,
     },
 };
 
@@ -145,7 +146,7 @@ impl IssuerView {
 
     /// The Secrets that it uses.
     pub fn secrets(&self) -> impl Iterator<Item = ObjectKey> {
-        let names = facts::secrets(&self.spec).into_iter();
+        let names = named::secrets(&self.spec).into_iter();
         names.map(|name| ObjectKey::new(Arc::clone(&self.secrets_namespace), name))
     }
 

@@ -21,6 +21,7 @@ use crate::{
         Cache, Clock, Next, ObjectKey, Reconciler,
         events::{EventType, Events},
         pace::Pace,
+        pause::Pauses,
         write::{self, Created, api_of},
     },
     issuer::{AccountId, IssuerView, Issuers, Missing, Sessions, limits::Limits, refusal::CaError},
@@ -56,6 +57,8 @@ pub struct OrderReconciler {
     pub events: Events,
     /// How soon an order that the CA works on is read again.
     pub pace: Pace,
+    /// When CAs want to be asked again.
+    pub pauses: Pauses,
     /// What was ordered from each account.
     pub ledger: Arc<Ledger>,
 }
@@ -68,6 +71,7 @@ impl Reconciler for OrderReconciler {
         let Some(order) = self.orders.get(key) else {
             self.pace.reset(key);
             self.ledger.gone(key);
+            self.pauses.forget(key);
             return Ok(Next::Change);
         };
         if order.meta.deleting {
@@ -90,6 +94,10 @@ impl Reconciler for OrderReconciler {
                     && let Ok(issuer) = &issuer
                 {
                     self.sessions.lose_account(issuer);
+                }
+                // Of an account, the issuer says when it is of use again.
+                if let Error::Ca(error) = &error {
+                    self.pauses.note(key, error.class(), self.clock.now());
                 }
                 // The reason is where the Certificate finds what it waits for.
                 self.note(&order, error.to_string()).await?;
@@ -175,6 +183,9 @@ impl OrderReconciler {
         let Some(issuer) = issuer else {
             return Ok(Next::Change);
         };
+        if let Some(left) = self.pauses.left(&order.meta.key, self.clock.now()) {
+            return Ok(Next::After(left));
+        }
         let session = self.sessions.session(issuer).await?;
         match step {
             Step::Place => {

@@ -47,11 +47,13 @@ pub(super) fn deleted(situation: &Situation) -> Step {
     }
 }
 
-/// Until when its record is kept. Of what nobody can revoke, some live for decades.
+/// Until when its record is kept. Of what nobody can revoke, some live for decades; and some expired
+/// long before anybody deleted them.
 pub(super) fn end(issuance: &IssuanceFacts) -> Option<Timestamp> {
-    let orphaned = issuance.status.orphaned_since.as_ref();
-    let last = match orphaned.filter(|_| !issuance.is_revocable()) {
-        Some(since) => since.0,
+    let orphaned = issuance.status.orphaned_since.as_ref().map(|time| time.0);
+    let last = match orphaned {
+        Some(since) if issuance.is_revocable() => since.max(issuance.not_after),
+        Some(since) => since,
         None => issuance.not_after,
     };
     last.checked_add(KEPT).ok()
@@ -159,6 +161,14 @@ mod tests {
             (
                 "it may be revoked after all",
                 deleted(|s, _| s.escrow = Escrow::Unneeded),
+                "nothing",
+            ),
+            (
+                "expired long before its Certificate went",
+                deleted(|s, i| {
+                    i.not_after = at("2025-01-01T00:00:00Z");
+                    s.now = at("2026-03-01T00:00:00Z");
+                }),
                 "nothing",
             ),
             // Some that nobody can revoke live for decades.

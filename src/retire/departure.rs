@@ -60,6 +60,7 @@ impl DepartureReconciler {
             departed,
             issuers,
             namespaces,
+            secrets,
             ..
         } = &self.caches;
         let namespace = &words.certificate.namespace;
@@ -73,7 +74,8 @@ impl DepartureReconciler {
         let ending = namespaces.get(&ObjectKey::cluster(Arc::clone(namespace)));
         let departure = Departure {
             policy,
-            is_acme: revoker.is_acme(),
+            is_recorded: self.is_recorded(&words, secrets.get(&words.secret).as_deref()),
+            is_account_known: revoker != Revoker::NoAccount,
             is_kept: is_there || !naming.is_empty(),
             is_namespace_ending: ending.is_some_and(|namespace| namespace.meta().deleting),
             remains: None,
@@ -93,21 +95,25 @@ impl DepartureReconciler {
         let chain = chain.and_then(|data| data.get(secret_key::CERTIFICATE));
         let der = chain.and_then(|chain| leaf_der(&chain.0).ok());
         let secret = found.map(SecretFacts::reduce);
-        let leaf = secret.as_ref().and_then(|secret| secret.leaf.read());
-        let index = IssuanceIndex::Secret(words.secret.clone());
-        let records = self.caches.issuances.find(&index);
-        let is_recorded = leaf.is_some_and(|leaf| {
-            let public_key = leaf.public_key.to_string();
-            let mut records = records.iter();
-            records.any(|record| record.is_of(&leaf.serial, &public_key))
-        });
         let remains = Remains {
             is_kept,
             definition,
+            is_recorded: self.is_recorded(words, secret.as_ref()),
             secret,
-            is_recorded,
         };
         Ok((remains, der))
+    }
+
+    /// Whether there is a record of what `secret` holds.
+    fn is_recorded(&self, words: &LastWords, secret: Option<&SecretFacts>) -> bool {
+        let Some(leaf) = secret.and_then(|secret| secret.leaf.read()) else {
+            return false;
+        };
+        let public_key = leaf.public_key.to_string();
+        let index = IssuanceIndex::Secret(words.secret.clone());
+        let records = self.caches.issuances.find(&index);
+        let mut records = records.iter();
+        records.any(|record| record.is_of(&leaf.serial, &public_key))
     }
 
     /// Make the record of an orphan; from then on all goes by that.
@@ -138,6 +144,7 @@ impl DepartureReconciler {
             revoker,
             policy,
             earlier_request: None,
+            asked_for: None,
             status: IssuanceStatus {
                 state: Some(IssuanceState::Orphaned),
                 orphaned_since: Some(now),

@@ -15,10 +15,11 @@ use crate::{
         names::label,
         reference::IssuerRef,
     },
-    certificate::secret::Leaf,
+    certificate::{asked_for::AskedFor, secret::Leaf},
     cluster::name::hash_of,
     crl::published_by,
     issuer::{IssuerView, account::DEFAULT_KEY_ENTRY, kind::Signer},
+    retire::facts::IssuanceFacts,
 };
 
 /// Value of the label that says who made a record.
@@ -40,6 +41,8 @@ pub(super) struct Entry {
     pub(super) policy: DeletionPolicy,
     /// The annotation that asks for the revocation of another.
     pub(super) earlier_request: Option<String>,
+    /// What was asked for, where another Certificate that asks for the same may have it.
+    pub(super) asked_for: Option<AskedFor>,
     /// How it stands.
     pub(super) status: IssuanceStatus,
 }
@@ -71,14 +74,6 @@ impl Revoker {
             },
         }
     }
-
-    /// Whether an ACME server revokes it.
-    pub(super) fn is_acme(&self) -> bool {
-        match self {
-            Self::Acme(_) | Self::NoAccount => true,
-            Self::List | Self::Nobody => false,
-        }
-    }
 }
 
 impl Entry {
@@ -97,6 +92,7 @@ impl Entry {
             revoker,
             policy,
             earlier_request,
+            asked_for,
             status,
         } = self;
         let labels = BTreeMap::from([(label::MANAGED_BY.to_owned(), CERTWRIGHT.to_owned())]);
@@ -114,6 +110,8 @@ impl Entry {
             },
             spec: IssuanceSpec {
                 acme,
+                also_in: None,
+                asked_for: asked_for.map(|asked| asked.to_string()),
                 certificate: ByteString(der),
                 certificate_ref: certificate,
                 cluster: cluster.to_owned(),
@@ -130,6 +128,15 @@ impl Entry {
             },
             status: Some(status),
         }
+    }
+}
+
+impl IssuanceFacts {
+    /// Whether it is the record of that certificate, in DER: its name says so.
+    pub fn is_record_of(&self, der: &[u8]) -> bool {
+        let hash = |name: &str| name.rsplit('-').next().map(str::to_owned);
+        let name = name(&self.certificate.name, &self.cluster, der);
+        hash(&name) == hash(&self.meta.key.name)
     }
 }
 

@@ -1,7 +1,8 @@
 //! A Certificate without a record is gone: was its Secret ours, and is it to go too? Pure.
 //!
-//! Certificates that nobody can revoke have no record while they are kept, as it would cost a write each.
-//! One is made when the Certificate goes; what is not certain beyond doubt stays, as under cert-manager.
+//! Certificates that nobody can revoke have no record while they are kept, as it would cost a write each;
+//! the record of another may have been deleted. One is made when the Certificate goes; what is not certain
+//! beyond doubt stays, as under cert-manager.
 
 use std::fmt;
 
@@ -22,8 +23,10 @@ pub(super) struct Departure {
     pub(super) words: LastWords,
     /// What is to become of what it kept; `None` where that is not known.
     pub(super) policy: Option<DeletionPolicy>,
-    /// Whether an ACME server issued it: then a record was made before it was stored.
-    pub(super) is_acme: bool,
+    /// Whether there is a record of what the Secret holds, as the caches know.
+    pub(super) is_recorded: bool,
+    /// Whether its issuer, where that is an ACME server's, has an account there.
+    pub(super) is_account_known: bool,
     /// Whether a Certificate names the Secret, as the caches know.
     pub(super) is_kept: bool,
     /// Whether its namespace is being deleted.
@@ -65,8 +68,10 @@ pub(super) enum Why {
     PolicyUnknown,
     /// Another issued it, or nobody did.
     NotIssuedHere,
-    /// There is a record, or it was deleted.
+    /// There is a record.
     Recorded,
+    /// Nobody knows which account could revoke it.
+    NoAccount,
     /// A Certificate keeps it.
     Kept,
     /// Something else takes it along.
@@ -83,7 +88,7 @@ impl Why {
     /// Whether somebody may wonder.
     pub(super) fn is_news(self) -> bool {
         match self {
-            Self::PolicyUnknown | Self::Definition | Self::NotItsSecret => true,
+            Self::PolicyUnknown | Self::NoAccount | Self::Definition | Self::NotItsSecret => true,
             Self::Retain
             | Self::NotIssuedHere
             | Self::Recorded
@@ -101,6 +106,7 @@ impl fmt::Display for Why {
             Self::PolicyUnknown => "its issuer is gone, whose deletionPolicy may have been Retain",
             Self::NotIssuedHere => "what it holds was not issued by certwright",
             Self::Recorded => "its Issuance says what becomes of it",
+            Self::NoAccount => "its issuer has no account at the ACME server that it names",
             Self::Kept => "a Certificate names it",
             Self::GoesAnyway => "it goes with its namespace or owner",
             Self::Definition => "the definition of Certificates went too, or is new",
@@ -115,7 +121,8 @@ pub(super) fn judge(departure: &Departure) -> Verdict {
     let Departure {
         words,
         policy,
-        is_acme,
+        is_recorded,
+        is_account_known,
         is_kept,
         is_namespace_ending,
         remains,
@@ -123,7 +130,7 @@ pub(super) fn judge(departure: &Departure) -> Verdict {
     if !words.is_issued_here {
         return Verdict::Leave(Why::NotIssuedHere);
     }
-    if *is_acme {
+    if *is_recorded {
         return Verdict::Leave(Why::Recorded);
     }
     let policy = match policy {
@@ -131,6 +138,9 @@ pub(super) fn judge(departure: &Departure) -> Verdict {
         Some(DeletionPolicy::Retain) => return Verdict::Leave(Why::Retain),
         Some(policy @ (DeletionPolicy::Revoke | DeletionPolicy::Delete)) => *policy,
     };
+    if !is_account_known {
+        return Verdict::Leave(Why::NoAccount);
+    }
     if *is_kept {
         return Verdict::Leave(Why::Kept);
     }

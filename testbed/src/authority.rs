@@ -16,7 +16,7 @@ pub struct Authority {
 }
 
 /// A certificate and its private key.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Identity {
     /// The certificate, in PEM.
     pub certificate: String,

@@ -116,6 +116,11 @@ impl Bed {
         self.cluster.api_server()
     }
 
+    /// The process ids of what answers requests to the API server.
+    pub async fn answering(&self) -> Vec<u32> {
+        self.cluster.answering().await
+    }
+
     /// The DNS server of [`ZONE`].
     pub fn dns(&self) -> &dns::Server {
         &self.dns
@@ -193,12 +198,23 @@ impl Bed {
     /// An Issuer of that ACME server with these solvers; its account key goes into the Secret
     /// `<name>-account`.
     pub fn acme_issuer(&self, name: &str, pebble: &Pebble, solvers: &Value) -> Value {
+        self.acme_issuer_at(pebble.directory_url(), name, pebble, solvers)
+    }
+
+    /// The same, for a server that is reached by another directory.
+    pub fn acme_issuer_at(
+        &self,
+        directory_url: &str,
+        name: &str,
+        pebble: &Pebble,
+        solvers: &Value,
+    ) -> Value {
         json!({
             "apiVersion": "cert-manager.io/v1",
             "kind": "Issuer",
             "metadata": { "name": name },
             "spec": { "acme": {
-                "server": pebble.directory_url(),
+                "server": directory_url,
                 "caBundle": k8s_openapi::ByteString(pebble.tls_root().as_bytes().to_vec()),
                 "privateKeySecretRef": { "name": format!("{name}-account") },
                 "solvers": solvers,

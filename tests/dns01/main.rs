@@ -1,7 +1,9 @@
-//! DNS-01 against a real DNS server: updates with every kind of key, and what the world sees of them.
+//! DNS-01 against a real DNS server: updates with every kind of key, what the world sees of them, and
+//! whether DNS says something else than before.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod answers;
 mod propagation;
 mod transport;
 mod update;

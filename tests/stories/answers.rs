@@ -17,9 +17,9 @@ use testbed::{
 use crate::site::{SOON, Site, certificate};
 
 /// The wait after the first failure is longer than a story is patient.
-const FIRST_WAIT: &str = "--certificate-request-minimum-backoff-duration=2m";
+const FIRST_WAIT: &str = "--certificate-request-minimum-backoff-duration=3m";
 /// The shortest that it may become: a quarter.
-const SHORTEST: SignedDuration = SignedDuration::from_secs(30);
+const SHORTEST: SignedDuration = SignedDuration::from_secs(45);
 
 /// A name that does not resolve fails, and so does one whose record is looked for elsewhere. Once DNS
 /// is right nobody has to say so, and nothing was put in place for it meanwhile.

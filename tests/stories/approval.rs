@@ -23,6 +23,7 @@ use kube::{
 use serde_json::{Value, json};
 use testbed::{
     Bed,
+    operator::OperatorOptions,
     process::{tail, wait::until},
 };
 
@@ -129,6 +130,37 @@ pub(crate) async fn a_denial_in_between_counts(bed: &Bed) -> Result<()> {
         desk.issued(name, 1).await?;
     }
     ensure!(operator.stop().await?.success());
+    Ok(())
+}
+
+/// A denial counts too where the operator ends before it has seen it, and the key of the request
+/// with it: there is no new request that nobody has denied.
+pub(crate) async fn a_denial_outlives_the_operator(bed: &Bed) -> Result<()> {
+    let desk = Desk::new(bed, "outlived").await?;
+    // What issuers write is no part of it.
+    let first = desk.operator(bed, "outlived-0", &[]).await?;
+    desk.ask("first", "ca", json!({})).await?;
+    desk.issued("first", 1).await?;
+    ensure!(first.stop().await?.success());
+    desk.ask("web", "ca", json!({})).await?;
+    // Before it would approve and sign, in one write.
+    let options = OperatorOptions {
+        wait: false,
+        ..desk.options("outlived-1", &["--fault-point=2"])
+    };
+    let mut killed = bed.operator(&options).await?;
+    killed.wait(SOON).await?;
+    let found = desk.requests().get("web-1").await?;
+    ensure!(found.status.is_none(), "{:?}", found.status);
+    desk.decide("web-1", kind::DENIED).await?;
+
+    let second = desk.operator(bed, "outlived-2", &[]).await?;
+    desk.failed_by_policy("web").await?;
+    is_unsigned(&desk.becomes("web-1", "Denied").await?)?;
+    let now = desk.requests().get("web-1").await?;
+    ensure!(now.uid() == found.uid(), "another request");
+    ensure!(desk.secrets().get_opt("web").await?.is_none());
+    ensure!(second.stop().await?.success());
     Ok(())
 }
 

@@ -1,30 +1,26 @@
 //! What becomes of the Secret of a Certificate that nobody can revoke, once that is gone?
 
-use std::collections::BTreeMap;
-
 use anyhow::{Context, Result, ensure};
-use certwright::api::{
-    certificate::Certificate,
-    issuance::{Issuance, IssuanceState},
-    issuer::Issuer,
+use certwright::api::{certificate::Certificate, issuance::IssuanceState, issuer::Issuer};
+use k8s_openapi::api::{
+    core::v1::{ConfigMap, Secret},
+    events::v1::Event,
 };
-use k8s_openapi::api::{core::v1::Secret, events::v1::Event};
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use testbed::{
     Bed,
-    namespace::Namespace,
-    operator::{Operator, OperatorOptions},
     process::{tail, wait::until},
 };
 
 use crate::{
-    register::{OPERATORS, issuer},
+    register::{number, read},
     scene::Scene,
     site::SOON,
+    yard::Yard,
 };
 
 /// After the delay its Secret goes, as its Certificate, its issuer or the operator says; copies, what
@@ -171,6 +167,31 @@ pub(crate) async fn the_next_leader_knows(bed: &Bed) -> Result<()> {
     Ok(())
 }
 
+/// What a CA issued before it published a list is put on it.
+pub(crate) async fn a_list_comes_later(bed: &Bed) -> Result<()> {
+    let yard = Yard::new(bed, "listed-later").await?;
+    let operator = yard.operator(&["--deletion-delay=1s"]).await?;
+    yard.issued("leaf", "ca", json!({"deletionPolicy": "Revoke"}))
+        .await?;
+    let issuers: Api<Issuer> = yard.namespace.api();
+    let patch = Patch::Merge(json!({"spec": {"ca": {"crl": {}}}}));
+    let params = PatchParams::default();
+    issuers.patch("ca", &params, &patch).await?;
+    let lists: Api<ConfigMap> = yard.namespace.api();
+    until("a list", SOON, async || read(&lists, "ca-crl").await).await?;
+    ensure!(yard.records().await?.is_empty());
+    yard.delete("leaf").await?;
+    let record = yard
+        .becomes("leaf", IssuanceState::Revoked, &operator)
+        .await?;
+    let (list, _) = read(&lists, "ca-crl").await?;
+    let serial = number(&record.spec.serial)?;
+    ensure!(list.entries.contains_key(&serial), "{list:?}");
+    yard.secret_goes("leaf", &operator).await?;
+    ensure!(operator.stop().await?.success());
+    Ok(())
+}
+
 /// Many at once are held until somebody confirms that this was meant.
 pub(crate) async fn many_at_once_are_held(bed: &Bed) -> Result<()> {
     const MANY: usize = 12;
@@ -197,8 +218,12 @@ pub(crate) async fn many_at_once_are_held(bed: &Bed) -> Result<()> {
     }
     let metrics = operator.metrics().await?;
     ensure!(metrics.contains("certwright_revocation_brake 1"));
-    for record in yard.records().await?.values() {
-        ensure!(yard.has_secret(&record.spec.secret_name).await?);
+    let records = yard.records().await?;
+    for name in records.keys() {
+        ensure!(yard.has_secret(name).await?, "{name} is gone");
+    }
+    // Once ten are left, they go too.
+    for record in records.values() {
         let patch = json!({"metadata": {"annotations": {"certwright.io/confirm": "true"}}});
         let (name, patch) = (record.name_any(), Patch::Merge(patch));
         yard.issuances()
@@ -220,7 +245,8 @@ pub(crate) async fn many_at_once_are_held(bed: &Bed) -> Result<()> {
 }
 
 /// An ACME server issued, and before that was stored the issuer went, and the operator too: the
-/// certificate is stored, and its Certificate says that nobody will know how to have it revoked.
+/// certificate is stored, and its Certificate says that nobody knows how to have it revoked. Once the
+/// issuer is back, it can be.
 pub(crate) async fn a_lost_account_is_told(bed: &Bed) -> Result<()> {
     let scene = Scene::new(bed, "unrecorded").await?;
     let operator = scene.operator(&[]).await?;
@@ -270,7 +296,7 @@ pub(crate) async fn a_lost_account_is_told(bed: &Bed) -> Result<()> {
     scene.records().delete(&record.name_any(), &delete).await?;
     scene.site.api::<Issuer>().delete("ca", &delete).await?;
 
-    let operator = scene.operator(&[]).await?;
+    let operator = scene.operator(&["--deletion-delay=1s"]).await?;
     let stored = scene.site.issued("www", &[&scene.host("www")]).await?;
     ensure!(
         stored.leaf.serial == issued.leaf.serial,
@@ -294,129 +320,24 @@ pub(crate) async fn a_lost_account_is_told(bed: &Bed) -> Result<()> {
     );
     ensure!(operator.log().contains("it is not recorded"));
     ensure!(scene.all().await?.is_empty());
+
+    let solvers = json!([{ "dns01": bed.dns01("tsig") }]);
+    let back = bed.acme_issuer("ca", &scene.site.pebble, &solvers);
+    scene.site.namespace.apply_all(&[back]).await?;
+    until("the issuer to be ready", SOON, async || {
+        let issuer = scene.site.api::<Issuer>().get("ca").await?;
+        let account = issuer.status.and_then(|status| status.acme);
+        ensure!(account.is_some_and(|account| account.uri.is_some()));
+        Ok(())
+    })
+    .await?;
+    scene.delete("www").await?;
+    let serial = &stored.leaf.serial;
+    scene
+        .becomes(serial, IssuanceState::Revoked, &operator)
+        .await?;
+    ensure!(scene.at_ca(serial).await? == "5");
+    scene.secret_goes("www").await?;
     ensure!(operator.stop().await?.success());
     Ok(())
-}
-
-/// A namespace with issuers of whom nobody is told that something is revoked.
-struct Yard<'a> {
-    bed: &'a Bed,
-    namespace: Namespace,
-}
-
-impl<'a> Yard<'a> {
-    async fn new(bed: &'a Bed, name: &str) -> Result<Self> {
-        let namespace = bed.namespace(name).await?;
-        // The operator of the test bed retains.
-        let itself = json!({"selfSigned": {}, "deletionPolicy": "Revoke"});
-        let quiet = json!({"selfSigned": {}, "deletionPolicy": "Retain"});
-        namespace
-            .apply_all(&[
-                issuer("Issuer", "itself", itself),
-                issuer("Issuer", "quiet", quiet),
-                issuer("Issuer", "ca", json!({"ca": {"secretName": "root"}})),
-            ])
-            .await?;
-        let yard = Self { bed, namespace };
-        let root = json!({"isCA": true, "commonName": "Root"});
-        yard.ask("root", "itself", root).await?;
-        Ok(yard)
-    }
-
-    /// An operator for this namespace alone.
-    async fn operator(&self, args: &[&str]) -> Result<Operator> {
-        let own = ["--leader-elect=false"];
-        self.start("operator", &[&own, args].concat()).await
-    }
-
-    /// One of several, that takes over quickly.
-    async fn replica(&self, name: &str) -> Result<Operator> {
-        let args = [
-            "--deletion-delay=1s",
-            "--leader-election-lease-duration=4s",
-            "--leader-election-renew-deadline=3s",
-            "--leader-election-retry-period=1s",
-        ];
-        self.start(name, &args).await
-    }
-
-    async fn start(&self, name: &str, args: &[&str]) -> Result<Operator> {
-        let only = format!("--namespace={}", self.namespace.name());
-        let args = args.iter().copied().chain([&*only]);
-        let options = OperatorOptions {
-            name: format!("{name}-{}", self.namespace.name()),
-            args: args.map(str::to_owned).collect(),
-            ..OperatorOptions::default()
-        };
-        self.bed.operator(&options).await
-    }
-
-    async fn ask(&self, name: &str, from: &str, spec: Value) -> Result<()> {
-        let mut all = json!({
-            "dnsNames": [format!("{name}.example")], "secretName": name,
-            "issuerRef": {"name": from}, "privateKey": {"algorithm": "ECDSA"},
-        });
-        for (field, value) in spec.as_object().context("no spec")? {
-            all[field] = value.clone();
-        }
-        let certificate = json!({
-            "apiVersion": "cert-manager.io/v1", "kind": "Certificate",
-            "metadata": {"name": name}, "spec": all,
-        });
-        self.namespace.apply_all(&[certificate]).await
-    }
-
-    async fn issued(&self, name: &str, from: &str, spec: Value) -> Result<()> {
-        self.ask(name, from, spec).await?;
-        self.namespace.ready(name, SOON).await?;
-        Ok(())
-    }
-
-    async fn delete(&self, name: &str) -> Result<()> {
-        let certificates: Api<Certificate> = self.namespace.api();
-        certificates.delete(name, &DeleteParams::default()).await?;
-        Ok(())
-    }
-
-    async fn has_secret(&self, name: &str) -> Result<bool> {
-        let secrets: Api<Secret> = self.namespace.api();
-        Ok(secrets.get_opt(name).await?.is_some())
-    }
-
-    async fn secret_goes(&self, name: &str, operator: &Operator) -> Result<()> {
-        let gone = until("the Secret to go", SOON, async || {
-            ensure!(!self.has_secret(name).await?, "{name} stands");
-            Ok(())
-        });
-        gone.await.with_context(|| tail(&operator.log()))
-    }
-
-    fn issuances(&self) -> Api<Issuance> {
-        Api::namespaced(self.bed.client().clone(), OPERATORS)
-    }
-
-    /// The records of what was issued here, by the name of the Certificate.
-    async fn records(&self) -> Result<BTreeMap<String, Issuance>> {
-        let here = format!("spec.certificateRef.namespace={}", self.namespace.name());
-        let all = self.issuances();
-        let all = all.list(&ListParams::default().fields(&here)).await?;
-        let by_name = |one: Issuance| (one.spec.certificate_ref.name.clone(), one);
-        Ok(all.into_iter().map(by_name).collect())
-    }
-
-    async fn becomes(
-        &self,
-        name: &str,
-        state: IssuanceState,
-        operator: &Operator,
-    ) -> Result<Issuance> {
-        let found = until(state.as_str(), SOON * 2, async || {
-            let record = self.records().await?.remove(name);
-            let record = record.with_context(|| format!("no record of {name}"))?;
-            let status = record.status.clone().unwrap_or_default();
-            ensure!(status.state == Some(state), "{status:?}");
-            Ok(record)
-        });
-        found.await.with_context(|| tail(&operator.log()))
-    }
 }

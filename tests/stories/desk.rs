@@ -51,17 +51,20 @@ impl Desk {
 
     /// An operator for this namespace alone.
     pub(crate) async fn operator(&self, bed: &Bed, name: &str, args: &[&str]) -> Result<Operator> {
+        bed.operator(&self.options(name, args)).await
+    }
+
+    pub(crate) fn options(&self, name: &str, args: &[&str]) -> OperatorOptions {
         let own = [
             format!("--namespace={}", self.namespace.name()),
             "--leader-elect=false".to_owned(),
         ];
         let args = args.iter().map(|arg| (*arg).to_owned());
-        let options = OperatorOptions {
+        OperatorOptions {
             name: name.to_owned(),
             args: own.into_iter().chain(args).collect(),
             ..OperatorOptions::default()
-        };
-        bed.operator(&options).await
+        }
     }
 
     pub(crate) fn certificates(&self) -> Api<Certificate> {

@@ -4,13 +4,20 @@ use std::net::Ipv4Addr;
 
 use anyhow::{Context, Result, ensure};
 use certwright::api::{condition, issuer::Issuer, order::Order};
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
-    Api,
+    Api, ResourceExt,
     api::{ListParams, Patch, PatchParams},
 };
-use serde_json::json;
-use testbed::{Bed, bed::ZONE, dns::Data, process::wait::until};
+use serde_json::{Value, json};
+use testbed::{
+    Bed,
+    acme::{PebbleOptions, Refusal},
+    bed::ZONE,
+    dns::Data,
+    process::wait::until,
+};
 
 use crate::site::{SOON, Site};
 
@@ -107,4 +114,91 @@ async fn account(site: &Site<'_>) -> Result<String> {
     let issuer = site.api::<Issuer>().get("ca").await?;
     let status = issuer.status.and_then(|status| status.acme);
     status.and_then(|acme| acme.uri).context("no account")
+}
+
+/// A CA that takes no orders for a while is not asked before it wants to be, says so on the
+/// Certificate, and holds up no other order.
+pub(crate) async fn the_ca_is_busy(bed: &Bed) -> Result<()> {
+    let options = PebbleOptions {
+        rejected_nonces: 0,
+        ..PebbleOptions::default()
+    };
+    let solvers = json!([{"dns01": bed.dns01("tsig")}]);
+    let site = Site::with(bed, "limits-busy", &options, solvers.clone()).await?;
+    let gate = site.pebble.gate().await?;
+    let busy = bed.acme_issuer_at(&gate.directory_url(), "busy", &site.pebble, &solvers);
+    site.namespace.apply_all(&[busy]).await?;
+    let host = |name: &str| format!("{name}.{}.{ZONE}", site.namespace.name());
+    let ask = async |name: &str| {
+        let spec = json!({"dnsNames": [host(name)], "issuerRef": {"name": "busy"}});
+        site.ask_for(name, spec).await
+    };
+    ask("ready").await?;
+    site.issued("ready", &[&host("ready")]).await?;
+
+    let limited = json!({
+        "type": "urn:ietf:params:acme:error:rateLimited", "detail": "too many orders",
+    });
+    gate.refuse(Refusal {
+        status: 429,
+        retry_after: Some(3600),
+        problem: limited.clone(),
+    });
+    ask("later").await?;
+    let said = "too many orders (rateLimited); next try at ";
+    let state = site.says("later", said).await?;
+    let (_, at) = state.message.rsplit_once(said).context("no time")?;
+    let order = order_of(&site, "later").await?;
+    let created = order.metadata.creation_timestamp.context("not created")?.0;
+    let wait = created.duration_until(at.parse()?);
+    ensure!(
+        wait >= SignedDuration::from_hours(1) && wait < SignedDuration::from_hours(2),
+        "{state:?}"
+    );
+    gate.admit();
+    // Neither another issuer nor another order of this one waits for that.
+    site.ask("elsewhere", &[&host("elsewhere")]).await?;
+    site.issued("elsewhere", &[&host("elsewhere")]).await?;
+    ask("other").await?;
+    site.issued("other", &[&host("other")]).await?;
+    ensure!(gate.refused() == 1, "asked {} times", gate.refused());
+    site.says("later", &format!("{said}{at}")).await?;
+
+    // It is asked again when it said, and not before; now and then where it said nothing.
+    let slow = "too many orders (rateLimited); next try at ";
+    for (name, status, retry_after, problem, said) in [
+        ("soon", 429, Some(10), limited, slow),
+        ("away", 503, Some(10), Value::Null, "; next try at "),
+        ("broken", 500, None, Value::Null, "500"),
+    ] {
+        gate.refuse(Refusal {
+            status,
+            retry_after,
+            problem,
+        });
+        ask(name).await?;
+        let state = site.says(name, said).await?;
+        gate.admit();
+        let issued = site.issued(name, &[&host(name)]).await?;
+        if retry_after.is_some() {
+            let at: Timestamp = state
+                .message
+                .rsplit_once(said)
+                .context("no time")?
+                .1
+                .parse()?;
+            let created = issued.secret.metadata.creation_timestamp;
+            let created = created.context("not created")?.0;
+            ensure!(created >= at, "{name} at {created}, not at {at}");
+        }
+    }
+    Ok(())
+}
+
+async fn order_of(site: &Site<'_>, certificate: &str) -> Result<Order> {
+    let orders = site.api::<Order>().list(&ListParams::default()).await?;
+    let start = format!("{certificate}-1-");
+    let mut orders = orders.into_iter();
+    let order = orders.find(|order| order.name_any().starts_with(&start));
+    order.with_context(|| format!("no order of {certificate}"))
 }

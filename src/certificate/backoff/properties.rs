@@ -33,6 +33,8 @@ proptest! {
         let wait = wait(&settings, attempts, left);
         prop_assert!(wait <= settings.backoff_max);
         prop_assert!(wait >= settings.backoff_min.min(SHORTEST_CUT));
+        let shortest = shortest(&settings);
+        prop_assert!(shortest <= SHORTEST_CUT && shortest < settings.backoff_min);
         // Four tries fit before expiry, unless it is near.
         if let Some(left) = left.filter(|left| *left > 4 * SHORTEST_CUT.as_secs()) {
             prop_assert!(wait * 4 <= SignedDuration::from_secs(left));

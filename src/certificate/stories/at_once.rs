@@ -327,3 +327,61 @@ fn what_the_api_server_refuses_is_told_on_the_certificate() {
     world.settle();
     assert_done(&world, 1);
 }
+
+/// The key went with the process; what became of the request did not.
+#[test]
+fn a_failure_that_a_crash_kept_from_being_counted_is_counted() {
+    type Answer = fn(&mut World);
+    let table: [(Answer, &str, &str); 2] = [
+        (
+            |world| world.say("web-1", kind::DENIED, true, "Policy", "not allowed"),
+            "Policy",
+            "not allowed",
+        ),
+        (|world| fails(world, "web-1"), "Failed", "no such duration"),
+    ];
+    for (answer, reason, message) in table {
+        for (clerk, lags) in [(true, false), (true, true), (false, false)] {
+            let mut world = world(spec());
+            world.lags = lags;
+            world.step();
+            world.step();
+            assert_eq!(writes(&world), ["create request"]);
+            world.restart();
+            world.clerk = world.clerk.filter(|_| clerk);
+            let denied = world.requests["web-1"].metadata.uid.clone();
+            answer(&mut world);
+            world.pass(SignedDuration::from_secs(1));
+            world.settle();
+            let (issuing, found, told) = world.condition(kind::ISSUING).unwrap();
+            assert_eq!((issuing, &*found), (ConditionStatus::False, reason));
+            assert!(told.contains(message), "{told}");
+            assert_eq!(world.status().failed_issuance_attempts, Some(1));
+            assert_eq!(world.requests["web-1"].metadata.uid, denied);
+            assert!(world.secrets.is_empty());
+
+            // Then, or when somebody asks, or for another spec, there is another request.
+            let again: [fn(&mut World); 3] = [
+                |world| world.pass(HOUR),
+                |world| {
+                    world.pass(SignedDuration::from_secs(1));
+                    by_hand(world);
+                },
+                |world| world.spec().dns_names = Some(vec!["other.example.com".into()]),
+            ];
+            for again in again {
+                let mut world = world.clone();
+                world.clerk = Some(World::sign);
+                again(&mut world);
+                world.settle();
+                if world.status().revision.is_none() {
+                    // A wait that is cut short takes the way that others answer on.
+                    world.sign("web-1");
+                    world.settle();
+                }
+                assert_ne!(world.requests["web-1"].metadata.uid, denied);
+                assert_done(&world, 1);
+            }
+        }
+    }
+}

@@ -28,6 +28,7 @@ pub fn answer(data: &[u8]) {
     }
     let records = answer.answers.len() + answer.authorities.len();
     assert!(answer.texts().len() + answer.addresses().len() <= records);
+    assert!(answer.authorizations().len() <= records);
     let _ = (answer.alias_of(name), answer.negative_ttl());
     assert!(question.message().is_ok(), "{name} cannot be asked for");
 }

@@ -58,7 +58,8 @@ fn departure() -> Departure {
     Departure {
         words: words(),
         policy: Some(DeletionPolicy::Revoke),
-        is_acme: false,
+        is_recorded: false,
+        is_account_known: true,
         is_kept: false,
         is_namespace_ending: false,
         remains: Some(Remains {
@@ -112,9 +113,10 @@ fn nothing_is_asked_where_nothing_would_follow() {
             unasked(|d| d.words.is_issued_here = false),
             Why::NotIssuedHere,
         ),
-        (unasked(|d| d.is_acme = true), Why::Recorded),
+        (unasked(|d| d.is_recorded = true), Why::Recorded),
         (unasked(retained), Why::Retain),
         (unasked(|d| d.policy = None), Why::PolicyUnknown),
+        (unasked(|d| d.is_account_known = false), Why::NoAccount),
         (unasked(|d| d.is_kept = true), Why::Kept),
         (unasked(|d| d.is_namespace_ending = true), Why::GoesAnyway),
     ];

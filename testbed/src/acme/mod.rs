@@ -11,14 +11,16 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use self::front::Front;
+pub use self::gate::{Gate, Refusal};
 use crate::{
-    authority::Authority,
+    authority::{Authority, Identity},
     folder::Folder,
     process::{Launcher, Process, Program, ports},
     tools::{Tool, Tools},
 };
 
 mod front;
+mod gate;
 
 /// How a Pebble behaves.
 #[derive(Clone, Debug)]
@@ -97,6 +99,8 @@ pub struct Pebble {
     program: Program,
     process: Mutex<Option<Process>>,
     front: Front,
+    behind: SocketAddr,
+    identity: Identity,
     management: String,
     http: reqwest::Client,
     tls_root: String,
@@ -151,6 +155,8 @@ impl Pebble {
                 process: Mutex::new(Some(process)),
                 directory_url: format!("https://{}/dir", front.address()),
                 front,
+                behind,
+                identity: identity.clone(),
                 management,
                 http: http.clone(),
                 tls_root: authority.pem().to_owned(),
@@ -221,6 +227,11 @@ impl Pebble {
             .as_ref()
             .map(Process::log)
             .unwrap_or_default()
+    }
+
+    /// Another way to it, on which orders can be refused.
+    pub async fn gate(&self) -> Result<Gate> {
+        Gate::open(self.behind, &self.identity, &self.tls_root).await
     }
 
     /// Makes it refuse connections; it forgets nothing.
