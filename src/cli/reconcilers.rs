@@ -41,7 +41,7 @@ use crate::{
         pause::Pauses,
         report::Report,
     },
-    crl::ListReconciler,
+    crl::{ListReconciler, MOST_BYTES},
     issuer::{
         IssuerKind, IssuerView, LocalSigners, SecretVersion, Sessions,
         reconcile::{IssuerReconciler, TIMEOUT as ISSUER_TIMEOUT},
@@ -105,7 +105,13 @@ pub enum PartsError {
 }
 
 /// What becomes of certificates when a CA changes.
-fn rotations(settings: &Settings, client: &Client, caches: &Caches, queues: &Queues) -> Rotations {
+fn rotations(
+    settings: &Settings,
+    client: &Client,
+    caches: &Caches,
+    queues: &Queues,
+    metrics: &Metrics,
+) -> Rotations {
     let fleet = Fleet {
         certificates: Arc::clone(&caches.certificates),
         secrets: Arc::clone(&caches.secrets),
@@ -123,6 +129,7 @@ fn rotations(settings: &Settings, client: &Client, caches: &Caches, queues: &Que
             };
             queue.add_after(issuer.clone(), wait);
         }),
+        metrics.clone(),
     )
 }
 
@@ -161,7 +168,7 @@ pub(super) fn start(
         metrics: metrics.clone(),
         fault_point,
     });
-    let rotations = Arc::new(rotations(settings, &client, &caches, &queues));
+    let rotations = Arc::new(rotations(settings, &client, &caches, &queues, &metrics));
     let local = LocalSigners::new(client.clone(), Arc::clone(&versions), clock.clone());
     let local = Arc::new(local);
     let sessions = Sessions::new(client.clone(), versions, ca, clock.clone());
@@ -259,6 +266,7 @@ pub(super) fn start(
             issuances: Arc::clone(&caches.issuances),
             local: Arc::clone(&local),
             cluster: Arc::clone(&cluster),
+            most_bytes: MOST_BYTES,
             numbers: Mutex::default(),
         };
         let lists = Arc::clone(&caches.lists);
@@ -489,10 +497,12 @@ fn retire_settings(settings: &Settings) -> retire::Settings {
         default_policy,
         delay,
         issuances: _,
+        users_are_checked,
     } = settings.deletion;
     retire::Settings {
         delay: SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX),
         default_policy,
+        users_are_checked,
     }
 }
 

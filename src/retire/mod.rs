@@ -4,7 +4,10 @@
 //! their Certificate goes; [`plan`] decides, [`reconcile`] asks and acts.
 
 mod act;
+pub mod asker;
 pub mod brake;
+mod claim;
+pub mod counts;
 mod deleted;
 pub mod departed;
 mod departure;
@@ -22,6 +25,8 @@ pub mod reconcile;
 pub mod record;
 #[cfg(test)]
 pub(crate) mod samples;
+pub mod share;
+mod shared;
 mod users;
 
 pub use departure::DepartureReconciler;

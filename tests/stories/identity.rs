@@ -23,6 +23,7 @@ use tokio::process::Command;
 
 use crate::{
     admission::{PATIENCE, chart_in_force},
+    asked,
     work::{SOON, certificate},
 };
 
@@ -93,7 +94,8 @@ pub(crate) async fn where_it_cannot_be_nothing_else_is_claimed(bed: &Bed) -> Res
     }
     let outcome = async {
         bed.apply_all(&before_1_36).await?;
-        requester.claims_its_own_or_nothing().await
+        requester.claims_its_own_or_nothing().await?;
+        asked::nobody_names_another(&namespace).await
     };
     let outcome = outcome.await;
     bed.apply_all(&policies(release.objects())).await?;

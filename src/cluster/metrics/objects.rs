@@ -17,6 +17,12 @@ pub trait Source: Send + Sync {
 
     /// Visit every ClusterIssuer known; its namespace is empty.
     fn cluster_issuers(&self, visit: &mut dyn FnMut(&IssuerSample<'_>));
+
+    /// Visit every state of Issuances, with how many are in it.
+    fn issuances(&self, visit: &mut dyn FnMut(&'static str, usize));
+
+    /// Visit every list of revoked certificates that an issuer publishes.
+    fn lists(&self, visit: &mut dyn FnMut(&ListSample<'_>));
 }
 
 /// The status of a Ready condition; one that is absent is unknown.
@@ -108,6 +114,21 @@ pub struct IssuerSample<'a> {
 /// What the families of Ready conditions are.
 pub(super) const READY_HELP: &str = "Whether the Ready condition has that status.";
 
+/// What is told of a list of revoked certificates.
+#[derive(Clone, Copy, Debug)]
+pub struct ListSample<'a> {
+    /// The kind of its issuer.
+    pub kind: &'a str,
+    /// The name of its issuer.
+    pub name: &'a str,
+    /// The namespace of its issuer, empty for a ClusterIssuer.
+    pub namespace: &'a str,
+    /// How many certificates are on it.
+    pub entries: usize,
+    /// Until when it is good.
+    pub next_update: Timestamp,
+}
+
 const CHALLENGE_STATES: [&str; 8] = [
     "ready",
     "valid",
@@ -126,10 +147,20 @@ pub(super) enum Page {
     Challenge,
     Issuer,
     ClusterIssuer,
+    Issuances,
+    ListEntries,
+    ListNextUpdate,
 }
 
 impl Page {
-    pub(super) const ALL: [Self; 3] = [Self::Challenge, Self::Issuer, Self::ClusterIssuer];
+    pub(super) const ALL: [Self; 6] = [
+        Self::Challenge,
+        Self::Issuer,
+        Self::ClusterIssuer,
+        Self::Issuances,
+        Self::ListEntries,
+        Self::ListNextUpdate,
+    ];
 
     /// The page as text, empty when there are no such objects.
     pub(super) fn text(self, source: &dyn Source) -> String {
@@ -147,6 +178,25 @@ impl Page {
                 let mut family = ready_family(&mut text, "certmanager_clusterissuer_ready_status");
                 source.cluster_issuers(&mut |issuer| {
                     ready(&mut family, issuer.ready, [("name", issuer.name)]);
+                });
+            }
+            Self::Issuances => {
+                let (name, help) = ("certwright_issuances", "Issuances in that state.");
+                let mut family = Family::new(&mut text, name, help, Type::Gauge);
+                source.issuances(&mut |state, count| family.sample(&[("state", state)], count));
+            }
+            Self::ListEntries => {
+                let name = "certwright_crl_entries";
+                let help = "Certificates on the revocation list of the issuer.";
+                let mut family = Family::new(&mut text, name, help, Type::Gauge);
+                source.lists(&mut |list| family.sample(&list_labels(list), list.entries));
+            }
+            Self::ListNextUpdate => {
+                let name = "certwright_crl_next_update_timestamp_seconds";
+                let help = "Until when the revocation list of the issuer is good, in Unix time.";
+                let mut family = Family::new(&mut text, name, help, Type::Gauge);
+                source.lists(&mut |list| {
+                    family.sample(&list_labels(list), list.next_update.as_second());
                 });
             }
         }
@@ -199,4 +249,12 @@ fn ready<const N: usize>(family: &mut Family<'_>, now: Ready, labels: [(&str, &s
         all.push(("condition", status.label()));
         family.sample(&all, u8::from(status == now));
     }
+}
+
+fn list_labels<'a>(list: &ListSample<'a>) -> [(&'static str, &'a str); 3] {
+    [
+        ("kind", list.kind),
+        ("name", list.name),
+        ("namespace", list.namespace),
+    ]
 }

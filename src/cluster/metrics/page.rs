@@ -117,8 +117,8 @@ mod tests {
         clock::Clock,
         leader::Leadership,
         metrics::{
-            AcmeRequest, CertificateSample, ChallengeSample, EventOutcome, IssuerSample, Ready,
-            Source,
+            AcmeRequest, CertificateSample, ChallengeSample, EventOutcome, IssuerSample,
+            ListSample, Ready, Source,
         },
     };
 
@@ -164,6 +164,21 @@ mod tests {
                 ready: Ready::Unknown,
             });
         }
+
+        fn issuances(&self, visit: &mut dyn FnMut(&'static str, usize)) {
+            visit("Active", 3);
+            visit("Held", 0);
+        }
+
+        fn lists(&self, visit: &mut dyn FnMut(&ListSample<'_>)) {
+            visit(&ListSample {
+                kind: "Issuer",
+                name: "ca",
+                namespace: "shop",
+                entries: 2,
+                next_update: Timestamp::from_second(2_000_000_000).unwrap(),
+            });
+        }
     }
 
     async fn scrape() -> String {
@@ -187,6 +202,9 @@ mod tests {
             "/apis/cert-manager.io/v1/namespaces/a/certificates/b/status",
         );
         metrics.events(EventOutcome::Dropped).inc();
+        metrics.certificates_to_reissue("Issuer", "shop", "ca", 7);
+        metrics.certificates_to_reissue("ClusterIssuer", "", "done", 7);
+        metrics.certificates_to_reissue("ClusterIssuer", "", "done", 0);
         let request = Request::get("/metrics").body(Body::empty()).unwrap();
         let answer = router(metrics).oneshot(request).await.unwrap();
         let body = axum::body::to_bytes(answer.into_body(), 1 << 20)
@@ -200,6 +218,7 @@ mod tests {
     async fn samples_have_the_names_and_labels_of_cert_manager() {
         let text = scrape().await;
         let certificate = "name=\"web\",namespace=\"shop\",issuer_name=\"le\",issuer_kind=\"ClusterIssuer\",issuer_group=\"\"";
+        let issuer = "kind=\"Issuer\",name=\"ca\",namespace=\"shop\"";
         let acme = "action=\"create_order\",host=\"ca.example.com\",method=\"POST\",scheme=\"https\",status=\"999\"";
         for line in [
             format!("certmanager_certificate_ready_status{{{certificate},condition=\"True\"}} 1"),
@@ -224,10 +243,16 @@ mod tests {
                 .to_owned(),
             "certwright_events_total{outcome=\"dropped\"} 1".to_owned(),
             "certwright_leading 1".to_owned(),
+            "certwright_issuances{state=\"Active\"} 3".to_owned(),
+            "certwright_issuances{state=\"Held\"} 0".to_owned(),
+            format!("certwright_crl_entries{{{issuer}}} 2"),
+            format!("certwright_crl_next_update_timestamp_seconds{{{issuer}}} 2000000000"),
+            format!("certwright_certificates_to_reissue{{{issuer}}} 7"),
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\nis not in\n{text}");
         }
         assert!(!text.contains("certmanager_issuer_ready_status"));
+        assert!(!text.contains("name=\"done\""));
     }
 
     #[tokio::test]
