@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    api::issuance::IssuanceStatus,
+    api::issuance::{IssuanceStatus, Request},
     cluster::ObjectKey,
     retire::{
         facts::IssuanceFacts,
