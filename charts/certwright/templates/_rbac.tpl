@@ -45,6 +45,10 @@ certificates:
   - apiGroups: [cert-manager.io]
     resources: [certificates/finalizers, certificaterequests/finalizers]
     verbs: [update]
+  # It writes into its requests who made them. Anybody may ask who they are, where that was not taken away.
+  - apiGroups: [authentication.k8s.io]
+    resources: [selfsubjectreviews]
+    verbs: [create]
   - apiGroups: [acme.cert-manager.io]
     resources: [orders]
     verbs: [get, list, watch, create, delete]
