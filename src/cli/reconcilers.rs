@@ -188,6 +188,7 @@ pub(super) fn start(
         }
         None => Endpoints::Fixed(BTreeSet::new()),
     };
+    let succession = leadership.succession().clone();
     let starter = Starter {
         caches: &caches,
         scope,
@@ -242,6 +243,7 @@ pub(super) fn start(
             issuances: settings.deletion.issuances.as_str().into(),
             cluster: Arc::clone(&cluster),
             settings: deletion.clone(),
+            succession: succession.clone(),
         };
         let reconciler = IssuanceReconciler::new(
             client.clone(),
@@ -253,7 +255,12 @@ pub(super) fn start(
             place,
         );
         starter.start(reconciler, &queues.issuances, work(ISSUANCE_WORKERS));
-        let reconciler = DepartureReconciler::new(clock.clone(), caches.clone(), recorder());
+        let reconciler = DepartureReconciler::new(
+            clock.clone(),
+            caches.clone(),
+            recorder(),
+            succession.clone(),
+        );
         starter.start(reconciler, &queues.departures, work(ISSUANCE_WORKERS));
         let reconciler = ListReconciler {
             client: client.clone(),

@@ -176,7 +176,7 @@ impl<F: Facts> Cache<F> {
     /// Call `visit` for every object, in no order. For reports; a reconcile looks up by index.
     pub fn for_each(&self, mut visit: impl FnMut(&F)) {
         // One by one: many take a while, and others wait to write.
-        let keys: Vec<ObjectKey> = self.read().objects.keys().cloned().collect();
+        let keys = self.keys();
         for facts in keys.iter().filter_map(|key| self.get(key)) {
             visit(&facts);
         }
@@ -205,6 +205,11 @@ impl<F: Facts> Cache<F> {
 
     /// Take in an object: from the watch, or the answer to our own write. Older versions and
     /// objects known to be deleted are passed over.
+    /// The names of all objects, in no order. For what is done once; a reconcile looks up by index.
+    pub fn keys(&self) -> Vec<ObjectKey> {
+        self.read().objects.keys().cloned().collect()
+    }
+
     pub fn observe(&self, object: F::Object) {
         self.insert(&Arc::new(F::reduce(object)));
     }

@@ -22,6 +22,7 @@ pub mod queue;
 pub mod report;
 pub mod serve;
 pub mod signal;
+pub mod succession;
 pub mod unread;
 pub mod watch;
 pub mod write;

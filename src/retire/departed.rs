@@ -102,6 +102,12 @@ impl Departed {
         (at.elapsed() <= REMEMBERED).then(|| words.clone())
     }
 
+    /// When the Certificate `uid` was seen going.
+    pub fn seen(&self, uid: &str) -> Option<Instant> {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.words.get(uid).map(|(at, _)| *at)
+    }
+
     /// The issuer that an object in `namespace` refers to, as it is, or as it was when it went.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ mod escrow;
 mod evidence;
 pub mod facts;
 mod listing;
+mod inventory;
 mod live;
 mod orphan;
 mod pace;
@@ -23,6 +24,7 @@ pub mod record;
 #[cfg(test)]
 pub(crate) mod samples;
 mod users;
+mod unattended;
 
 pub use departure::DepartureReconciler;
 pub use error::Error;

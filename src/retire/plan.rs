@@ -16,6 +16,7 @@ use crate::{
         deleted::deleted,
         facts::{Claim, Escrow, Keeper, Situation, Stored},
         orphan::{finish, orphan, revoke},
+        unattended::note,
     },
 };
 
@@ -56,6 +57,8 @@ pub struct Change {
     pub policy: Option<DeletionPolicy>,
     /// The annotation that asked for another one, if it is not there any more.
     pub forget_request: bool,
+    /// Whether what somebody confirmed is to be forgotten.
+    pub forget_confirmation: bool,
     /// What somebody should know.
     pub told: Option<Told>,
 }
@@ -98,6 +101,9 @@ pub fn plan(situation: &Situation) -> Step {
         && issuance.account_in_its_namespace().is_some()
     {
         return Step::KeepAccountKey;
+    }
+    if let Some(step) = note(situation) {
+        return step;
     }
     if state == IssuanceState::Revoking {
         return revoke(situation);
@@ -142,6 +148,7 @@ fn kept(situation: &Situation, keeper: &Keeper) -> Step {
     let mut status = issuance.status.clone();
     status.state = Some(state);
     status.orphaned_since = None;
+    status.unattended_since = None;
     status.message = None;
     let mut told = None;
     if status.request.is_none()
@@ -193,6 +200,7 @@ fn kept(situation: &Situation, keeper: &Keeper) -> Step {
             .filter(|policy| *policy != issuance.policy && state == IssuanceState::Active),
         forget_request: issuance.earlier_request.is_some()
             && issuance.earlier_request != keeper.annotation,
+        forget_confirmation: false,
         told,
     };
     changed(situation, change).unwrap_or_else(|| wait_for_expiry(situation))
@@ -223,6 +231,7 @@ fn superseded(situation: &Situation) -> Step {
         None => IssuanceState::Superseded,
     });
     status.orphaned_since = None;
+    status.unattended_since = None;
     status.message = None;
     changed(situation, Change::of(status)).unwrap_or_else(|| wait_for_expiry(situation))
 }
@@ -277,6 +286,7 @@ impl Change {
             keeper: None,
             policy: None,
             forget_request: false,
+            forget_confirmation: false,
             told: None,
         }
     }
@@ -293,12 +303,14 @@ pub(super) fn changed(situation: &Situation, change: Change) -> Option<Step> {
         keeper,
         policy,
         forget_request,
+        forget_confirmation,
         told: _,
     } = &change;
     let is_change = *status != situation.issuance.status
         || keeper.is_some()
         || policy.is_some()
-        || *forget_request;
+        || *forget_request
+        || *forget_confirmation;
     is_change.then(|| Step::Write(Box::new(change)))
 }
 

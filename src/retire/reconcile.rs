@@ -17,7 +17,10 @@ use crate::{
     api::{deletion::DeletionPolicy, names::annotation},
     caches::Caches,
     certificate::facts::{CertificateFacts, CertificateIndex},
-    cluster::{Clock, Facts, Next, ObjectKey, Reconciler, events::Events, metrics::Metrics},
+    cluster::{
+        Clock, Facts, Next, ObjectKey, Reconciler, events::Events, metrics::Metrics,
+        succession::Succession,
+    },
     issuer::Sessions,
     retire::{
         departed::Departed,
@@ -25,6 +28,7 @@ use crate::{
         facts::{
             Claim, Escrow, IssuanceFacts, IssuanceIndex, Keeper, Live, Settings, Situation, Stored,
         },
+        inventory::Inventory,
         pace::Pace,
         plan::{Step, plan, recheck},
         record::ClusterId,
@@ -52,6 +56,8 @@ pub struct IssuanceReconciler {
     pub(super) issuances: Arc<str>,
     pub(super) settings: Settings,
     pub(super) pace: Pace,
+    succession: Succession,
+    inventory: Inventory,
     is_braking: AtomicBool,
 }
 
@@ -65,6 +71,8 @@ pub struct Place {
     pub cluster: Arc<ClusterId>,
     /// How long, and by what policy.
     pub settings: Settings,
+    /// Who led before.
+    pub succession: Succession,
 }
 
 impl IssuanceReconciler {
@@ -83,6 +91,7 @@ impl IssuanceReconciler {
             issuances,
             cluster,
             settings,
+            succession,
         } = place;
         Self {
             client,
@@ -97,6 +106,8 @@ impl IssuanceReconciler {
             issuances,
             settings,
             pace: Pace::default(),
+            succession,
+            inventory: Inventory::default(),
             is_braking: AtomicBool::default(),
         }
     }
@@ -127,6 +138,7 @@ impl IssuanceReconciler {
             stored: self.stored(&issuance),
             last_policy: self.last_policy(&issuance),
             brake: is_ours && self.brakes(now, &cluster),
+            is_unattended: self.is_unattended(&issuance),
             compromised_by,
             is_namespace_ending: ending,
             escrow: if is_ours {
@@ -169,6 +181,39 @@ impl IssuanceReconciler {
             true => Claim::Nobody,
             false => Claim::Elsewhere,
         }
+    }
+
+    /// Whether another program may have led when its Certificate went, if it did.
+    fn is_unattended(&self, issuance: &IssuanceFacts) -> bool {
+        let seen = self.departed.seen(&issuance.uid);
+        let is_seen = seen.is_some_and(|at| self.succession.covers(at));
+        self.succession.is_unsettled() && !is_seen
+    }
+
+    async fn work(&self, key: &ObjectKey) -> Result<Next, Error> {
+        let mut live = None;
+        for _ in 0..MOST_ROUNDS {
+            let Some(issuance) = self.caches.issuances.get(key) else {
+                return Ok(Next::Change);
+            };
+            let situation = self.gather(issuance, live.take()).await?;
+            let step = plan(&situation);
+            debug!(?step, "planned");
+            match step {
+                // With time alone the brake goes too, and is to say so.
+                Step::Nothing(next) if situation.brake && situation.is_orphan() => {
+                    return Ok(next.sooner(Next::After(recheck(&situation))));
+                }
+                Step::Nothing(next) => return Ok(next),
+                Step::Ask => live = Some(self.ask(&situation.issuance).await?),
+                step => {
+                    if let Some(next) = self.act(&situation, step).await? {
+                        return Ok(next);
+                    }
+                }
+            }
+        }
+        Ok(Next::After(BREATHER))
     }
 
     fn policy_of(&self, certificate: &CertificateFacts) -> Option<DeletionPolicy> {
@@ -233,29 +278,16 @@ impl Reconciler for IssuanceReconciler {
     type Error = Error;
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
-        let mut live = None;
-        for _ in 0..MOST_ROUNDS {
-            let Some(issuance) = self.caches.issuances.get(key) else {
-                return Ok(Next::Change);
-            };
-            let situation = self.gather(issuance, live.take()).await?;
-            let step = plan(&situation);
-            debug!(?step, "planned");
-            match step {
-                // With time alone the brake goes too, and is to say so.
-                Step::Nothing(next) if situation.brake && situation.is_orphan() => {
-                    return Ok(next.sooner(Next::After(recheck(&situation))));
-                }
-                Step::Nothing(next) => return Ok(next),
-                Step::Ask => live = Some(self.ask(&situation.issuance).await?),
-                step => {
-                    if let Some(next) = self.act(&situation, step).await? {
-                        return Ok(next);
-                    }
-                }
-            }
+        let is_unsettled = self.succession.is_unsettled();
+        if is_unsettled {
+            self.inventory.begin(|| self.caches.issuances.keys());
         }
-        Ok(Next::After(BREATHER))
+        let next = self.work(key).await?;
+        if is_unsettled && self.inventory.looked_at(key) {
+            self.succession.settle();
+            info!("every record was looked at since another program led");
+        }
+        Ok(next)
     }
 
     fn reference(&self, key: &ObjectKey) -> Option<ObjectReference> {

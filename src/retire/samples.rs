@@ -99,6 +99,7 @@ pub(crate) fn situation() -> Situation {
         stored: Stored::This,
         last_policy: None,
         brake: false,
+        is_unattended: false,
         compromised_by: None,
         is_namespace_ending: false,
         escrow: Escrow::None,

@@ -34,6 +34,7 @@ mod generation;
 mod healing;
 mod http01;
 mod identity;
+mod interlude;
 mod issue;
 mod issuer;
 mod keystores;
@@ -230,6 +231,7 @@ fn tell(book: &mut Book) {
     book.alone("departure::a_list_comes_later", departure::a_list_comes_later);
     book.alone("departure::many_at_once_are_held", departure::many_at_once_are_held);
     book.alone("departure::a_lost_account_is_told", departure::a_lost_account_is_told);
+    book.alone("interlude::what_went_meanwhile_is_held", interlude::what_went_meanwhile_is_held);
     book.alone("retire::after_the_delay", retire::after_the_delay);
     book.alone("retire::who_comes_back_keeps_it", retire::who_comes_back_keeps_it);
     book.alone("retire::an_ingress_holds_it", retire::an_ingress_holds_it);
