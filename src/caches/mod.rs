@@ -2,6 +2,7 @@
 
 mod lists;
 mod samples;
+mod seed;
 mod standing;
 mod wake;
 mod watch;
@@ -27,6 +28,7 @@ use crate::{
     solver::http01::endpoints::SliceFacts,
 };
 
+pub use seed::{Seed, all, nothing};
 pub use standing::Standing;
 pub use wake::Queues;
 
