@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::cluster::{
     index::Index,
-    key::ObjectKey,
+    key::{ObjectKey, OwnerKey},
     packed::{Packed, Packer},
 };
 
@@ -83,6 +83,17 @@ impl Meta {
                 .find(|owner| owner.controller == Some(true))
                 .map(|owner| owner.uid.clone()),
         }
+    }
+
+    /// As the owner of others in its namespace.
+    pub fn as_owner(&self) -> OwnerKey {
+        OwnerKey::new(&self.key.namespace, self.uid.as_str())
+    }
+
+    /// Its controller, if any.
+    pub fn owner(&self) -> Option<OwnerKey> {
+        let uid = self.controller.as_deref()?;
+        Some(OwnerKey::new(&self.key.namespace, uid))
     }
 
     /// How events refer to this object of the given kind.

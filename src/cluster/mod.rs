@@ -31,5 +31,5 @@ pub use cache::{Cache, Facts, Meta};
 pub use clock::Clock;
 pub use driver::{Class, Driver, Next, ReconcileError, Reconciler};
 pub use error::RequestError;
-pub use key::ObjectKey;
+pub use key::{ObjectKey, OwnerKey};
 pub use queue::Queue;
