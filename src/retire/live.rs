@@ -14,7 +14,7 @@ use crate::{
     },
     pki::certificate::leaf_der,
     retire::{
-        entry,
+        copies, entry,
         facts::{Definition, IssuanceFacts, Live, Stored},
         reconcile::IssuanceReconciler,
     },
@@ -26,6 +26,8 @@ pub(super) struct Seen {
     pub(super) meta: Meta,
     /// Whether it holds the certificate.
     pub(super) stored: Stored,
+    /// Who copies it to other namespaces, in words.
+    pub(super) copied: Option<String>,
 }
 
 impl IssuanceReconciler {
@@ -34,11 +36,12 @@ impl IssuanceReconciler {
         let (key, uid) = (&issuance.certificate, &issuance.uid);
         let is_kept = is_kept(&self.client, key, uid, &issuance.secret).await?;
         let definition = definition(&self.client).await?;
-        let stored = self.secret(issuance).await?.stored;
-        let used_by = match stored {
+        let Seen { stored, copied, .. } = self.secret(issuance).await?;
+        let mut used_by = match stored {
             Stored::This => self.users(issuance).await?,
             Stored::Gone | Stored::Other => self.elsewhere(issuance),
         };
+        used_by.extend(copied);
         Ok(Live {
             is_kept,
             definition,
@@ -54,6 +57,7 @@ impl IssuanceReconciler {
             return Ok(Seen {
                 meta: Meta::of(&Default::default()),
                 stored: Stored::Gone,
+                copied: None,
             });
         };
         let meta = Meta::of(&found.metadata);
@@ -66,7 +70,13 @@ impl IssuanceReconciler {
             suffix(&name) == suffix(&issuance.meta.key.name)
         });
         let stored = if is_this { Stored::This } else { Stored::Other };
-        Ok(Seen { meta, stored })
+        let annotations = found.metadata.annotations.as_ref();
+        let copied = annotations.filter(|_| is_this).and_then(copies::told);
+        Ok(Seen {
+            meta,
+            stored,
+            copied,
+        })
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod act;
 pub mod brake;
+mod copies;
 mod deleted;
 pub mod departed;
 mod departure;
@@ -13,8 +14,8 @@ pub mod error;
 mod escrow;
 mod evidence;
 pub mod facts;
-mod listing;
 mod inventory;
+mod listing;
 mod live;
 mod orphan;
 mod pace;
@@ -23,8 +24,8 @@ pub mod reconcile;
 pub mod record;
 #[cfg(test)]
 pub(crate) mod samples;
-mod users;
 mod unattended;
+mod users;
 
 pub use departure::DepartureReconciler;
 pub use error::Error;

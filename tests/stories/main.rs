@@ -235,6 +235,7 @@ fn tell(book: &mut Book) {
     book.alone("retire::after_the_delay", retire::after_the_delay);
     book.alone("retire::who_comes_back_keeps_it", retire::who_comes_back_keeps_it);
     book.alone("retire::an_ingress_holds_it", retire::an_ingress_holds_it);
+    book.alone("retire::copies_elsewhere_hold_it", retire::copies_elsewhere_hold_it);
     book.alone("retire::many_at_once_are_held", retire::many_at_once_are_held);
     book.alone("retire::with_its_namespace", retire::with_its_namespace);
     book.alone("revoke::the_ca_is_down", revoke::the_ca_is_down);
