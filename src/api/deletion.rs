@@ -90,6 +90,18 @@ impl fmt::Display for RevocationReason {
     }
 }
 
+impl FromStr for RevocationReason {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|one| one.as_str() == text);
+        found.ok_or_else(|| {
+            let all = Self::ALL.map(Self::as_str);
+            format!("{text:?} is no reason: use one of {}", all.join(", "))
+        })
+    }
+}
+
 /// What the annotation `certwright.io/revoke` asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RevocationRequest {
@@ -105,17 +117,10 @@ impl FromStr for RevocationRequest {
     /// `REASON[,serial=HEX]`.
     fn from_str(text: &str) -> Result<Self, String> {
         let mut parts = text.split(',').map(str::trim);
-        let first = parts.next().unwrap_or_default();
-        let reason = RevocationReason::ALL
-            .into_iter()
-            .find(|reason| reason.as_str() == first)
-            .ok_or_else(|| {
-                let all = RevocationReason::ALL.map(RevocationReason::as_str);
-                format!("{first:?} is no reason: use one of {}", all.join(", "))
-            })?;
+        let reason = parts.next().unwrap_or_default().parse()?;
         let mut serial = None;
         for part in parts {
-            let digits = part.strip_prefix("serial=").and_then(digits);
+            let digits = part.strip_prefix("serial=").and_then(serial_number);
             match digits {
                 Some(digits) if serial.is_none() => serial = Some(digits),
                 _ => return Err(format!("{part:?} is not serial=HEX, or there twice")),
@@ -125,8 +130,18 @@ impl FromStr for RevocationRequest {
     }
 }
 
+impl fmt::Display for RevocationRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { reason, serial } = self;
+        match serial {
+            Some(serial) => write!(f, "{reason},serial={serial}"),
+            None => write!(f, "{reason}"),
+        }
+    }
+}
+
 /// A serial as we write it: lower-case hexadecimal without colons and leading zeros.
-fn digits(text: &str) -> Option<String> {
+pub fn serial_number(text: &str) -> Option<String> {
     let digits = text.replace(':', "").to_ascii_lowercase();
     let is_hex = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     let short = digits.trim_start_matches('0');
@@ -159,6 +174,8 @@ mod tests {
         ];
         for (text, want) in table {
             assert_eq!(text.parse::<RevocationRequest>(), want, "{text}");
+            let written = want.as_ref().unwrap().to_string();
+            assert_eq!(written.parse::<RevocationRequest>(), want, "{written}");
         }
         for text in [
             "",

@@ -38,6 +38,8 @@ use super::{
     printcolumn = r#"{"name": "Names", "type": "string", "jsonPath": ".spec.names", "priority": 1}"#,
     printcolumn = r#"{"name": "Serial", "type": "string", "jsonPath": ".spec.serial", "priority": 1}"#,
     printcolumn = r#"{"name": "Policy", "type": "string", "jsonPath": ".spec.deletionPolicy", "priority": 1}"#,
+    printcolumn = r#"{"name": "Revoked", "type": "date", "jsonPath": ".status.revocation.time", "priority": 1}"#,
+    printcolumn = r#"{"name": "By", "type": "string", "jsonPath": ".status.revocation.by", "priority": 1}"#,
     printcolumn = r#"{"name": "Message", "type": "string", "jsonPath": ".status.message", "priority": 1}"#,
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
@@ -46,6 +48,14 @@ pub struct IssuanceSpec {
     /// The account that ordered it, and how its CA is reached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub acme: Option<AcmeOrigin>,
+    /// Other Secrets of the namespace that hold it too, and for whom: what was issued once is used
+    /// again for whoever asks for exactly the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub also_in: Option<Vec<Share>>,
+    /// A hash of what was asked for. A Certificate of the namespace that asks for exactly the same
+    /// may have this one, too. Absent where that is not wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked_for: Option<String>,
     /// The certificate, DER.
     #[schemars(schema_with = "crate::api::schema::bytes")]
     pub certificate: ByteString,
@@ -92,6 +102,21 @@ pub struct CertificateRef {
     pub since: Time,
     /// Its uid.
     pub uid: String,
+}
+
+/// Another Secret that holds a certificate, and the Certificate that it is there for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Share {
+    /// The Certificate.
+    pub certificate_ref: CertificateRef,
+    /// What is to become of the Secret once that is gone.
+    pub deletion_policy: DeletionPolicy,
+    /// Since when that is gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub orphaned_since: Option<Time>,
+    /// Name of the Secret.
+    pub secret_name: String,
 }
 
 /// The account that ordered a certificate, and how its CA is reached: what revoking needs, also when

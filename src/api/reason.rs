@@ -40,6 +40,8 @@ pub mod certificate {
     pub const GENERATED: &str = "Generated";
     /// Event: the private key of the Secret is used again.
     pub const REUSED: &str = "Reused";
+    /// Event: a certificate that was there already is used again.
+    pub const CERTIFICATE_REUSED: &str = "CertificateReused";
     /// Event: a private key was thrown away.
     pub const DELETED: &str = "Deleted";
     /// Event: a private key could not be read.
@@ -74,6 +76,8 @@ pub mod secret {
     pub const ADDITIONAL_OUTPUT_FORMATS_MISMATCH: &str = "AdditionalOutputFormatsMismatch";
     /// The owner reference is missing or too much.
     pub const OWNER_REF_MISMATCH: &str = "SecretOwnerRefMismatch";
+    /// `ca.crt` lacks the root of another CA that certificates of the issuer are of.
+    pub const ANOTHER_CA: &str = "AnotherCA";
     /// `ca.crt` still has the root of a CA that nobody needs any more.
     pub const FORMER_CA: &str = "FormerCA";
     /// managedFields could not be read.

@@ -22,7 +22,7 @@ use crate::{
         facts::RequestFacts,
         signers::{ForeignSigners, SignersFacts},
     },
-    retire::{brake::Orphans, departed::Departed, facts::IssuanceFacts},
+    retire::{brake::Orphans, counts::Counts, departed::Departed, facts::IssuanceFacts},
     route::RouteFacts,
     signing_request::facts::SigningRequestFacts,
     solver::http01::endpoints::SliceFacts,
@@ -61,6 +61,8 @@ pub struct Caches {
     pub foreign_signers: Arc<ForeignSigners>,
     /// The records of issued certificates.
     pub issuances: Arc<Cache<IssuanceFacts>>,
+    /// How many of them are in each state.
+    pub issuance_counts: Arc<Counts>,
     /// How many of them no Certificate keeps.
     pub orphans: Arc<Orphans>,
     /// The ConfigMaps that hold lists of revoked certificates.
@@ -108,6 +110,7 @@ impl Caches {
             signers: Arc::default(),
             foreign_signers: Arc::default(),
             issuances: Arc::default(),
+            issuance_counts: Arc::default(),
             orphans: Arc::new(Orphans::of(only)),
             lists: Arc::default(),
             namespaces: Arc::default(),

@@ -4,11 +4,12 @@ use super::Caches;
 use crate::{
     api::{
         condition::{self, Condition, kind},
+        issuance::IssuanceState,
         order::State,
     },
     cluster::{
         Facts,
-        metrics::{CertificateSample, ChallengeSample, IssuerSample, Ready, Source},
+        metrics::{CertificateSample, ChallengeSample, IssuerSample, ListSample, Ready, Source},
     },
     issuer::facts::{IssuerFacts, IssuerResource},
 };
@@ -57,6 +58,28 @@ impl Source for Caches {
         self.issuers
             .cluster
             .for_each(|issuer| visit(&sample(issuer)));
+    }
+
+    fn issuances(&self, visit: &mut dyn FnMut(&'static str, usize)) {
+        for state in IssuanceState::ALL {
+            visit(state.as_str(), self.issuance_counts.of(state));
+        }
+    }
+
+    fn lists(&self, visit: &mut dyn FnMut(&ListSample<'_>)) {
+        self.lists.for_each(|stored| {
+            let Some((list, issuer)) = stored.list.as_ref().zip(stored.issuer(&self.issuers))
+            else {
+                return;
+            };
+            visit(&ListSample {
+                kind: issuer.kind.as_str(),
+                name: &issuer.key.name,
+                namespace: &issuer.key.namespace,
+                entries: list.entries.len(),
+                next_update: list.next_update,
+            });
+        });
     }
 }
 

@@ -8,15 +8,15 @@ use tracing::{info, warn};
 use crate::{
     api::{
         names::{annotation, field_manager, secret_key},
+        reference::IssuerRef,
         request::CertificateRequest,
     },
     certificate::{
         action::{self, Action, KeyPlace},
         content::{self, Content, Issuer, Sensitive},
         error::Error,
-        facts::{CertificateFacts, Situation, Write},
+        facts::{CertificateFacts, Roots, Situation, Write},
         gather::{Known, is_next_key_of},
-        issued::Issued,
         key::Source,
         managed,
         reconcile::{CertificateReconciler, reference},
@@ -29,7 +29,11 @@ use crate::{
         write::{self, Created, api_of},
     },
     issuer::rotation::Turn,
-    pki::{csr::CertificateSigningRequest, key::PrivateKey, signed_by::first},
+    pki::{
+        csr::CertificateSigningRequest,
+        key::PrivateKey,
+        signed_by::{Fingerprint, first},
+    },
     retire::record::Recording,
 };
 
@@ -43,7 +47,17 @@ impl CertificateReconciler {
     ) -> Result<(), Error> {
         let certificate = &situation.certificate;
         match action {
-            Action::HoldKey { name, source } => self.hold_key(situation, name, source).await,
+            Action::HoldKey { name, source } => self.hold_key(situation, name, source, known).await,
+            Action::Inspect(candidate) => {
+                self.inspect(certificate, &candidate, situation.now, known)
+                    .await
+            }
+            Action::Claim(issuance) => {
+                let recorder = &self.desk.recorder;
+                Ok(recorder
+                    .claim(certificate, &issuance, situation.now)
+                    .await?)
+            }
             Action::CreateNextKey { name, source } => {
                 self.create_next_key(certificate, name, source, known).await
             }
@@ -87,7 +101,7 @@ impl CertificateReconciler {
         known: &mut Known,
     ) -> Result<(), Error> {
         let secret = ObjectKey::new(Arc::clone(&certificate.meta.key.namespace), name);
-        let key = self.key_from(certificate, &secret, source).await?;
+        let key = self.key_from(certificate, &secret, source, known).await?;
         let object =
             content::next_key(certificate, &secret.name, &key).map_err(|source| Error::Key {
                 secret: secret.clone(),
@@ -144,10 +158,17 @@ impl CertificateReconciler {
                 return Ok(());
             }
         };
+        let reused = match key {
+            KeyPlace::Held(name) => self.held(certificate, name)?.0.reused,
+            KeyPlace::Stored(_) => None,
+        };
         let mut object = request::build(
             certificate,
             revision,
-            key.name(),
+            request::Key {
+                secret: key.name(),
+                reused: reused.as_deref(),
+            },
             csr,
             &self.settings.copied_annotation_prefixes,
         );
@@ -188,7 +209,12 @@ impl CertificateReconciler {
                 };
                 let key = self.key_at(certificate, &key).await?;
                 let key_pem = encode(certificate, &key)?;
-                let ca_pem = self.with_former_roots(situation, issued);
+                let namespace = &certificate.meta.key.namespace;
+                if let Ok(issuer) = self.caches.issuers.lookup(&issued.issuer, namespace) {
+                    self.rotations.recall(&issuer, situation.now).await?;
+                }
+                let ca_pem = issued.ca_pem.as_ref();
+                let ca_pem = ca_pem.map(|ca| self.with_roots_beside(situation, &issued.issuer, ca));
                 let content = Content {
                     key_pem: key_pem.as_bytes(),
                     chain_pem: &issued.chain_pem,
@@ -246,7 +272,7 @@ impl CertificateReconciler {
                     .unwrap_or_default(),
                 generation: certificate.meta.generation,
                 chain: ChainHash::of(entry(&object.0, secret_key::CERTIFICATE)),
-                restored: situation.turn == Turn::Restore,
+                roots: Roots::from(&*Fingerprint::all(entry(&object.0, secret_key::CA))),
             },
         );
         self.keystores_written(certificate, keystores, &written);
@@ -254,19 +280,29 @@ impl CertificateReconciler {
         Ok(())
     }
 
-    /// The CA of what was issued, and those that other certificates of its issuer still need.
-    fn with_former_roots(&self, situation: &Situation, issued: &Issued) -> Option<Vec<u8>> {
-        let mut ca_pem = issued.ca_pem.clone()?;
+    /// `ca.crt` of what `issuer` has issued, with the roots of its other CAs that are needed beside.
+    fn with_roots_beside(
+        &self,
+        situation: &Situation,
+        issuer: &IssuerRef,
+        ca_pem: &[u8],
+    ) -> Vec<u8> {
         let certificate = &situation.certificate.meta.key;
-        if let Some(issuer) = rotation::issuer(&issued.issuer, &certificate.namespace) {
-            let former = self
+        let mut all = ca_pem.to_vec();
+        if let Some(issuer) = rotation::issuer(issuer, &certificate.namespace) {
+            let roots = Fingerprint::all(ca_pem);
+            let now = situation.now;
+            for root in self
                 .rotations
-                .former_roots(&issuer, certificate, situation.now);
-            for root in former {
-                ca_pem.extend(root.bytes());
+                .roots_beside(&issuer, certificate, &roots, now)
+            {
+                if all.last().is_some_and(|end| *end != b'\n') {
+                    all.push(b'\n');
+                }
+                all.extend(root.bytes());
             }
         }
-        Some(ca_pem)
+        all
     }
 
     /// The Secret as it should be, from what it holds.
@@ -302,14 +338,19 @@ impl CertificateReconciler {
             }),
             false => request.map(|request| Issuer::from(&request.issuer_ref)),
         };
-        let root = match situation.turn {
-            Turn::Restore => first(entry(secret_key::CA)),
+        let standing_ca = entry(secret_key::CA);
+        let ca_pem = match situation.turn {
+            Turn::Restore => first(standing_ca),
+            Turn::Extend => {
+                let issuer = &certificate.spec.issuer_ref;
+                Some(self.with_roots_beside(situation, issuer, standing_ca))
+            }
             Turn::None | Turn::Reissue => None,
         };
         let content = Content {
             key_pem: entry(secret_key::PRIVATE_KEY),
             chain_pem: entry(secret_key::CERTIFICATE),
-            ca_pem: Some(root.as_deref().unwrap_or_else(|| entry(secret_key::CA))),
+            ca_pem: Some(ca_pem.as_deref().unwrap_or(standing_ca)),
             certificate_name,
             issuer,
         };
@@ -367,7 +408,7 @@ impl CertificateReconciler {
     }
 }
 
-fn entry<'a>(secret: &'a Secret, name: &str) -> &'a [u8] {
+pub(super) fn entry<'a>(secret: &'a Secret, name: &str) -> &'a [u8] {
     secret
         .data
         .as_ref()

@@ -1,6 +1,10 @@
 //! Which facts is a decision about a Certificate made from?
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
@@ -18,13 +22,18 @@ use crate::{
         failure::Failure,
         issued::Issued,
         keystores::{self, Source, Standing},
+        reuse::Reuse,
         secret::{ChainHash, KeyFacts, SecretFacts},
         suggestion,
     },
     cluster::{Facts, Meta, ObjectKey},
     issuer::rotation::Turn,
+    pki::signed_by::Fingerprint,
     request::facts::RequestFacts,
-    retire::record::{Recording, Withdrawal},
+    retire::{
+        asker,
+        record::{Recording, Withdrawal},
+    },
 };
 
 /// What is kept of a Certificate.
@@ -36,6 +45,9 @@ pub struct CertificateFacts {
     pub labels: BTreeMap<String, String>,
     /// `metadata.annotations` but for the one that kubectl keeps the whole object in.
     pub annotations: BTreeMap<String, String>,
+    /// The field manager of the annotation that asks for a revocation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoke_manager: Option<String>,
     /// What is asked for.
     pub spec: CertificateSpec,
     /// What was answered.
@@ -71,10 +83,13 @@ impl Facts for CertificateFacts {
         let is_issued_here = is_issued_here(metadata.managed_fields.as_deref());
         let mut annotations = metadata.annotations.unwrap_or_default();
         annotations.remove(annotation::LAST_APPLIED);
+        let asks = annotations.contains_key(annotation::REVOKE);
+        let entries = metadata.managed_fields.filter(|_| asks);
         Self {
             meta,
             labels: metadata.labels.unwrap_or_default(),
             annotations,
+            revoke_manager: entries.and_then(|entries| asker::manager(&entries)),
             spec,
             status: status.unwrap_or_default(),
             is_issued_here,
@@ -200,6 +215,8 @@ pub struct Situation {
     pub keys: Vec<Arc<SecretFacts>>,
     /// The key of an issuance under way that is stored nowhere.
     pub held: Option<Held>,
+    /// What is there already that may be used again.
+    pub reuse: Reuse,
     /// Whether a request that is made now is approved and signed here, without waiting.
     pub answers_at_once: bool,
     /// All Certificates that name the same Secret, it among them.
@@ -253,6 +270,23 @@ pub struct Held {
     pub key: KeyFacts,
     /// Since when: the issuance began then.
     pub since: Timestamp,
+    /// The certificate that it is of, where one is used again.
+    pub reused: Option<Arc<Reused>>,
+}
+
+/// A certificate that is used again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reused {
+    /// Its record.
+    pub issuance: ObjectKey,
+    /// The Secret that it was read from.
+    pub secret: ObjectKey,
+    /// Its serial, in hexadecimal.
+    pub serial: String,
+    /// Leaf and intermediates, PEM.
+    pub chain_pem: Vec<u8>,
+    /// The CA, PEM.
+    pub ca_pem: Option<Vec<u8>>,
 }
 
 /// A write of the Secret of a Certificate.
@@ -264,14 +298,36 @@ pub struct Write {
     pub generation: i64,
     /// What it put into `tls.crt`.
     pub chain: ChainHash,
-    /// Whether it put `ca.crt` back to the one root.
-    pub restored: bool,
+    /// What it put into `ca.crt`.
+    pub roots: Roots,
+}
+
+/// The certificates in a `ca.crt`, to be told from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Roots(u64);
+
+impl From<&[Fingerprint]> for Roots {
+    fn from(roots: &[Fingerprint]) -> Self {
+        let mut hasher = DefaultHasher::new();
+        roots.hash(&mut hasher);
+        Self(hasher.finish())
+    }
 }
 
 impl Write {
     /// Whether nothing changed `secret` since.
     pub fn stands(&self, secret: &SecretFacts) -> bool {
         self.version == secret.meta.resource_version
+    }
+
+    /// Whether nothing changed `secret` since, and `certificate` asks for the same.
+    pub fn is_of(&self, certificate: &CertificateFacts, secret: &SecretFacts) -> bool {
+        self.stands(secret) && self.generation == certificate.meta.generation
+    }
+
+    /// Whether `ca.crt` of `secret` has what was put there.
+    pub fn kept_roots(&self, secret: &SecretFacts) -> bool {
+        self.roots == Roots::from(secret.roots.as_slice())
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
         keystores::{self, Standing},
         policy::{self, View, Violation},
         renewal::renewal_time,
-        rotation, spec,
+        reuse, rotation, spec,
         status::Draft,
         suggestion, upkeep,
     },
@@ -54,21 +54,39 @@ pub fn plan(situation: &Situation) -> Plan {
         Ok(requests) => requests,
         Err(violation) => return not_ready(situation, violation, Next::After(RECHECK)),
     };
-    if let Some(finished) = finish::finish(situation, &requests) {
+    let mut plan = proceed(situation, &requests);
+    if plan.actions.is_empty() {
+        plan.actions.extend(rotation::extend(situation));
+    }
+    plan
+}
+
+/// Go on with an issuance, begin one, or keep what there is.
+fn proceed(situation: &Situation, requests: &Requests<'_>) -> Plan {
+    let certificate = &situation.certificate;
+    if let Some(finished) = finish::finish(situation, requests) {
         return finished;
     }
     if certificate.is_issuing() {
-        return issue::plan(situation, &requests, None);
+        return issue::plan(situation, requests, None);
     }
     match policy::trigger(requests.view(situation)) {
-        None => settle(situation, &requests),
-        Some(trigger) => match backoff::next_try(situation, &requests.next) {
-            Some(at) => back_off(situation, &requests, at),
-            None => announced(
-                issue::plan(situation, &requests, Some(trigger.clone())),
-                trigger,
-            ),
+        None => settle(situation, requests),
+        Some(trigger) => match reuse::plan(situation, requests) {
+            Some(reused) => reused,
+            None => issue_or_wait(situation, requests, trigger),
         },
+    }
+}
+
+/// Have another certificate issued, once the wait after a failure is over.
+fn issue_or_wait(situation: &Situation, requests: &Requests<'_>, trigger: Violation) -> Plan {
+    match backoff::next_try(situation, &requests.next) {
+        Some(at) => back_off(situation, requests, at),
+        None => announced(
+            issue::plan(situation, requests, Some(trigger.clone())),
+            trigger,
+        ),
     }
 }
 
@@ -308,12 +326,14 @@ fn settle(situation: &Situation, requests: &Requests<'_>) -> Plan {
             upkeep::violation(certificate, secret, situation.settings.owner_reference)
                 .or_else(|| rotation::upkeep(situation.turn))
     {
-        let restores = situation.turn == Turn::Restore;
-        let in_vain = situation.written.as_ref().is_some_and(|w| {
-            w.stands(secret)
-                && w.generation == certificate.meta.generation
-                // What it added to `ca.crt` was of use then.
-                && (w.restored || !restores)
+        let changes_roots = match situation.turn {
+            Turn::Restore | Turn::Extend => true,
+            Turn::None | Turn::Reissue => false,
+        };
+        let in_vain = situation.written.as_ref().is_some_and(|written| {
+            written.is_of(certificate, secret)
+                // What it put into `ca.crt`, and stands there, was of use then.
+                && (!changes_roots || !written.kept_roots(secret))
         });
         if in_vain {
             // Our own write left it so: writing again would not help.

@@ -9,7 +9,9 @@ use crate::{
         reference::{IssuerAddress, IssuerRef},
     },
     certificate::{
-        facts::{CertificateFacts, CertificateIndex},
+        action::{Action, Content},
+        facts::{CertificateFacts, CertificateIndex, Situation},
+        keystores::Standing,
         policy::{self, Violation},
         secret::SecretFacts,
     },
@@ -34,14 +36,36 @@ pub fn trigger(turn: Turn, issuer: &IssuerRef) -> Option<Violation> {
     })
 }
 
-/// Why the Secret is to be written again once no certificate of a former CA is left.
+/// Why the Secret is to be written again: others have, or get, certificates of another CA than its own,
+/// or no certificate of a former CA is left.
 pub fn upkeep(turn: Turn) -> Option<Violation> {
-    (turn == Turn::Restore).then(|| {
-        Violation::new(
+    match turn {
+        Turn::None | Turn::Reissue => None,
+        Turn::Extend => Some(Violation::new(
+            secret_reason::ANOTHER_CA,
+            "ca.crt lacks the root of another CA that certificates of the issuer are of, or will be",
+        )),
+        Turn::Restore => Some(Violation::new(
             secret_reason::FORMER_CA,
             "ca.crt still holds the root of a CA that no certificate of the issuer needs any more",
-        )
-    })
+        )),
+    }
+}
+
+/// Have the root of another CA put into `ca.crt`, also while an issuance waits or has failed: what reads
+/// the Secret needs it now. Where nothing else is to be done.
+pub fn extend(situation: &Situation) -> Option<Action> {
+    let secret = situation.secret.as_ref()?;
+    match situation.keystores {
+        Standing::Fine => {}
+        // The Secret cannot be written without them.
+        Standing::Outdated(_) | Standing::Blocked(_) => return None,
+    }
+    let violation = upkeep(situation.turn).filter(|_| situation.turn == Turn::Extend)?;
+    let in_vain = situation.written.as_ref().is_some_and(|written| {
+        written.is_of(&situation.certificate, secret) && !written.kept_roots(secret)
+    });
+    (!in_vain).then_some(Action::ApplySecret(Content::Again(violation)))
 }
 
 /// The issuer that `reference` names in `namespace`, if it is one of ours.
@@ -105,6 +129,12 @@ impl Certificates for Fleet {
         let secret = self.secrets.get(&certificate.secret())?;
         let (by, issued) = issued(&certificate, &secret)?;
         (by == *issuer).then_some(issued)
+    }
+
+    fn issuer_of(&self, secret: &ObjectKey) -> Option<IssuerName> {
+        let index = CertificateIndex::Secret(secret.clone());
+        let mut keepers = self.certificates.find(&index).into_iter();
+        keepers.find_map(|keeper| issuer(&keeper.spec.issuer_ref, &secret.namespace))
     }
 
     fn wake(&self, certificate: &ObjectKey) {

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::challenge::facts::ChallengeFacts;
+use crate::{
+    api::{challenge::ChallengeStatus, condition, order::State},
+    challenge::facts::ChallengeFacts,
+};
 
 /// The next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +49,22 @@ pub struct Progress {
     pub accepted: bool,
     /// Whether the authorization was read since the start of the process.
     pub read: bool,
+    /// When the proof was put in place, where that need not be stored yet.
+    pub presented: Option<Timestamp>,
+}
+
+/// The status of `stored` with what `progress` knows of its proof, if that says more than what is
+/// stored.
+pub fn presented(stored: &ChallengeFacts, progress: Progress) -> Option<ChallengeStatus> {
+    let at = progress.presented?;
+    let is_new = stored.status.presented.is_none() && !stored.is_final();
+    is_new.then(|| ChallengeStatus {
+        presented: Some(true),
+        presented_at: Some(condition::to_the_second(at)),
+        processing: Some(true),
+        reason: stored.status.reason.clone(),
+        state: Some(State::Pending),
+    })
 }
 
 /// How to go on with a challenge whose proof is in place.
@@ -186,6 +205,32 @@ mod tests {
             let challenge = challenge(metadata.clone(), status.clone());
             assert_eq!(plan(&challenge), expected, "{metadata} {status}");
         }
+    }
+
+    #[test]
+    fn what_is_known_of_the_proof_counts_until_it_is_stored() {
+        let at: Timestamp = "2026-01-01T12:00:00.5Z".parse().unwrap();
+        let known = Progress {
+            presented: Some(at),
+            ..Progress::default()
+        };
+        let overlaid = |status: Value, progress| presented(&challenge(json!({}), status), progress);
+        assert_eq!(overlaid(json!({}), Progress::default()), None);
+        for stored in [
+            json!({"presented": true}),
+            json!({"presented": false}),
+            json!({"state": "valid"}),
+        ] {
+            assert_eq!(overlaid(stored.clone(), known), None, "{stored}");
+        }
+        let status = overlaid(json!({"reason": "r"}), known).unwrap();
+        assert_eq!(
+            serde_json::to_value(status).unwrap(),
+            json!({
+                "presented": true, "presentedAt": "2026-01-01T12:00:00Z", "processing": true,
+                "reason": "r", "state": "pending",
+            })
+        );
     }
 
     #[test]

@@ -76,6 +76,7 @@ impl Reconciler for ChallengeReconciler {
             self.forget(key);
             return Ok(Next::Change);
         };
+        let challenge = self.as_known(challenge);
         let worked = match plan::plan(&challenge) {
             Step::Done => {
                 self.forget(key);
@@ -134,15 +135,49 @@ impl ChallengeReconciler {
             self.note(challenge, error.to_string()).await?;
             return Err(Error::Present(error));
         }
+        let now = self.clock.now();
+        if challenge.is_guarded() && challenge.status.reason.is_none() {
+            // The finalizer says after a crash what the status would: that is stored with the
+            // outcome, or when it takes longer than a moment.
+            let progress = Progress {
+                presented: Some(now),
+                ..self.progress_of(challenge)
+            };
+            self.remember(challenge, progress);
+            let challenge = self.as_known(Arc::new(challenge.clone()));
+            return self.validate(&challenge).await;
+        }
         let status = ChallengeStatus {
             presented: Some(true),
-            presented_at: Some(condition::to_the_second(self.clock.now())),
+            presented_at: Some(condition::to_the_second(now)),
             processing: Some(true),
             reason: None,
             state: Some(State::Pending),
         };
         self.store(challenge, status).await?;
         Ok(Next::Change)
+    }
+
+    /// `stored`, with what is known beside it.
+    fn as_known(&self, stored: Arc<ChallengeFacts>) -> Arc<ChallengeFacts> {
+        match plan::presented(&stored, self.progress_of(&stored)) {
+            Some(status) => Arc::new(ChallengeFacts {
+                status,
+                ..ChallengeFacts::clone(&stored)
+            }),
+            None => stored,
+        }
+    }
+
+    /// Store what is known of the proof of `challenge` beside what is stored.
+    pub(super) async fn keep(&self, challenge: &ChallengeFacts) -> Result<(), Error> {
+        let Some(stored) = self.challenges.get(&challenge.meta.key) else {
+            return Ok(());
+        };
+        match plan::presented(&stored, self.progress_of(&stored)) {
+            Some(status) => self.store(&stored, status).await,
+            None => Ok(()),
+        }
     }
 
     /// Why this challenge may not be solved, if so.
@@ -206,6 +241,7 @@ impl ChallengeReconciler {
         let Some(challenge) = self.challenges.get(key) else {
             return Ok(());
         };
+        let challenge = self.as_known(challenge);
         if let Error::Ca(error) = error
             && error.is_lost_account()
             && let Ok(issuer) = self
@@ -241,7 +277,10 @@ impl ChallengeReconciler {
         let key = &challenge.meta.key;
         let api = api_of::<Challenge>(&self.client, key);
         let version = &challenge.meta.resource_version;
-        let old = &challenge.status;
+        let stored = self.challenges.get(key);
+        let old = stored
+            .as_ref()
+            .map_or(&challenge.status, |stored| &stored.status);
         write::patch_status(&api, &self.challenges, key, version, old, &status).await?;
         Ok(())
     }

@@ -64,8 +64,12 @@ impl ChallengeReconciler {
                                     accepted: true,
                                     read: true,
                                     expires,
+                                    ..progress
                                 },
                             );
+                            if progress.accepted {
+                                self.keep(challenge).await?;
+                            }
                             return Ok(Next::After(self.polls.wait(&challenge.meta.key)));
                         }
                         Verdict::Pending => {
@@ -78,6 +82,7 @@ impl ChallengeReconciler {
                                 },
                             );
                             if progress.accepted {
+                                self.keep(challenge).await?;
                                 return Ok(Next::After(self.polls.wait(&challenge.meta.key)));
                             }
                         }
@@ -88,10 +93,14 @@ impl ChallengeReconciler {
                         self.accept(challenge).await?;
                         return Ok(Next::After(self.polls.wait(&challenge.meta.key)));
                     }
-                    Some(next) => return Ok(next),
+                    Some(next) => {
+                        self.keep(challenge).await?;
+                        return Ok(next);
+                    }
                 },
                 Validation::Wait(left) => {
                     self.release(&challenge.meta.key);
+                    self.keep(challenge).await?;
                     return Ok(Next::After(left));
                 }
                 Validation::Accept => {

@@ -187,7 +187,7 @@ pub async fn run(settings: Settings) -> Result<(), ControllerError> {
         tasks.spawn(server.run(lists.router(), background.clone()));
     }
     let workers = TaskTracker::new();
-    let requester = Requester::find(client.clone()).await;
+    let requester = Requester::new(client.clone(), clock.clone());
     let parts = Parts {
         settings: &settings,
         client,

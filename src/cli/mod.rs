@@ -6,6 +6,7 @@ pub mod crds;
 pub mod flags;
 pub mod logging;
 mod reconcilers;
+pub mod revoke;
 
 use std::{
     fmt::Display,
@@ -31,6 +32,18 @@ enum Command {
     ///
     /// Every flag is also an environment variable: --leader-elect is CERTWRIGHT_LEADER_ELECT.
     Controller(Flags),
+    /// Have a certificate revoked.
+    ///
+    /// Sets the annotation certwright.io/revoke on the Certificate: the operator then has another
+    /// certificate with a new key issued, and the one before revoked at its CA. With
+    /// --reason=keyCompromise it is revoked first.
+    ///
+    /// Needs the rights to get and patch the Certificate. Who may list Issuances too is told at once if
+    /// the certificate cannot be revoked; others learn that from events on the Certificate.
+    ///
+    /// Ends with 0 when it was asked for, or need not be; with --wait when the certificate is revoked, or
+    /// has expired. Else it ends with 1 and says why.
+    Revoke(revoke::Args),
     /// Print the definitions of the resources.
     Crds(crds::Args),
     /// Print the version.
@@ -41,6 +54,10 @@ enum Command {
 pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Controller(flags) => controller(&flags),
+        Command::Revoke(args) => {
+            let done = revoke::run(args, &mut io::stdout().lock());
+            printed(done)
+        }
         Command::Crds(args) => {
             let done = crds::run(&args, &mut io::stdout().lock());
             printed(done.or_else(|error| match error {

@@ -41,14 +41,14 @@ use crate::{
         pause::Pauses,
         report::Report,
     },
-    crl::ListReconciler,
+    crl::{ListReconciler, MOST_BYTES},
     issuer::{
         IssuerKind, IssuerView, LocalSigners, SecretVersion, Sessions,
         reconcile::{IssuerReconciler, TIMEOUT as ISSUER_TIMEOUT},
         rotation::Rotations,
         sessions::SecretVersions,
     },
-    net::{self, dns},
+    net::dns,
     order::{ledger::Ledger, reconcile::OrderReconciler},
     request::{
         identity::Requester, in_hand::InHand, plan::Served, reconcile::RequestReconciler,
@@ -99,16 +99,19 @@ pub(super) struct Parts<'a> {
 /// Something the reconcilers need cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum PartsError {
-    /// No HTTP client.
-    #[error("make an HTTP client: {0}")]
-    Http(#[from] net::http::Error),
     /// No HTTP client for self-checks.
     #[error("make an HTTP client for self-checks: {0}")]
     Check(#[from] reqwest::Error),
 }
 
 /// What becomes of certificates when a CA changes.
-fn rotations(settings: &Settings, client: &Client, caches: &Caches, queues: &Queues) -> Rotations {
+fn rotations(
+    settings: &Settings,
+    client: &Client,
+    caches: &Caches,
+    queues: &Queues,
+    metrics: &Metrics,
+) -> Rotations {
     let fleet = Fleet {
         certificates: Arc::clone(&caches.certificates),
         secrets: Arc::clone(&caches.secrets),
@@ -126,6 +129,7 @@ fn rotations(settings: &Settings, client: &Client, caches: &Caches, queues: &Que
             };
             queue.add_after(issuer.clone(), wait);
         }),
+        metrics.clone(),
     )
 }
 
@@ -164,7 +168,7 @@ pub(super) fn start(
         metrics: metrics.clone(),
         fault_point,
     });
-    let rotations = Arc::new(rotations(settings, &client, &caches, &queues));
+    let rotations = Arc::new(rotations(settings, &client, &caches, &queues, &metrics));
     let local = LocalSigners::new(client.clone(), Arc::clone(&versions), clock.clone());
     let local = Arc::new(local);
     let sessions = Sessions::new(client.clone(), versions, ca, clock.clone());
@@ -178,8 +182,7 @@ pub(super) fn start(
             queue.add(issuer.key.clone());
         }
     })));
-    let dns = dns::Client::new(net::http::Options::default().client()?)
-        .with_authority_port(settings.dns01.authoritative_port);
+    let dns = dns::Client::default().with_authority_port(settings.dns01.authoritative_port);
     let http01 = &settings.http01;
     let endpoints = match &http01.backend {
         Some(SolverBackend::Service(_)) => Endpoints::Mirrored(Arc::clone(&caches.slices)),
@@ -274,6 +277,7 @@ pub(super) fn start(
             issuances: Arc::clone(&caches.issuances),
             local: Arc::clone(&local),
             cluster: Arc::clone(&cluster),
+            most_bytes: MOST_BYTES,
             numbers: Mutex::default(),
         };
         let lists = Arc::clone(&caches.lists);
@@ -522,10 +526,12 @@ fn retire_settings(settings: &Settings) -> retire::Settings {
         default_policy,
         delay,
         issuances: _,
+        users_are_checked,
     } = settings.deletion;
     retire::Settings {
         delay: SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX),
         default_policy,
+        users_are_checked,
     }
 }
 

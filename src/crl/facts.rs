@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use crate::{
     api::issuer::{CaIssuer, RevocationListSpec},
     cluster::{Facts, Meta, ObjectKey, name::hash_of},
-    issuer::{IssuerKind, IssuerView, kind::Signer},
+    issuer::{IssuerKind, IssuerView, Issuers, kind::Signer},
     pki::crl::{self, RevocationList},
 };
 
@@ -74,6 +74,24 @@ impl Facts for ListFacts {
 
     fn indexes(&self) -> Vec<()> {
         Vec::new()
+    }
+}
+
+impl ListFacts {
+    /// Whether it is that of `issuer`.
+    pub fn is_of(&self, issuer: &IssuerView) -> bool {
+        self.meta.controller.as_ref() == Some(&issuer.uid)
+    }
+
+    /// The issuer whose list it is, if that stands and publishes one.
+    pub fn issuer(&self, issuers: &Issuers) -> Option<IssuerView> {
+        let uid = self.meta.controller.as_ref()?;
+        let named = issuers_at(&self.meta.key, &issuers.cluster_resource_namespace);
+        let mut found = named
+            .iter()
+            .filter_map(|key| issuers.get(kind_of(key), key));
+        let found = found.find(|issuer| issuer.uid == *uid)?;
+        published_by(&found).is_some().then_some(found)
     }
 }
 

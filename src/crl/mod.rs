@@ -13,3 +13,7 @@ mod store;
 
 pub use facts::{ListFacts, published_by};
 pub use reconcile::ListReconciler;
+pub use store::MOST_BYTES;
+
+#[cfg(test)]
+mod tests;

@@ -74,8 +74,15 @@ pub fn plan(situation: Situation<'_>) -> Plan {
     })
 }
 
+/// `list` with what is on the `last` one, and nothing that is new: where all of it takes too much room.
+pub fn again(mut list: RevocationList, last: &RevocationList) -> RevocationList {
+    list.entries
+        .retain(|serial, _| last.entries.contains_key(serial));
+    list
+}
+
 /// When the next list is signed: two thirds of the time that this one is good for are over.
-fn due(list: &RevocationList) -> Timestamp {
+pub fn due(list: &RevocationList) -> Timestamp {
     let good = list.this_update.duration_until(list.next_update);
     let wait = SignedDuration::from_secs(good.as_secs() / 3 * 2);
     list.this_update

@@ -22,11 +22,14 @@ use crate::{
         entries::entries,
         error::Error,
         facts::{ListFacts, kind_of, place_of, published_by},
-        plan::{Plan, Situation, plan, validity},
+        plan::{Plan, Situation, again, due, plan, validity},
         store::{Signed, Stored},
     },
     issuer::{IssuerKind, IssuerView, Issuers, LocalSigners, facts::IssuerResource},
-    pki::{authority::Authority, crl::is_signed_by},
+    pki::{
+        authority::Authority,
+        crl::{RevocationList, is_signed_by},
+    },
     retire::{
         facts::{IssuanceFacts, IssuanceIndex},
         record::ClusterId,
@@ -57,6 +60,8 @@ pub struct ListReconciler {
     pub local: Arc<LocalSigners>,
     /// Records that came from elsewhere are not listed.
     pub cluster: Arc<ClusterId>,
+    /// The most bytes of data that a ConfigMap may hold: [`MOST_BYTES`](crate::crl::MOST_BYTES).
+    pub most_bytes: usize,
     /// The last number that was given, by uid of the issuer.
     pub numbers: Mutex<HashMap<String, u64>>,
 }
@@ -66,6 +71,16 @@ struct Said {
     holds: bool,
     reason: &'static str,
     message: String,
+}
+
+/// What became of a list.
+enum Put {
+    /// It stands.
+    Done,
+    /// It does not, and this is why.
+    Said(Said),
+    /// It does not, as it takes so many bytes.
+    TooLarge(usize),
 }
 
 impl Said {
@@ -79,26 +94,28 @@ impl Said {
 }
 
 impl ListReconciler {
+    /// Have the list of `issuer` published; what is to be said of it, if that is something new.
     async fn publish(
         &self,
         issuer: &IssuerView,
         ca: &CaIssuer,
         spec: &RevocationListSpec,
-    ) -> Result<(Said, Next), Error> {
+    ) -> Result<(Option<Said>, Next), Error> {
         let validity = match validity(spec) {
             Ok(validity) => validity,
-            Err(problem) => return Ok((Said::no("InvalidConfig", problem), Next::Change)),
+            Err(problem) => return Ok((Some(Said::no("InvalidConfig", problem)), Next::Change)),
         };
         let authority = match self.local.list_authority(issuer, ca).await {
             Ok(authority) => authority,
             Err(error) if error.is_passing() => return Err(Error::Issuer(Box::new(error))),
             Err(error) => {
                 let said = Said::no(error.condition_reason(), error.to_string());
-                return Ok((said, Next::After(LONGEST_SLEEP)));
+                return Ok((Some(said), Next::After(LONGEST_SLEEP)));
             }
         };
         if !authority.signs_lists() {
-            return Ok((Said::no("CannotSign", cannot_sign(ca)), Next::Change));
+            let said = Said::no("CannotSign", cannot_sign(ca));
+            return Ok((Some(said), Next::Change));
         }
         let place = place_of(issuer);
         let now = self.clock.now();
@@ -117,17 +134,57 @@ impl ListReconciler {
             now,
         });
         let list = match plan {
-            Plan::Keep(until) => return Ok((published(&place), at(now, until))),
+            Plan::Keep(until) => return Ok((Some(published(&place)), at(now, until))),
             Plan::Wait(until) => {
                 let said = match stored {
-                    Some(_) => published(&place),
-                    None => Said::no("Pending", "the list is about to be signed".to_owned()),
+                    // What was said of it stands until then.
+                    Some(_) => None,
+                    None => Some(Said::no(
+                        "Pending",
+                        "the list is about to be signed".to_owned(),
+                    )),
                 };
                 return Ok((said, at(now, until)));
             }
             Plan::Sign(list) => list,
         };
+        let entries = list.entries.len();
+        let size = match self.put(issuer, &place, &authority, list.clone()).await? {
+            // The ConfigMap comes back by the cache, and is judged.
+            Put::Done => return Ok((Some(published(&place)), Next::After(Duration::ZERO))),
+            Put::Said(said) => return Ok((Some(said), Next::After(RECHECK))),
+            Put::TooLarge(size) => size,
+        };
+        // What is on the last one is not to be believed good again when that expires.
+        let last = self.lists.get(&place).filter(|last| last.is_of(issuer));
+        let stands =
+            stored.is_some_and(|stored| stored.list.as_ref().is_some_and(|l| now < due(l)));
+        if let Some(last) = last.as_ref().and_then(|last| last.list.as_ref())
+            && !stands
+        {
+            let again = again(list, last);
+            self.put(issuer, &place, &authority, again).await?;
+        }
+        let message = format!(
+            "the list of {entries} certificates takes {size} bytes, and a ConfigMap holds {} at \
+             most: those that were revoked last are not published. Make certificates that live \
+             shorter (spec.duration), or issue by another CA",
+            self.most_bytes
+        );
+        let said = Said::no("TooLarge", message);
+        Ok((Some(said), Next::After(RECHECK)))
+    }
+
+    /// Sign a list and store it.
+    async fn put(
+        &self,
+        issuer: &IssuerView,
+        place: &ObjectKey,
+        authority: &Arc<Authority>,
+        list: RevocationList,
+    ) -> Result<Put, Error> {
         let (number, entries, until) = (list.number, list.entries.len(), list.next_update);
+        let authority = Arc::clone(authority);
         let signed = spawn_blocking(move || {
             let der = list.sign(&authority)?;
             Ok(Signed { list, der })
@@ -140,33 +197,25 @@ impl ListReconciler {
         let signed = match signed {
             Ok(signed) => signed,
             Err(error) => {
-                let said = Said::no("SigningError", format!("the list is not signed: {error}"));
-                return Ok((said, Next::After(RECHECK)));
+                let message = format!("the list is not signed: {error}");
+                return Ok(Put::Said(Said::no("SigningError", message)));
             }
         };
-        let stored = self.store(issuer, &place, signed).await?;
+        let stored = self.store(issuer, place, signed).await?;
         self.give_number(&issuer.uid, number);
         match stored {
             Stored::Yes => {
                 info!(%issuer, config_map = %place, number, entries, %until, "revocation list stored");
-                // The ConfigMap comes back by the cache, and is judged.
-                Ok((published(&place), Next::After(Duration::ZERO)))
+                Ok(Put::Done)
             }
             Stored::Foreign => {
                 let message = format!(
                     "ConfigMap {place} is not this issuer's, but has the name that its list needs: \
                      delete it"
                 );
-                Ok((Said::no("NameTaken", message), Next::After(RECHECK)))
+                Ok(Put::Said(Said::no("NameTaken", message)))
             }
-            Stored::TooLarge(size) => {
-                let message = format!(
-                    "the list of {entries} certificates takes {size} bytes, and a ConfigMap holds \
-                     1048576 at most: those that were revoked last are not published. Make \
-                     certificates that live shorter (spec.duration), or issue by another CA"
-                );
-                Ok((Said::no("TooLarge", message), Next::After(RECHECK)))
-            }
+            Stored::TooLarge(size) => Ok(Put::TooLarge(size)),
         }
     }
 
@@ -179,9 +228,7 @@ impl ListReconciler {
         authority: &Authority,
     ) -> Option<Arc<ListFacts>> {
         self.lists.get(place).filter(|stored| {
-            stored.meta.controller.as_ref() == Some(&issuer.uid)
-                && stored.is_whole
-                && is_signed_by(&stored.der, authority)
+            stored.is_of(issuer) && stored.is_whole && is_signed_by(&stored.der, authority)
         })
     }
 
@@ -259,7 +306,9 @@ impl Reconciler for ListReconciler {
             return Ok(Next::Change);
         };
         let (said, next) = self.publish(&issuer, ca, spec).await?;
-        self.tell(&issuer, Some(said)).await?;
+        if let Some(said) = said {
+            self.tell(&issuer, Some(said)).await?;
+        }
         Ok(next)
     }
 

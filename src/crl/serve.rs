@@ -46,8 +46,7 @@ impl Lists {
         let issuer = self.issuers.get(kind_of(issuer), issuer)?;
         let _ = published_by(&issuer)?;
         let stored = self.lists.get(&place_of(&issuer))?;
-        let is_its = stored.meta.controller.as_ref() == Some(&issuer.uid);
-        (is_its && stored.list.is_some()).then_some(stored)
+        (stored.is_of(&issuer) && stored.list.is_some()).then_some(stored)
     }
 }
 

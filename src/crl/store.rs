@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The most bytes of data that the API server takes in a ConfigMap.
-const MOST_BYTES: usize = 1 << 20;
+pub const MOST_BYTES: usize = 1 << 20;
 /// Value of the label that says who made it.
 const CERTWRIGHT: &str = "certwright";
 
@@ -55,7 +55,7 @@ impl ListReconciler {
         signed: Signed,
     ) -> Result<Stored, RequestError> {
         let size = size(&signed.der);
-        if size > MOST_BYTES {
+        if size > self.most_bytes {
             return Ok(Stored::TooLarge(size));
         }
         let wanted = config_map(issuer, place, &signed);

@@ -1,25 +1,17 @@
 //! What is kept of an Issuer or ClusterIssuer, and which change of one is news?
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    marker::PhantomData,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, fmt, marker::PhantomData, sync::Arc};
 
 use kube::{Api, Client};
 
 use crate::{
     api::{
-        acme::AcmeIssuer,
         condition,
         issuer::{AnyIssuer, ClusterIssuer, Issuer, IssuerSpec, IssuerStatus},
         names,
-        vault::{VaultAuth, VaultIssuer},
-        venafi::VenafiIssuer,
     },
     cluster::{Cache, Facts, Meta, ObjectKey, write::Kind},
-    issuer::solvers,
+    issuer::named,
 };
 
 /// An Issuer or ClusterIssuer. There are few of them: kept whole.
@@ -64,7 +56,7 @@ impl<K: IssuerResource> Facts for IssuerFacts<K> {
 
     fn indexes(&self) -> Vec<IssuerIndex> {
         let namespace = &self.meta.key.namespace;
-        secrets(&self.spec)
+        named::secrets(&self.spec)
             .into_iter()
             .map(|name| IssuerIndex::Secret(ObjectKey::new(Arc::clone(namespace), name)))
             .collect()
@@ -125,90 +117,6 @@ pub fn naming_secret<K: IssuerResource>(
         IssuerKind::ClusterIssuer => return Vec::new(),
     };
     cache.find_keys(&IssuerIndex::Secret(key))
-}
-
-/// The names of the Secrets that an issuer uses, also of a kind that we cannot sign by: who takes one
-/// away takes it from whoever can.
-pub fn secrets(spec: &IssuerSpec) -> BTreeSet<String> {
-    let IssuerSpec {
-        acme,
-        ca,
-        deletion_policy: _,
-        self_signed: _,
-        vault,
-        venafi,
-    } = spec;
-    let mut all: BTreeSet<&str> = ca.iter().map(|ca| ca.secret_name.as_str()).collect();
-    all.extend(acme.iter().flat_map(of_acme));
-    all.extend(vault.iter().flat_map(of_vault));
-    all.extend(venafi.iter().flat_map(of_venafi));
-    all.into_iter()
-        .filter(|name| !name.is_empty())
-        .map(str::to_owned)
-        .collect()
-}
-
-fn of_acme(acme: &AcmeIssuer) -> impl Iterator<Item = &str> {
-    let binding = acme.external_account_binding.as_ref();
-    let solvers = acme.solvers.as_deref().unwrap_or_default();
-    let credentials = solvers::credentials(solvers);
-    [&acme.private_key_secret_ref]
-        .into_iter()
-        .chain(binding.map(|binding| &binding.key_secret_ref))
-        .chain(credentials.into_iter().map(|found| found.secret))
-        .map(|secret| secret.name.as_str())
-}
-
-fn of_vault(vault: &VaultIssuer) -> impl Iterator<Item = &str> {
-    let VaultAuth {
-        app_role,
-        aws: _,
-        client_certificate,
-        kubernetes,
-        token_secret_ref,
-    } = &vault.auth;
-    let by_certificate = client_certificate.as_ref();
-    let entries = [
-        vault.ca_bundle_secret_ref.as_ref(),
-        vault.client_cert_secret_ref.as_ref(),
-        vault.client_key_secret_ref.as_ref(),
-        app_role.as_ref().map(|role| &role.secret_ref),
-        kubernetes
-            .as_ref()
-            .and_then(|auth| auth.secret_ref.as_ref()),
-        token_secret_ref.as_ref(),
-    ];
-    let entries = entries.into_iter().flatten();
-    entries
-        .map(|secret| secret.name.as_str())
-        .chain(by_certificate.and_then(|auth| auth.secret_name.as_deref()))
-}
-
-fn of_venafi(venafi: &VenafiIssuer) -> impl Iterator<Item = &str> {
-    let VenafiIssuer {
-        cloud,
-        ngts,
-        tpp,
-        zone: _,
-    } = venafi;
-    let tpp_bundle = tpp
-        .as_ref()
-        .and_then(|tpp| tpp.ca_bundle_secret_ref.as_ref());
-    let entries = [
-        cloud.as_ref().map(|cloud| &cloud.api_token_secret_ref),
-        tpp_bundle,
-    ];
-    let whole = [
-        ngts.as_ref().map(|ngts| &ngts.credentials_ref),
-        tpp.as_ref().map(|tpp| &tpp.credentials_ref),
-    ];
-    let entries = entries.into_iter().flatten();
-    entries.map(|secret| secret.name.as_str()).chain(
-        whole
-            .into_iter()
-            .flatten()
-            .map(|secret| secret.name.as_str()),
-    )
 }
 
 /// Issuer or ClusterIssuer, for code that does for both.
@@ -332,49 +240,6 @@ mod tests {
                 naming_secret(&cluster, &secret, "system").len(),
             );
             assert_eq!(found, (issuers, cluster_issuers), "{secret}");
-        }
-    }
-
-    #[test]
-    fn every_kind_of_issuer_has_its_secrets() {
-        let vault = json!({"vault": {
-            "server": "https://v", "path": "pki/sign/a", "caBundleSecretRef": {"name": "bundle"},
-            "clientCertSecretRef": {"name": "client"}, "clientKeySecretRef": {"name": "client"},
-            "auth": {
-                "appRole": {"path": "p", "roleId": "r", "secretRef": {"name": "role"}},
-                "clientCertificate": {"secretName": "login"},
-                "kubernetes": {"role": "r", "secretRef": {"name": "account"}},
-                "tokenSecretRef": {"name": "token"},
-            },
-        }});
-        let venafi = json!({"venafi": {
-            "zone": "z",
-            "cloud": {"apiTokenSecretRef": {"name": "api"}},
-            "ngts": {"tsgID": "1", "credentialsRef": {"name": "ngts"}},
-            "tpp": {
-                "url": "u", "credentialsRef": {"name": "tpp"}, "caBundleSecretRef": {"name": "root"},
-            },
-        }});
-        let table: [(Value, &[&str]); 6] = [
-            (acme(), &["account", "eab", "tsig"]),
-            (json!({"ca": {"secretName": "root"}}), &["root"]),
-            (json!({"selfSigned": {}}), &[]),
-            (
-                vault,
-                &["account", "bundle", "client", "login", "role", "token"],
-            ),
-            (venafi, &["api", "ngts", "root", "tpp"]),
-            // Go sends empty names for what nobody set.
-            (
-                json!({"ca": {"secretName": ""}, "vault": {
-                    "server": "v", "path": "p", "auth": {"tokenSecretRef": {"name": ""}},
-                }}),
-                &[],
-            ),
-        ];
-        for (spec, want) in table {
-            let found = secrets(&serde_json::from_value(spec.clone()).unwrap());
-            assert!(found.iter().eq(want), "{spec}: {found:?}");
         }
     }
 

@@ -14,6 +14,7 @@ pub mod fuzzing;
 pub mod kind;
 pub mod limits;
 pub mod local;
+pub mod named;
 pub mod offered;
 pub mod order_name;
 pub mod order_request;

@@ -15,9 +15,10 @@ use crate::{
     },
     cluster::{Cache, ObjectKey},
     issuer::{
-        facts::{self, IssuerFacts, IssuerKind, IssuerResource},
+        facts::{IssuerFacts, IssuerKind, IssuerResource},
         kind::{Signer, Unsupported},
         limits::{Limits, SettingsError},
+        named,
     },
 };
 
@@ -119,7 +120,7 @@ impl IssuerView {
 
     /// The Secrets that it uses.
     pub fn secrets(&self) -> impl Iterator<Item = ObjectKey> {
-        let names = facts::secrets(&self.spec).into_iter();
+        let names = named::secrets(&self.spec).into_iter();
         names.map(|name| ObjectKey::new(Arc::clone(&self.secrets_namespace), name))
     }
 

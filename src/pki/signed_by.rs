@@ -11,7 +11,7 @@ use super::{
 };
 
 /// More certificates than this beside a leaf are not looked at.
-const MOST: usize = 16;
+pub const MOST: usize = 16;
 
 /// SHA-256 of a certificate in DER.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -1,8 +1,8 @@
 //! What to do next for a CertificateRequest. Pure.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
 
 use crate::{
@@ -86,6 +86,8 @@ pub struct Plan {
     pub sign: bool,
     /// What to tell on the request.
     pub event: Option<Event>,
+    /// When to look again although nothing has changed.
+    pub look: Option<Duration>,
 }
 
 /// Message of the Approved condition, as people and tools know it from cert-manager.
@@ -94,6 +96,10 @@ const APPROVED_MESSAGE: &str = "Certificate request has been approved by cert-ma
 const DENIED_MESSAGE: &str = "The CertificateRequest was denied by an approval controller";
 /// Message of the Ready condition of an issued request.
 const ISSUED_MESSAGE: &str = "Certificate fetched from issuer successfully";
+
+/// How long an approver may take before users are told that it is waited for: one that works takes
+/// less, and most requests have one event less.
+const PATIENCE: SignedDuration = SignedDuration::from_secs(5);
 
 /// Decide what to do.
 pub fn plan(situation: Situation<'_>) -> Plan {
@@ -107,7 +113,8 @@ pub fn plan(situation: Situation<'_>) -> Plan {
         replaces,
         now,
     } = situation;
-    if request.meta.deleting || request.is_over() {
+    // Who works on the Certificate answers it, or makes another.
+    if request.meta.deleting || request.is_over() || request.is_reuse() {
         return Plan::default();
     }
     let mut draft = StatusDraft {
@@ -127,19 +134,9 @@ pub fn plan(situation: Situation<'_>) -> Plan {
             return Plan::default();
         }
         if !approver {
-            let message = "Not signing CertificateRequest until it is Approved".to_owned();
-            let event = Event::normal(reason::WAITING_FOR_APPROVAL, message);
-            return Plan {
-                event: Some(event),
-                ..Plan::default()
-            };
+            return await_approval(request, now);
         }
-        draft.set(
-            kind::APPROVED,
-            true,
-            reason::APPROVED,
-            APPROVED_MESSAGE.to_owned(),
-        );
+        draft.approve();
     }
     if served == Served::NONE {
         return draft.plan(request, None);
@@ -216,6 +213,22 @@ pub fn plan(situation: Situation<'_>) -> Plan {
     }
 }
 
+fn await_approval(request: &RequestFacts, now: Timestamp) -> Plan {
+    let created = request.meta.created;
+    let told_at = created.and_then(|created| created.checked_add(PATIENCE).ok());
+    if let Some(told_at) = told_at.filter(|at| now < *at) {
+        return Plan {
+            look: Some(now.duration_until(told_at).unsigned_abs()),
+            ..Plan::default()
+        };
+    }
+    let message = "Not signing CertificateRequest until it is Approved".to_owned();
+    Plan {
+        event: Some(Event::normal(reason::WAITING_FOR_APPROVAL, message)),
+        ..Plan::default()
+    }
+}
+
 /// Whether a request to `issuer` that is made now is approved and signed here without waiting for
 /// anybody.
 pub fn answers_at_once(
@@ -244,6 +257,35 @@ pub fn issued(
     draft.set(kind::READY, true, reason::ISSUED, ISSUED_MESSAGE.to_owned());
     draft.status.certificate = Some(ByteString(certificate));
     draft.status
+}
+
+/// A certificate that is there already, for a request.
+#[derive(Clone, Debug)]
+pub struct Handed<'a> {
+    /// Leaf and intermediates, PEM.
+    pub chain_pem: &'a [u8],
+    /// The CA, PEM.
+    pub ca_pem: Option<&'a [u8]>,
+    /// Which it is.
+    pub message: String,
+}
+
+/// What to write of a request that is answered with a certificate that is there already.
+pub fn handed_over(request: &RequestFacts, handed: Handed<'_>, now: Timestamp) -> Plan {
+    let Handed {
+        chain_pem,
+        ca_pem,
+        message,
+    } = handed;
+    let mut draft = StatusDraft {
+        status: request.status.clone(),
+        now,
+    };
+    draft.approve();
+    draft.set(kind::READY, true, reason::ISSUED, message);
+    draft.status.certificate = Some(ByteString(chain_pem.to_vec()));
+    draft.status.ca = ca_pem.map(|pem| ByteString(pem.to_vec()));
+    draft.plan(request, None)
 }
 
 /// What to write and tell once a request was to be signed here. `begun` is the status that the plan
@@ -302,6 +344,11 @@ impl StatusDraft {
         let conditions = self.status.conditions.get_or_insert_default();
         let condition = RequestCondition::new(type_, status, reason, message);
         condition::set(conditions, condition, self.now);
+    }
+
+    fn approve(&mut self) {
+        let message = APPROVED_MESSAGE.to_owned();
+        self.set(kind::APPROVED, true, reason::APPROVED, message);
     }
 
     fn ready(&mut self, reason: &str, message: String) {

@@ -113,10 +113,11 @@ impl Reconciler for RequestReconciler {
             self.sign(&request, issuer, plan.status).await?;
             return Ok(Next::Change);
         }
+        let next = plan.look.map_or(Next::Change, Next::After);
         self.act(request, orders.first(), plan).await?;
         Ok(match profile {
-            Ok(_) => Next::Change,
-            Err(_) => Next::After(offered::RECHECK),
+            Ok(_) => next,
+            Err(_) => next.sooner(Next::After(offered::RECHECK)),
         })
     }
 
@@ -138,6 +139,7 @@ impl RequestReconciler {
             take,
             sign: _,
             event,
+            look: _,
         } = plan;
         let request = match status {
             Some(status) => self.store(&request, &status).await?,
@@ -231,6 +233,7 @@ impl RequestReconciler {
             take: _,
             sign: _,
             event,
+            look: _,
         } = plan;
         if let Some(status) = status {
             self.store(request, &status).await?;

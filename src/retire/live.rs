@@ -1,5 +1,7 @@
 //! What does the API server say, just before something that cannot be undone?
 
+use std::sync::Arc;
+
 use k8s_openapi::{
     api::core::v1::Secret,
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
@@ -14,9 +16,10 @@ use crate::{
     },
     pki::certificate::leaf_der,
     retire::{
-        copies, entry,
+        copies,
         facts::{Definition, IssuanceFacts, Live, Stored},
         reconcile::IssuanceReconciler,
+        share::Share,
     },
 };
 
@@ -34,9 +37,12 @@ impl IssuanceReconciler {
     /// Ask for everything that speaks for or against going on.
     pub(super) async fn ask(&self, issuance: &IssuanceFacts) -> Result<Live, RequestError> {
         let (key, uid) = (&issuance.certificate, &issuance.uid);
-        let is_kept = is_kept(&self.client, key, uid, &issuance.secret).await?;
+        let mut is_kept = is_kept(&self.client, key, uid, &issuance.secret).await?;
+        for share in &issuance.also_in {
+            is_kept = is_kept || self.keeps(share).await?;
+        }
         let definition = definition(&self.client).await?;
-        let Seen { stored, copied, .. } = self.secret(issuance).await?;
+        let Seen { stored, copied, .. } = self.secret(issuance, &issuance.secret).await?;
         let mut used_by = match stored {
             Stored::This => self.users(issuance).await?,
             Stored::Gone | Stored::Other => self.elsewhere(issuance),
@@ -50,9 +56,40 @@ impl IssuanceReconciler {
         })
     }
 
-    /// The Secret, and whether it still holds the certificate.
-    pub(super) async fn secret(&self, issuance: &IssuanceFacts) -> Result<Seen, RequestError> {
-        let key = &issuance.secret;
+    /// The same about another Secret that it is in. That others keep it does not count.
+    pub(super) async fn ask_about(
+        &self,
+        issuance: &IssuanceFacts,
+        share: &Share,
+    ) -> Result<Live, RequestError> {
+        let is_kept = self.keeps(share).await?;
+        let definition = definition(&self.client).await?;
+        let Seen { stored, copied, .. } = self.secret(issuance, &share.secret).await?;
+        let mut used_by = match stored {
+            Stored::This => self.routes_and_issuers(&share.secret).await?,
+            Stored::Gone | Stored::Other => Vec::new(),
+        };
+        used_by.extend(copied);
+        Ok(Live {
+            is_kept,
+            definition,
+            used_by,
+            stored,
+        })
+    }
+
+    async fn keeps(&self, share: &Share) -> Result<bool, RequestError> {
+        let namespace = Arc::clone(&share.secret.namespace);
+        let certificate = ObjectKey::new(namespace, Arc::clone(&share.certificate));
+        is_kept(&self.client, &certificate, &share.uid, &share.secret).await
+    }
+
+    /// The Secret `key`, and whether it still holds the certificate.
+    pub(super) async fn secret(
+        &self,
+        issuance: &IssuanceFacts,
+        key: &ObjectKey,
+    ) -> Result<Seen, RequestError> {
         let Some(found) = write::get(&api_of::<Secret>(&self.client, key), key).await? else {
             return Ok(Seen {
                 meta: Meta::of(&Default::default()),
@@ -64,11 +101,7 @@ impl IssuanceReconciler {
         let mut data = found.data.unwrap_or_default();
         let chain = data.remove(secret_key::CERTIFICATE).unwrap_or_default();
         crate::certificate::secret::wipe(&mut data);
-        // A record's name says of which certificate it is.
-        let is_this = leaf_der(&chain.0).is_ok_and(|der| {
-            let name = entry::name(&issuance.certificate.name, &issuance.cluster, &der);
-            suffix(&name) == suffix(&issuance.meta.key.name)
-        });
+        let is_this = leaf_der(&chain.0).is_ok_and(|der| issuance.is_record_of(&der));
         let stored = if is_this { Stored::This } else { Stored::Other };
         let annotations = found.metadata.annotations.as_ref();
         let copied = annotations.filter(|_| is_this).and_then(copies::told);
@@ -110,8 +143,4 @@ pub(super) async fn definition(client: &Client) -> Result<Definition, RequestErr
         Some(created) if !meta.deleting => Definition::Since(created),
         Some(_) | None => Definition::Ending,
     })
-}
-
-fn suffix(name: &str) -> &str {
-    name.rsplit('-').next().unwrap_or(name)
 }

@@ -4,8 +4,11 @@
 //! their Certificate goes; [`plan`] decides, [`reconcile`] asks and acts.
 
 mod act;
+pub mod asker;
 pub mod brake;
+mod claim;
 mod copies;
+pub mod counts;
 mod deleted;
 pub mod departed;
 mod departure;
@@ -24,6 +27,8 @@ pub mod reconcile;
 pub mod record;
 #[cfg(test)]
 pub(crate) mod samples;
+pub mod share;
+mod shared;
 mod unattended;
 mod users;
 

@@ -21,6 +21,7 @@ use crate::{
     },
     caches::Caches,
     certificate::{
+        asked_for::{AskedFor, may_be_shared},
         facts::CertificateFacts,
         issued::{Issued, Readable},
         secret::{Leaf, SecretFacts},
@@ -73,6 +74,11 @@ impl ClusterId {
             Ok(found.metadata.uid.unwrap_or_default().into())
         };
         self.uid.get_or_try_init(read).await.cloned()
+    }
+
+    /// Whether `uid` is that of another cluster, as far as is known by now.
+    fn is_another(&self, uid: &str) -> bool {
+        self.uid.get().is_some_and(|ours| **ours != *uid)
     }
 }
 
@@ -178,9 +184,15 @@ impl Recorder {
         let cluster = self.cluster.get().await?;
         let name = entry::name(&certificate.meta.key.name, &cluster, &der);
         let key = ObjectKey::new(Arc::clone(&self.namespace), name);
-        if self.issuances.get(&key).is_some() {
+        if self.issuances.get(&key).is_some() || self.is_shared(certificate, leaf) {
             return Ok(Recording::Settled);
         }
+        let asked_for = issuer
+            .as_ref()
+            .ok()
+            .filter(|_| issued.issuer.same(&certificate.spec.issuer_ref))
+            .filter(|_| may_be_shared(&certificate.annotations))
+            .and_then(|issuer| AskedFor::of(certificate, issuer));
         let policy = self.settings.policy(
             certificate.spec.deletion_policy,
             issuer.ok().and_then(|issuer| issuer.spec.deletion_policy),
@@ -197,6 +209,7 @@ impl Recorder {
             revoker,
             policy,
             earlier_request: certificate.annotations.get(annotation::REVOKE).cloned(),
+            asked_for,
             status: IssuanceStatus {
                 state: Some(IssuanceState::Active),
                 ..IssuanceStatus::default()
@@ -204,6 +217,16 @@ impl Recorder {
         };
         let issuance = entry.issuance(&self.namespace, &cluster, der, leaf);
         Ok(Recording::Missing(Arc::new(issuance)))
+    }
+
+    /// Whether it is the certificate of another that `certificate` was written down to keep too.
+    fn is_shared(&self, certificate: &CertificateFacts, leaf: &Leaf) -> bool {
+        let index = IssuanceIndex::Secret(certificate.secret());
+        let key = leaf.public_key.to_string();
+        let records = self.issuances.find(&index);
+        records
+            .iter()
+            .any(|record| record.is_of(&leaf.serial, &key) && record.is_claimed_by(certificate))
     }
 
     /// Write a record. One that stands is the same: its name says of which certificate it is. Answers
@@ -295,15 +318,20 @@ impl Recorder {
                 let records = self.issuances.find(&of_secret);
                 let current = leaf.map(|leaf| leaf.serial.as_str());
                 let serial = request.serial.as_deref().or(current);
-                let is_known = |serial: &str| {
+                let record = |serial: &str| {
                     let mut of_serial = records.iter().filter(|record| record.serial == serial);
-                    of_serial.any(|record| record.is_revocable())
+                    of_serial.find(|record| record.is_revocable())
                 };
-                serial.filter(|serial| !is_known(serial)).map(|serial| {
-                    format!(
+                serial.and_then(|serial| match record(serial) {
+                    None => Some(format!(
                         "certificate {serial} was not issued here by an issuer that revokes, and \
                          cannot be revoked"
-                    )
+                    )),
+                    Some(record) if self.cluster.is_another(&record.cluster) => Some(format!(
+                        "certificate {serial} was issued in another cluster, and has to be revoked \
+                         there"
+                    )),
+                    Some(_) => None,
                 })
             }
         };

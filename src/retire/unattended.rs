@@ -106,7 +106,12 @@ fn marked(situation: &Situation) -> Option<Step> {
         | IssuanceState::Revoking => false,
     };
     let is_urgent = status.request.as_ref().is_some_and(is_urgent);
-    if is_settled || is_urgent || status.unattended_since.is_some() {
+    // Another Secret takes the place of this one.
+    let is_shared = situation
+        .shares
+        .iter()
+        .any(|shared| matches!(shared.claim, Claim::Kept(_)) && shared.stored == Stored::This);
+    if is_settled || is_urgent || is_shared || status.unattended_since.is_some() {
         return None;
     }
     let now = to_the_second(situation.now);

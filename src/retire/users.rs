@@ -17,7 +17,7 @@ use crate::{
         secret::{SecretFacts, SecretIndex},
     },
     cluster::{ObjectKey, RequestError, unread::Unread, write::api_of},
-    issuer::facts::{self, IssuerResource},
+    issuer::{facts::IssuerResource, named},
     retire::{facts::IssuanceFacts, reconcile::IssuanceReconciler},
 };
 
@@ -27,8 +27,17 @@ impl IssuanceReconciler {
         &self,
         issuance: &IssuanceFacts,
     ) -> Result<Vec<String>, RequestError> {
-        let secret = &issuance.secret;
         let mut users = self.elsewhere(issuance);
+        users.extend(self.routes_and_issuers(&issuance.secret).await?);
+        Ok(users)
+    }
+
+    /// Whoever names the Secret, in words.
+    pub(super) async fn routes_and_issuers(
+        &self,
+        secret: &ObjectKey,
+    ) -> Result<Vec<String>, RequestError> {
+        let mut users = Vec::new();
         let ingresses: Api<Ingress> = api_of(&self.client, secret);
         let all = ingresses.list(&ListParams::default()).await;
         let all = all.map_err(|error| RequestError::new::<Ingress>("list", secret, error))?;
@@ -126,7 +135,7 @@ async fn naming<K: IssuerResource>(
         let key = ObjectKey::of(issuer.meta());
         let kind = K::KIND;
         match issuer.read() {
-            Ok(read) => facts::secrets(read.spec())
+            Ok(read) => named::secrets(read.spec())
                 .contains(&*secret.name)
                 .then(|| format!("{kind} {key} names the Secret")),
             Err(_) => Some(format!(

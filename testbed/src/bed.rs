@@ -116,6 +116,11 @@ impl Bed {
         self.cluster.api_server()
     }
 
+    /// The process ids of what answers requests to the API server.
+    pub async fn answering(&self) -> Vec<u32> {
+        self.cluster.answering().await
+    }
+
     /// The DNS server of [`ZONE`].
     pub fn dns(&self) -> &dns::Server {
         &self.dns

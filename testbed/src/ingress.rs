@@ -57,9 +57,8 @@ impl Ingress {
                 .arg(format!(
                     "--providers.kubernetesingress.ingressclass={CLASS}"
                 ))
-                .arg(format!(
-                    "--providers.kubernetesingress.ingressendpoint.ip={address}"
-                ))
+                // Without an address it writes into no Ingress: it does so at five a second, and
+                // serves nothing new meanwhile.
                 // It would otherwise gather changes for 2 s.
                 .arg("--providers.providersthrottleduration=50ms")
                 .args([

@@ -193,18 +193,24 @@ impl Operator {
     }
 }
 
-/// Builds the operator and returns its binary.
+/// How the binary of the image is linked: see there.
+const PACKED: [&str; 3] = ["--", "-C", "link-arg=-Wl,-z,pack-relative-relocs"];
+
+/// Builds the operator and returns its binary; for a release, as the image has it.
 pub async fn build(home: &Home, release: bool) -> Result<PathBuf> {
     let mut cargo = Command::new(home.on_path("cargo").context("there is no cargo on PATH")?);
     cargo
         .current_dir(home.workspace())
+        .args(match release {
+            true => ["rustc", "--release"].as_slice(),
+            false => &["build"],
+        })
         .args([
-            "build",
             "--package=certwright",
             "--bin=certwright",
             "--message-format=json",
         ])
-        .args(release.then_some("--release"))
+        .args(release.then_some(PACKED).into_iter().flatten())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .kill_on_drop(true);

@@ -23,6 +23,7 @@ fn the_operator_is_told_its_place() {
             "--max-concurrent-challenges=60",
             "--metrics-listen-address=0.0.0.0:9402",
             "--signers-config-map=pki/cert-manager-certwright-signers",
+            "--trust-revoke-requested-by=true",
         ]
     );
     let solver = objects.get("Service", "cert-manager-certwright-solver");
@@ -67,6 +68,7 @@ fn values_of_a_cert_manager_release_are_taken_as_they_are() {
             "--max-concurrent-challenges=30",
             "--metrics-listen-address=0.0.0.0:9402",
             "--signers-config-map=pki/cert-manager-certwright-signers",
+            "--trust-revoke-requested-by=true",
             // Of a flag given twice, the last counts.
             "--max-concurrent-challenges=90",
             "--dns01-check-retry-period=3s",

@@ -1,22 +1,37 @@
 //! Is a certificate renewed when its CA wants it, and all the same when the CA has no say?
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 use certwright::{
     api::{
         certificate::{AriStatus, Certificate, CertificateStatus},
         order::Order,
     },
     cluster::Clock,
-    pki::certificate::renewal_id,
+    pki::certificate::{CertificateFacts, renewal_id},
 };
+use futures::future::try_join_all;
 use jiff::SignedDuration;
-use k8s_openapi::api::events::v1::Event;
-use kube::api::{ListParams, Patch, PatchParams};
+use k8s_openapi::api::{core::v1::Secret, events::v1::Event};
+use kube::{
+    Api,
+    api::{ListParams, Patch, PatchParams},
+};
 use serde_json::json;
-use testbed::{Bed, bed::ZONE, process::wait::until};
+use testbed::{
+    Bed,
+    bed::ZONE,
+    operator::OperatorOptions,
+    process::{tail, wait::until},
+};
 
-use crate::site::{Issued, SOON, Site};
+use crate::{
+    site::{Issued, SOON, Site},
+    work,
+};
 
+/// Fault points tried: until the order is placed and written down. What follows is as in any other
+/// issuance.
+const POINTS: u64 = 13;
 const WHY: &str = "https://ca.example/incident";
 
 /// The window is followed, and when the CA moves it into the past, the certificate is renewed at
@@ -92,14 +107,110 @@ pub(crate) async fn the_ca_says_nothing(bed: &Bed) -> Result<()> {
     .await
 }
 
+/// An operator that is told that the CA wants a certificate renewed dies before each of its first
+/// requests; the next one has it renewed, once, by an order that names the one before.
+pub(crate) async fn at_every_request(bed: &Bed) -> Result<()> {
+    let pebble = work::pebble(bed, "crash-ari").await?;
+    let wide = OperatorOptions {
+        name: "crash-ari-wide".to_owned(),
+        args: vec!["--leader-elect=false".to_owned()],
+        ..OperatorOptions::default()
+    };
+    let operator = bed.operator(&wide).await?;
+    let cases = try_join_all((1..=POINTS).map(async |point| {
+        let namespace = bed.namespace("crash-ari").await?;
+        let solvers = json!([{"dns01": bed.dns01("tsig")}]);
+        let issuer = bed.acme_issuer("ca", &pebble, &solvers);
+        let host = format!("www.{}.{ZONE}", namespace.name());
+        let web = work::certificate("web", &[host]);
+        let objects = [bed.tsig_secret("tsig"), issuer, web];
+        namespace.apply_all(&objects).await?;
+        namespace.ready("web", SOON).await?;
+        let first: Secret = namespace.api().get("web").await?;
+        let pem = first.data.context("an empty Secret")?["tls.crt"].0.clone();
+        // Asked once already, so that only the answer is new.
+        until("a window", SOON, async || {
+            let certificate: Certificate = namespace.api().get("web").await?;
+            let status = certificate.status.and_then(|status| status.acme);
+            let ari = status.and_then(|acme| acme.ari).context("not asked")?;
+            ensure!(ari.suggested_window.is_some());
+            Ok(())
+        })
+        .await?;
+        Ok::<_, Error>((point, namespace, String::from_utf8(pem)?))
+    }))
+    .await?;
+    ensure!(operator.stop().await?.success());
+
+    let window = json!({"suggestedWindow": {"start": ago(2), "end": ago(1)}}).to_string();
+    let killed = try_join_all(cases.iter().map(async |(point, namespace, pem)| {
+        pebble.answer_renewal_info(pem, &window).await?;
+        due(&namespace.api()).await?;
+        let options = OperatorOptions {
+            name: format!("{}-{point}", namespace.name()),
+            args: vec![
+                format!("--namespace={}", namespace.name()),
+                "--leader-elect=false".to_owned(),
+                format!("--fault-point={point}"),
+            ],
+            wait: false,
+            ..OperatorOptions::default()
+        };
+        let mut operator = bed.operator(&options).await?;
+        operator
+            .wait(SOON)
+            .await
+            .with_context(|| tail(&operator.log()))?;
+        ensure!(operator.log().contains("fault point reached"));
+        Ok::<_, Error>(())
+    }))
+    .await?;
+    ensure!(killed.len() == cases.len());
+
+    let operator = bed.operator(&wide).await?;
+    for (point, namespace, pem) in &cases {
+        let told = || format!("killed before request {point}:\n{}", tail(&operator.log()));
+        until("the renewal", SOON, async || {
+            let certificate: Certificate = namespace.api().get("web").await?;
+            ensure!(work::is_ready(&certificate), "not ready");
+            let revision = certificate.status.and_then(|status| status.revision);
+            ensure!(revision == Some(2), "revision {revision:?}");
+            Ok(())
+        })
+        .await
+        .with_context(told)?;
+        let replaced = renewal_id(&CertificateFacts::from_pem(pem.as_bytes())?);
+        let orders: Api<Order> = namespace.api();
+        let orders = orders.list(&ListParams::default()).await?;
+        let naming = orders
+            .iter()
+            .filter(|order| order.spec.replaces == replaced);
+        ensure!(
+            naming.count() == 1,
+            "point {point}: {} orders",
+            orders.items.len()
+        );
+    }
+    let log = pebble.log().await;
+    ensure!(!log.contains("alreadyReplaced"), "{log}");
+    let issued = pebble.issued().await.len();
+    ensure!(issued == 2 * cases.len(), "{issued} certificates");
+    ensure!(operator.stop().await?.success());
+    Ok(())
+}
+
 /// Have the CA answer so when it is asked about a certificate, and have it asked.
 async fn answers(site: &Site<'_>, issued: &Issued, answer: &str) -> Result<()> {
     let pem = str::from_utf8(issued.entry("tls.crt"))?;
     site.pebble.answer_renewal_info(pem, answer).await?;
-    let patch = json!({"status": {"acme": {"ari": {"nextCheck": ago(1)}}}});
-    site.api::<Certificate>()
-        .patch_status("web", &PatchParams::default(), &Patch::Merge(patch))
-        .await?;
+    due(&site.api()).await
+}
+
+/// Have the operator ask the CA about Certificate `web` now.
+async fn due(certificates: &Api<Certificate>) -> Result<()> {
+    let patch = Patch::Merge(json!({"status": {"acme": {"ari": {"nextCheck": ago(1)}}}}));
+    let params = PatchParams::default();
+    certificates.patch_status("web", &params, &patch).await?;
     Ok(())
 }
 

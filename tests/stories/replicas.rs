@@ -117,7 +117,7 @@ pub(crate) async fn any_replica_answers(bed: &Bed) -> Result<()> {
 }
 
 /// A replica that takes over quickly.
-fn replica(name: &str) -> OperatorOptions {
+pub(crate) fn replica(name: &str) -> OperatorOptions {
     OperatorOptions {
         name: format!("replica-{name}"),
         args: vec![
@@ -152,7 +152,7 @@ async fn finished(work: &Work<'_>, operator: &Operator) -> Result<()> {
     done.with_context(|| tail(&operator.log()))
 }
 
-async fn leads(operator: &Operator) -> Result<()> {
+pub(crate) async fn leads(operator: &Operator) -> Result<()> {
     until("the replica to lead", Duration::from_secs(30), async || {
         ensure!(is_leading(operator).await?, "{}", tail(&operator.log()));
         Ok(())
@@ -161,7 +161,7 @@ async fn leads(operator: &Operator) -> Result<()> {
 }
 
 /// Whether it leads, in its own words.
-async fn is_leading(operator: &Operator) -> Result<bool> {
+pub(crate) async fn is_leading(operator: &Operator) -> Result<bool> {
     let metrics = operator.metrics().await?;
     Ok(metrics.lines().any(|line| line == "certwright_leading 1"))
 }

@@ -1,15 +1,20 @@
 //! Is a certificate revoked at its CA, whatever stands in the way, and on demand?
 
 use anyhow::{Context, Result, ensure};
-use certwright::api::{issuance::IssuanceState, issuer::Issuer, names::annotation};
+use certwright::{
+    api::{issuance::IssuanceState, issuer::Issuer, names::annotation},
+    cluster::Clock,
+};
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{core::v1::Secret, events::v1::Event};
 use kube::{
-    Api,
-    api::{DeleteParams, ListParams},
+    Api, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use testbed::{
     Bed,
+    acme::Refusal,
     operator::OperatorOptions,
     process::{tail, wait::until},
 };
@@ -71,6 +76,150 @@ pub(crate) async fn the_account_is_lost(bed: &Bed) -> Result<()> {
     );
     ensure!(scene.at_ca(&serial).await? == "5");
     scene.secret_goes("www").await?;
+    ensure!(operator.stop().await?.success());
+    Ok(())
+}
+
+/// A CA that takes no more just now is asked again when it says, or after a pause, also by an operator
+/// that starts meanwhile; what waited is revoked once it answers.
+pub(crate) async fn the_ca_says_later(bed: &Bed) -> Result<()> {
+    let scene = Scene::new(bed, "later").await?;
+    let gate = scene.site.pebble.gate().await?;
+    let server = json!({"server": gate.directory_url()});
+    scene.site.change_issuer(server).await?;
+    let args = ["--deletion-delay=1s"];
+    let operator = scene.operator(&args).await?;
+    let gone = scene.issued("gone").await?.leaf.serial;
+    let asked = scene.issued("asked").await?.leaf.serial;
+    gate.refuse_revocations(Refusal {
+        status: 429,
+        problem: json!({
+            "type": "urn:ietf:params:acme:error:rateLimited", "detail": "not now", "status": 429,
+        }),
+        retry_after: Some(3600),
+    });
+    let begin = Clock::default().now();
+    scene.delete("gone").await?;
+    scene
+        .annotate("asked", annotation::REVOKE, Some("superseded"))
+        .await?;
+    for serial in [&gone, &asked] {
+        let next = tried(&scene, serial, 1, "not now").await?;
+        let wait = begin.duration_until(next);
+        // Written down to the second.
+        ensure!(wait >= SignedDuration::from_secs(3599), "{wait}");
+    }
+    // Another has taken its place already, and what was deleted is not lost.
+    scene
+        .site
+        .issued_as("asked", 2, &[&scene.host("asked")])
+        .await?;
+    ensure!(scene.has_secret("gone").await?);
+    ensure!(gate.refused() == 2, "{} tries", gate.refused());
+
+    // Who comes next keeps to it too: what is new is asked for, and nothing else.
+    operator.kill().await?;
+    let operator = scene.operator(&args).await?;
+    let third = scene.issued("third").await?.leaf.serial;
+    scene.delete("third").await?;
+    tried(&scene, &third, 1, "not now").await?;
+    ensure!(gate.refused() == 3, "{} tries", gate.refused());
+
+    // Something in front of the CA is broken; an hour has passed, it seems.
+    gate.refuse_revocations(Refusal {
+        status: 503,
+        problem: Value::Null,
+        retry_after: None,
+    });
+    for serial in [&gone, &asked, &third] {
+        sooner(&scene, serial).await?;
+        tried(&scene, serial, 2, "503").await?;
+    }
+    ensure!(scene.at_ca(&gone).await? == "Valid");
+    gate.admit();
+    for (serial, reason) in [(&gone, "5"), (&asked, "4"), (&third, "5")] {
+        sooner(&scene, serial).await?;
+        scene
+            .becomes(serial, IssuanceState::Revoked, &operator)
+            .await?;
+        ensure!(scene.at_ca(serial).await? == reason);
+    }
+    scene.secret_goes("gone").await?;
+    ensure!(operator.stop().await?.success());
+    Ok(())
+}
+
+/// Waits for so many failed tries, the last of which ended so. When the next is.
+async fn tried(scene: &Scene<'_>, serial: &str, tries: i32, why: &str) -> Result<Timestamp> {
+    until("a try to fail", SOON, async || {
+        let status = scene.record(serial).await?.status.unwrap_or_default();
+        ensure!(status.state == Some(IssuanceState::Revoking), "{status:?}");
+        ensure!(status.tries == Some(tries), "{status:?}");
+        let message = status.message.unwrap_or_default();
+        ensure!(message.contains(why), "{message}");
+        Ok(status.next_try.context("no next try")?.0)
+    })
+    .await
+}
+
+/// Lets the next try be now.
+async fn sooner(scene: &Scene<'_>, serial: &str) -> Result<()> {
+    let name = scene.record(serial).await?.name_any();
+    let patch = Patch::Merge(json!({"status": {"nextTry": "2026-01-01T00:00:00Z"}}));
+    let params = PatchParams::default();
+    scene.records().patch(&name, &params, &patch).await?;
+    Ok(())
+}
+
+/// The account key was deleted, and the issuer has another account now: the old account's certificate
+/// is revoked by its own key, as long as that is there.
+pub(crate) async fn another_account_key(bed: &Bed) -> Result<()> {
+    let scene = Scene::new(bed, "account").await?;
+    let operator = scene.operator(&["--deletion-delay=1s"]).await?;
+    let serial = scene.issued("www").await?.leaf.serial;
+    let old = scene
+        .record(&serial)
+        .await?
+        .spec
+        .acme
+        .context("no account")?;
+    operator.kill().await?;
+    let secrets: Api<Secret> = scene.site.api();
+    secrets
+        .delete("ca-account", &DeleteParams::default())
+        .await?;
+    let operator = scene.operator(&["--deletion-delay=1s"]).await?;
+    let issuers: Api<Issuer> = scene.site.api();
+    until("another account", SOON, async || {
+        let status = issuers.get("ca").await?.status.context("no status")?;
+        let uri = status
+            .acme
+            .and_then(|acme| acme.uri)
+            .context("no account")?;
+        ensure!(uri != old.account_url, "the same");
+        Ok(())
+    })
+    .await?;
+    scene.delete("www").await?;
+    let done = scene
+        .becomes(&serial, IssuanceState::Revoked, &operator)
+        .await?;
+    let revocation = done.status.and_then(|status| status.revocation);
+    let signed_by = revocation.and_then(|revocation| revocation.signed_by);
+    ensure!(
+        signed_by.as_deref() == Some("key of the certificate"),
+        "{signed_by:?}"
+    );
+    ensure!(scene.at_ca(&serial).await? == "5");
+    // What the new account orders, it revokes.
+    let serial = scene.issued("www").await?.leaf.serial;
+    scene.delete("www").await?;
+    let done = scene
+        .becomes(&serial, IssuanceState::Revoked, &operator)
+        .await?;
+    let revocation = done.status.and_then(|status| status.revocation);
+    let signed_by = revocation.and_then(|revocation| revocation.signed_by);
+    ensure!(signed_by.as_deref() == Some("account key"), "{signed_by:?}");
     ensure!(operator.stop().await?.success());
     Ok(())
 }

@@ -256,11 +256,26 @@ pub(crate) async fn only_what_was_seen_is_followed(bed: &Bed) -> Result<()> {
     }
     ensure!(left > 0, "too late to disturb anything");
     let operator = start(bed, namespace).await?;
+    let gauge = format!(
+        "certwright_certificates_to_reissue{{kind=\"Issuer\",name=\"ca\",namespace=\"{}\"}} ",
+        namespace.name()
+    );
+    until("it is counted", SOON, async || {
+        let metrics = operator.metrics().await?;
+        let left = metrics.lines().find_map(|line| line.strip_prefix(&gauge));
+        ensure!(
+            left.is_some_and(|left| matches!(left, "1" | "2")),
+            "{left:?}"
+        );
+        Ok(())
+    })
+    .await?;
     until("all are re-issued", SOON, async || {
         for name in names {
             is_of(namespace, name, &third, 2).await?;
         }
         ensure!(rotating(namespace).await?.is_none());
+        ensure!(!operator.metrics().await?.contains(&gauge));
         Ok(())
     })
     .await?;
@@ -283,13 +298,13 @@ async fn start(bed: &Bed, namespace: &Namespace) -> Result<Operator> {
 }
 
 /// A CA as people bring it along.
-struct Ca {
-    pem: String,
+pub(crate) struct Ca {
+    pub(crate) pem: String,
     key: String,
 }
 
 impl Ca {
-    fn new(name: &str, key: &KeyPair) -> Result<Self> {
+    pub(crate) fn new(name: &str, key: &KeyPair) -> Result<Self> {
         let mut ca = CertificateParams::default();
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         ca.distinguished_name = DistinguishedName::new();
@@ -303,7 +318,7 @@ impl Ca {
         })
     }
 
-    fn secret(&self, name: &str) -> Value {
+    pub(crate) fn secret(&self, name: &str) -> Value {
         json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name},
             "type": "kubernetes.io/tls",
@@ -321,7 +336,7 @@ fn rand_serial() -> Result<rcgen::SerialNumber> {
     Ok(serial.to_vec().into())
 }
 
-fn server(name: &str, duration: &str) -> Value {
+pub(crate) fn server(name: &str, duration: &str) -> Value {
     json!({
         "apiVersion": "cert-manager.io/v1", "kind": "Certificate", "metadata": {"name": name},
         "spec": {
@@ -331,14 +346,14 @@ fn server(name: &str, duration: &str) -> Value {
     })
 }
 
-fn with_stores(mut certificate: Value) -> Value {
+pub(crate) fn with_stores(mut certificate: Value) -> Value {
     let store = json!({"create": true, "password": PASSWORD, "profile": "Modern2023"});
     certificate["spec"]["keystores"] = json!({"pkcs12": store});
     certificate
 }
 
 /// Whether the trust store holds what `ca.crt` does: two certificates.
-fn trusts_both(data: &BTreeMap<String, ByteString>) -> Result<()> {
+pub(crate) fn trusts_both(data: &BTreeMap<String, ByteString>) -> Result<()> {
     let entry = |name: &str| data[name].0.as_slice();
     ensure!(certificates(entry("ca.crt"))?.len() == 2);
     let material = Material::from_pem(entry("tls.key"), entry("tls.crt"), entry("ca.crt"))?;
@@ -352,7 +367,7 @@ fn trusts_both(data: &BTreeMap<String, ByteString>) -> Result<()> {
 }
 
 /// Whether the certificate of that name is of `ca` and knows no other, in that revision.
-async fn is_of(namespace: &Namespace, name: &str, ca: &Ca, revision: i64) -> Result<()> {
+pub(crate) async fn is_of(namespace: &Namespace, name: &str, ca: &Ca, revision: i64) -> Result<()> {
     let found = data(namespace, name).await?;
     ensure!(found["ca.crt"].0 == ca.pem.as_bytes(), "{name}: another CA");
     ensure!(certificates(&found["tls.crt"].0)?.len() == 1);
@@ -374,7 +389,7 @@ async fn revision(namespace: &Namespace, name: &str) -> Result<i64> {
 }
 
 /// What the issuer says of what is re-issued.
-async fn rotating(namespace: &Namespace) -> Result<Option<String>> {
+pub(crate) async fn rotating(namespace: &Namespace) -> Result<Option<String>> {
     let issuer: Issuer = namespace.api().get("ca").await?;
     let conditions = issuer.status.and_then(|status| status.conditions);
     let found = condition::find(conditions.as_ref(), condition::kind::ROTATING);

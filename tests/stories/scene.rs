@@ -7,7 +7,7 @@ use certwright::api::{
     certificate::Certificate,
     issuance::{Issuance, IssuanceState},
 };
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::{core::v1::Secret, events::v1::Event};
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams},
@@ -187,6 +187,24 @@ impl<'a> Scene<'a> {
         api.patch(name, &PatchParams::default(), &Patch::Merge(patch))
             .await?;
         Ok(())
+    }
+
+    /// Wait for an event here that begins so.
+    pub(crate) async fn told(&self, reason: &str, text: &str) -> Result<()> {
+        let events: Api<Event> = self.site.api();
+        until("the event", SOON, async || {
+            let all = events.list(&ListParams::default()).await?;
+            let told = all.iter().any(|event| {
+                event.reason.as_deref() == Some(reason)
+                    && event
+                        .note
+                        .as_ref()
+                        .is_some_and(|note| note.starts_with(text))
+            });
+            ensure!(told, "{} events, none of them this one", all.items.len());
+            Ok(())
+        })
+        .await
     }
 
     /// Let a record go on.

@@ -31,6 +31,7 @@ counts, and lists are joined; config, a file, is below both.
   "acme-http01-solver-listen-address" (printf "0.0.0.0:%d" (int .Values.solver.port))
   "acme-http01-solver-service" (printf "%s/%s" $namespace (include "certwright.solverName" .))
   "acme-http01-solver-extra-labels" (join "," $labels)
+  "trust-revoke-requested-by" (ternary "true" "false" .Values.policies.enabled)
   "crl-listen-address" (ternary (printf "0.0.0.0:%d" (int .Values.crl.port)) "" .Values.crl.enabled)
   "metrics-listen-address" "0.0.0.0:9402"
   "internal-healthz-listen-address" "0.0.0.0:9403"

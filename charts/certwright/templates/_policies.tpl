@@ -32,6 +32,12 @@ moreover lets pass what stays as it was.
     has(object.spec) && (request.operation == "CREATE" || object.spec != oldObject.?spec.orValue(null))
 {{- end -}}
 
+{{/* Whether a CertificateRequest is made by anybody but the operator, which says itself who it is. */}}
+{{- define "certwright.policyMadeByOthers" -}}
+- name: made-by-others
+  expression: has(object.spec) && request.userInfo.username != {{ include "certwright.userName" . | squote }}
+{{- end -}}
+
 {{/* Namespaces that cert-manager's webhook did not look at. */}}
 {{- define "certwright.policyNamespaces" -}}
 matchExpressions:

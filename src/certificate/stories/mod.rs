@@ -5,6 +5,7 @@ mod issuing;
 mod keeping;
 mod others;
 mod renewing;
+mod reusing;
 mod rotating;
 mod server;
 mod trying;
@@ -13,6 +14,7 @@ mod years;
 
 use crate::api::condition::{ConditionStatus, kind};
 
+use world::certificate;
 pub(in crate::certificate) use world::{World, at, spec};
 
 /// One request of the current revision, one Secret, and nothing left of the issuance.

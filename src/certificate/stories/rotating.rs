@@ -1,14 +1,15 @@
 //! What becomes of a Certificate when it is its turn, as the CA of its issuer changed?
 
 use jiff::SignedDuration;
+use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::Time};
 
-use super::{World, assert_done, spec};
+use super::{World, assert_done, at, certificate, spec};
 use crate::{
     api::{
         condition::{ConditionStatus, kind},
         names::secret_key,
     },
-    certificate::action::Event,
+    certificate::{action::Event, keystores::Standing, policy::Violation},
     issuer::rotation::Turn,
 };
 
@@ -72,11 +73,102 @@ fn it_is_told_where_it_is_answered_at_once_too() {
     assert_eq!(told, ["CAChanged", "Issuing"]);
 }
 
-#[test]
-fn its_secret_is_written_once_to_be_put_back() {
+const ROOT: &[u8] = include_bytes!("../../pki/keystore/fixtures/ca.crt");
+
+/// `ca.crt` has one root, and is to have two.
+fn lacking() -> World {
     let mut world = World::issued(spec());
-    world.turn = Turn::Restore;
+    let secret = world.secrets.get_mut("web-tls").unwrap();
+    let data = secret.data.as_mut().unwrap();
+    data.insert(secret_key::CA.into(), ByteString(ROOT.to_vec()));
+    // That was somebody else's write.
+    world.restart();
+    world.bundle = [ROOT, ROOT].concat();
+    world.turn = Turn::Extend;
+    world
+}
+
+#[test]
+fn its_secret_gets_another_root_in_one_write_and_back() {
+    let mut world = lacking();
+    let before = world.entry("web-tls", secret_key::CERTIFICATE).to_vec();
     world.settle();
     assert_eq!(world.writes, ["apply secret"]);
+    assert_eq!(world.target().unwrap().roots.len(), 2);
+    // Another change of the CA, and nobody wrote since.
+    world.bundle = ROOT.repeat(3);
+    world.turn = Turn::Extend;
+    world.settle();
+    world.bundle = ROOT.to_vec();
+    world.turn = Turn::Restore;
+    world.settle();
+    assert_eq!(world.writes, ["apply secret"; 3]);
+    assert_eq!(world.target().unwrap().roots.len(), 1);
+    // Nothing else follows from it: it is neither re-issued nor told.
     assert_eq!(world.status().revision, Some(1));
+    assert_eq!(world.entry("web-tls", secret_key::CERTIFICATE), before);
+    assert!(world.events.is_empty());
+}
+
+#[test]
+fn what_comes_to_nothing_is_not_written_again_and_again() {
+    for turn in [Turn::Extend, Turn::Restore] {
+        let mut world = lacking();
+        world.turn = turn;
+        world.is_meddled_with = true;
+        world.settle();
+        assert_eq!(world.writes, ["apply secret"], "{turn:?}");
+        // After a restart it is tried once more.
+        world.restart();
+        world.settle();
+        assert_eq!(world.writes, ["apply secret"; 2], "{turn:?}");
+    }
+}
+
+#[test]
+fn an_issuance_that_waits_or_has_failed_does_not_keep_it_from_that() {
+    let mut world = lacking();
+    world.turn = Turn::Reissue;
+    world.settle();
+    world.writes.clear();
+    world.turn = Turn::Extend;
+    world.settle();
+    assert_eq!(world.writes, ["apply secret"]);
+
+    world.say("web-2", kind::READY, false, "Failed", "no luck");
+    world.settle();
+    world.writes.clear();
+    world.bundle = ROOT.repeat(3);
+    world.turn = Turn::Extend;
+    world.settle();
+    assert_eq!(world.writes, ["apply secret"]);
+    assert_eq!(world.status().failed_issuance_attempts, Some(1));
+}
+
+#[test]
+fn a_key_store_without_password_is_not_lost_by_it() {
+    let mut world = lacking();
+    let why = Violation::new("Blocked", "there is no password");
+    world.keystores = Standing::Blocked(why);
+    world.settle();
+    assert!(!world.writes.contains(&"apply secret"));
+    world.keystores = Standing::Fine;
+    world.settle();
+    assert!(world.writes.contains(&"apply secret"));
+}
+
+#[test]
+fn what_belongs_to_another_is_left_to_it() {
+    let mut world = lacking();
+    world
+        .secrets
+        .get_mut("web-tls")
+        .unwrap()
+        .metadata
+        .annotations = None;
+    let mut rival = certificate("rival", spec(), world.now);
+    rival.metadata.creation_timestamp = Some(Time(at("2025-01-01T00:00:00Z")));
+    world.rivals.push(rival);
+    world.settle();
+    assert!(!world.writes.contains(&"apply secret"));
 }

@@ -14,12 +14,13 @@ use crate::{
     certificate::{
         action,
         content::{self, Content},
-        facts::{CertificateFacts, Write},
+        facts::{CertificateFacts, Roots, Write},
         keystores::Standing,
         secret::ChainHash,
         temporary,
     },
     issuer::rotation::Turn,
+    pki::signed_by::Fingerprint,
 };
 
 impl World {
@@ -59,23 +60,36 @@ impl World {
             }
             action::Content::Again(_) => {
                 let issuer = facts.spec.issuer_ref.clone();
+                let ca_pem = match self.turn {
+                    Turn::Extend | Turn::Restore => &self.bundle,
+                    Turn::None | Turn::Reissue => self.entry(&target, secret_key::CA),
+                };
                 let content = Content {
                     key_pem: self.entry(&target, secret_key::PRIVATE_KEY),
                     chain_pem: self.entry(&target, secret_key::CERTIFICATE),
-                    ca_pem: Some(self.entry(&target, secret_key::CA)),
+                    ca_pem: Some(ca_pem),
                     certificate_name: Some(&facts.meta.key.name),
                     issuer: Some((&issuer).into()),
                 };
                 self.build(facts, content, standing.as_ref())
             }
         };
-        let applied = self.server_side_apply(standing, built);
+        let before = standing.as_ref().and_then(|secret| secret.data.clone());
+        let mut applied = self.server_side_apply(standing, built);
+        let data = applied.data.as_mut().unwrap();
+        let roots = data.get(secret_key::CA).map_or(&[][..], |ca| &ca.0);
         self.written = Some(Write {
             version: applied.metadata.resource_version.clone().unwrap(),
             generation: facts.meta.generation,
-            restored: self.turn == Turn::Restore,
-            chain: ChainHash::of(&applied.data.as_ref().unwrap()[secret_key::CERTIFICATE].0),
+            roots: Roots::from(&*Fingerprint::all(roots)),
+            chain: ChainHash::of(&data[secret_key::CERTIFICATE].0),
         });
+        let roots = before.and_then(|mut before| before.remove(secret_key::CA));
+        match roots.filter(|_| self.is_meddled_with) {
+            Some(roots) => drop(data.insert(secret_key::CA.to_owned(), roots)),
+            None if matches!(self.turn, Turn::Extend | Turn::Restore) => self.turn = Turn::None,
+            None => {}
+        }
         self.secrets.insert(target, applied);
         self.keystores = Standing::Fine;
     }

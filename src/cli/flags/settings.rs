@@ -131,6 +131,8 @@ pub struct Deletion {
     pub delay: Duration,
     /// The namespace of the records.
     pub issuances: String,
+    /// Whether a policy of the API server writes down who asks for a revocation.
+    pub users_are_checked: bool,
 }
 
 /// Pauses between tries; none is zero.
@@ -263,6 +265,7 @@ fn deletion(values: &Values) -> Result<Deletion, FlagError> {
             Some(namespace) => namespace,
             None => required(values, "cluster-resource-namespace")?,
         },
+        users_are_checked: values.bool("trust-revoke-requested-by")?,
     })
 }
 

@@ -145,6 +145,7 @@ pub(super) const FLAGS: &[Flag] = &[
     flag("default-deletion-policy", Kind::Text, "Revoke", &[], "What becomes of a certificate once its Certificate is gone, where neither that nor its issuer says: Revoke, Delete (the Secret alone) or Retain"),
     flag("deletion-delay", Kind::Duration, "1h", &[], "How long that waits, in case the Certificate comes back"),
     flag("issuances-namespace", Kind::Text, "", &[], "Namespace of the Issuances; that of --cluster-resource-namespace when empty"),
+    flag("trust-revoke-requested-by", Kind::Bool, "false", &[], "Whether the policies of the chart are in force, which write into annotation certwright.io/revoke-requested-by of a Certificate who asks for a revocation; else the field manager is told"),
     flag("crl-listen-address", Kind::Text, "", &[], "Where the lists of revoked certificates are served; nowhere when empty"),
     flag("copied-annotation-prefixes", Kind::List, "*,-kubectl.kubernetes.io/,-fluxcd.io/,-argocd.argoproj.io/", &["copiedAnnotationPrefixes"], "Annotations copied from a Certificate to its requests, by prefix; -PREFIX is not"),
     flag("fault-point", Kind::Number, "0", &[], "For crash tests: end the process before the n-th request that changes something; 0 for never"),

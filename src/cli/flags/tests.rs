@@ -87,6 +87,7 @@ fn defaults_are_those_of_cert_manager() {
         default_policy: DeletionPolicy::Revoke,
         delay: seconds(3600),
         issuances: "kube-system".into(),
+        users_are_checked: false,
     };
     assert_eq!(deletion, shipped);
     assert_eq!(

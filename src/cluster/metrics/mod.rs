@@ -3,6 +3,7 @@
 //! What happens is counted as it happens; what *is* (certificates, challenges, issuers) is read from
 //! the caches when somebody asks, so that nothing is kept per object.
 
+mod certificates;
 mod objects;
 mod page;
 mod process;
@@ -23,7 +24,7 @@ use prometheus::{
 
 use self::summary::SummaryVec;
 pub use self::{
-    objects::{CertificateSample, ChallengeSample, IssuerSample, Ready, Source},
+    objects::{CertificateSample, ChallengeSample, IssuerSample, ListSample, Ready, Source},
     page::router,
 };
 use crate::cluster::{client::BeforeRequest, clock::Clock, leader::Leadership};
@@ -61,6 +62,7 @@ struct Inner {
     revocations: IntCounterVec,
     revocation_brake: IntGauge,
     next_orders: IntGaugeVec,
+    to_reissue: IntGaugeVec,
 }
 
 /// What came of a try to revoke a certificate.
@@ -231,6 +233,16 @@ impl Metrics {
                     &["account"],
                 )?,
             )?,
+            to_reissue: registered(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "certwright_certificates_to_reissue",
+                        "Certificates left to be re-issued, of issuers whose CA changed.",
+                    ),
+                    &["kind", "namespace", "name"],
+                )?,
+            )?,
             registry,
         };
         Ok(Self {
@@ -307,6 +319,17 @@ impl Metrics {
             Some(at) => gauges.with_label_values(&[account]).set(at.as_second()),
             // It is an error that there was none, and none that matters.
             None => drop(gauges.remove_label_values(&[account])),
+        }
+    }
+
+    /// So many certificates of the issuer are left to be re-issued as its CA changed.
+    pub fn certificates_to_reissue(&self, kind: &str, namespace: &str, name: &str, left: usize) {
+        let gauges = &self.inner.to_reissue;
+        let labels = [kind, namespace, name];
+        match i64::try_from(left).unwrap_or(i64::MAX) {
+            // It is an error that there was none, and none that matters.
+            0 => drop(gauges.remove_label_values(&labels)),
+            left => gauges.with_label_values(&labels).set(left),
         }
     }
 

@@ -17,6 +17,12 @@ pub trait Source: Send + Sync {
 
     /// Visit every ClusterIssuer known; its namespace is empty.
     fn cluster_issuers(&self, visit: &mut dyn FnMut(&IssuerSample<'_>));
+
+    /// Visit every state of Issuances, with how many are in it.
+    fn issuances(&self, visit: &mut dyn FnMut(&'static str, usize));
+
+    /// Visit every list of revoked certificates that an issuer publishes.
+    fn lists(&self, visit: &mut dyn FnMut(&ListSample<'_>));
 }
 
 /// The status of a Ready condition; one that is absent is unknown.
@@ -32,7 +38,7 @@ pub enum Ready {
 }
 
 impl Ready {
-    const ALL: [Self; 3] = [Self::True, Self::False, Self::Unknown];
+    pub(super) const ALL: [Self; 3] = [Self::True, Self::False, Self::Unknown];
 
     /// As in the condition's `status`; anything else is unknown.
     pub fn of(status: Option<&str>) -> Self {
@@ -43,7 +49,7 @@ impl Ready {
         }
     }
 
-    fn label(self) -> &'static str {
+    pub(super) fn label(self) -> &'static str {
         match self {
             Self::False => "False",
             Self::True => "True",
@@ -105,6 +111,24 @@ pub struct IssuerSample<'a> {
     pub ready: Ready,
 }
 
+/// What the families of Ready conditions are.
+pub(super) const READY_HELP: &str = "Whether the Ready condition has that status.";
+
+/// What is told of a list of revoked certificates.
+#[derive(Clone, Copy, Debug)]
+pub struct ListSample<'a> {
+    /// The kind of its issuer.
+    pub kind: &'a str,
+    /// The name of its issuer.
+    pub name: &'a str,
+    /// The namespace of its issuer, empty for a ClusterIssuer.
+    pub namespace: &'a str,
+    /// How many certificates are on it.
+    pub entries: usize,
+    /// Until when it is good.
+    pub next_update: Timestamp,
+}
+
 const CHALLENGE_STATES: [&str; 8] = [
     "ready",
     "valid",
@@ -116,65 +140,32 @@ const CHALLENGE_STATES: [&str; 8] = [
     "pending",
 ];
 
-/// The families of samples, each written in a pass of its own: the format wants a family together,
-/// and one page in memory is smaller than all of them.
+/// The families of samples, each written in a pass of its own; of Certificates there may be many,
+/// and they are elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Page {
-    CertificateReady,
-    CertificateNotAfter,
-    CertificateNotBefore,
-    CertificateExpiration,
-    CertificateRenewal,
     Challenge,
     Issuer,
     ClusterIssuer,
+    Issuances,
+    ListEntries,
+    ListNextUpdate,
 }
 
 impl Page {
-    pub(super) const ALL: [Self; 8] = [
-        Self::CertificateReady,
-        Self::CertificateNotAfter,
-        Self::CertificateNotBefore,
-        Self::CertificateExpiration,
-        Self::CertificateRenewal,
+    pub(super) const ALL: [Self; 6] = [
         Self::Challenge,
         Self::Issuer,
         Self::ClusterIssuer,
+        Self::Issuances,
+        Self::ListEntries,
+        Self::ListNextUpdate,
     ];
 
     /// The page as text, empty when there are no such objects.
     pub(super) fn text(self, source: &dyn Source) -> String {
         let mut text = String::new();
         match self {
-            Self::CertificateReady => certificates_ready(&mut text, source),
-            Self::CertificateNotAfter => times(
-                &mut text,
-                source,
-                "certmanager_certificate_not_after_timestamp_seconds",
-                "When the certificate ends being valid, in Unix time.",
-                |certificate| certificate.not_after,
-            ),
-            Self::CertificateNotBefore => times(
-                &mut text,
-                source,
-                "certmanager_certificate_not_before_timestamp_seconds",
-                "When the certificate begins being valid, in Unix time.",
-                |certificate| certificate.not_before,
-            ),
-            Self::CertificateExpiration => times(
-                &mut text,
-                source,
-                "certmanager_certificate_expiration_timestamp_seconds",
-                "When the certificate expires, in Unix time.",
-                |certificate| certificate.not_after,
-            ),
-            Self::CertificateRenewal => times(
-                &mut text,
-                source,
-                "certmanager_certificate_renewal_timestamp_seconds",
-                "When the certificate is to be renewed, in Unix time.",
-                |certificate| certificate.renewal,
-            ),
             Self::Challenge => challenges(&mut text, source),
             Self::Issuer => {
                 let mut family = ready_family(&mut text, "certmanager_issuer_ready_status");
@@ -189,34 +180,28 @@ impl Page {
                     ready(&mut family, issuer.ready, [("name", issuer.name)]);
                 });
             }
+            Self::Issuances => {
+                let (name, help) = ("certwright_issuances", "Issuances in that state.");
+                let mut family = Family::new(&mut text, name, help, Type::Gauge);
+                source.issuances(&mut |state, count| family.sample(&[("state", state)], count));
+            }
+            Self::ListEntries => {
+                let name = "certwright_crl_entries";
+                let help = "Certificates on the revocation list of the issuer.";
+                let mut family = Family::new(&mut text, name, help, Type::Gauge);
+                source.lists(&mut |list| family.sample(&list_labels(list), list.entries));
+            }
+            Self::ListNextUpdate => {
+                let name = "certwright_crl_next_update_timestamp_seconds";
+                let help = "Until when the revocation list of the issuer is good, in Unix time.";
+                let mut family = Family::new(&mut text, name, help, Type::Gauge);
+                source.lists(&mut |list| {
+                    family.sample(&list_labels(list), list.next_update.as_second());
+                });
+            }
         }
         text
     }
-}
-
-fn certificates_ready(text: &mut String, source: &dyn Source) {
-    let mut family = ready_family(text, "certmanager_certificate_ready_status");
-    source.certificates(&mut |certificate| {
-        ready(
-            &mut family,
-            certificate.ready,
-            certificate_labels(certificate),
-        );
-    });
-}
-
-fn times(
-    text: &mut String,
-    source: &dyn Source,
-    name: &'static str,
-    help: &'static str,
-    time: impl Fn(&CertificateSample<'_>) -> Option<Timestamp>,
-) {
-    let mut family = Family::new(text, name, help, Type::Gauge);
-    source.certificates(&mut |certificate| {
-        let seconds = time(certificate).map_or(0, Timestamp::as_second);
-        family.sample(&certificate_labels(certificate), seconds);
-    });
 }
 
 fn challenges(text: &mut String, source: &dyn Source) {
@@ -252,8 +237,7 @@ fn challenges(text: &mut String, source: &dyn Source) {
 }
 
 fn ready_family<'a>(text: &'a mut String, name: &'static str) -> Family<'a> {
-    let help = "Whether the Ready condition has that status.";
-    Family::new(text, name, help, Type::Gauge)
+    Family::new(text, name, READY_HELP, Type::Gauge)
 }
 
 /// One sample per status, 1 for the one that holds.
@@ -267,12 +251,10 @@ fn ready<const N: usize>(family: &mut Family<'_>, now: Ready, labels: [(&str, &s
     }
 }
 
-fn certificate_labels<'a>(certificate: &CertificateSample<'a>) -> [(&'static str, &'a str); 5] {
+fn list_labels<'a>(list: &ListSample<'a>) -> [(&'static str, &'a str); 3] {
     [
-        ("name", certificate.name),
-        ("namespace", certificate.namespace),
-        ("issuer_name", certificate.issuer_name),
-        ("issuer_kind", certificate.issuer_kind),
-        ("issuer_group", certificate.issuer_group),
+        ("kind", list.kind),
+        ("name", list.name),
+        ("namespace", list.namespace),
     ]
 }

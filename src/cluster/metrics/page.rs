@@ -9,7 +9,9 @@ use futures::stream;
 use prometheus::TextEncoder;
 
 use super::{
-    Metrics, objects, process,
+    Metrics,
+    certificates::{self, Certificates},
+    objects, process,
     text::{Family, Type},
 };
 
@@ -37,9 +39,14 @@ impl Metrics {
     fn pages(&self) -> impl Iterator<Item = String> + Send + 'static {
         let (counted, now, source) = (self.clone(), self.clone(), self.inner.source.get().cloned());
         let objects = source.into_iter().flat_map(|source| {
-            objects::Page::ALL
+            let certificates = Certificates::of(source.as_ref());
+            let of_certificates = certificates::Page::ALL
                 .into_iter()
-                .map(move |page| page.text(source.as_ref()))
+                .map(move |page| page.text(&certificates));
+            let others = objects::Page::ALL
+                .into_iter()
+                .map(move |page| page.text(source.as_ref()));
+            of_certificates.chain(others)
         });
         std::iter::once_with(move || counted.counted())
             .chain(std::iter::once_with(move || now.now()))
@@ -91,7 +98,14 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, sync::Arc, time::Duration};
+    use std::{
+        collections::BTreeSet,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        time::Duration,
+    };
 
     use axum::http::Request;
     use jiff::Timestamp;
@@ -103,15 +117,19 @@ mod tests {
         clock::Clock,
         leader::Leadership,
         metrics::{
-            AcmeRequest, CertificateSample, ChallengeSample, EventOutcome, IssuerSample, Ready,
-            Source,
+            AcmeRequest, CertificateSample, ChallengeSample, EventOutcome, IssuerSample,
+            ListSample, Ready, Source,
         },
     };
 
-    struct One;
+    #[derive(Default)]
+    struct One {
+        reads: AtomicUsize,
+    }
 
     impl Source for One {
         fn certificates(&self, visit: &mut dyn FnMut(&CertificateSample<'_>)) {
+            self.reads.fetch_add(1, Ordering::SeqCst);
             visit(&CertificateSample {
                 name: "web",
                 namespace: "shop",
@@ -146,11 +164,27 @@ mod tests {
                 ready: Ready::Unknown,
             });
         }
+
+        fn issuances(&self, visit: &mut dyn FnMut(&'static str, usize)) {
+            visit("Active", 3);
+            visit("Held", 0);
+        }
+
+        fn lists(&self, visit: &mut dyn FnMut(&ListSample<'_>)) {
+            visit(&ListSample {
+                kind: "Issuer",
+                name: "ca",
+                namespace: "shop",
+                entries: 2,
+                next_update: Timestamp::from_second(2_000_000_000).unwrap(),
+            });
+        }
     }
 
     async fn scrape() -> String {
         let metrics = Metrics::new(Clock::default()).unwrap();
-        metrics.read_objects(Arc::new(One));
+        let one = Arc::new(One::default());
+        metrics.read_objects(Arc::clone(&one) as _);
         metrics.follow(Leadership::alone());
         metrics.acme_request(&AcmeRequest {
             scheme: "https",
@@ -168,11 +202,15 @@ mod tests {
             "/apis/cert-manager.io/v1/namespaces/a/certificates/b/status",
         );
         metrics.events(EventOutcome::Dropped).inc();
+        metrics.certificates_to_reissue("Issuer", "shop", "ca", 7);
+        metrics.certificates_to_reissue("ClusterIssuer", "", "done", 7);
+        metrics.certificates_to_reissue("ClusterIssuer", "", "done", 0);
         let request = Request::get("/metrics").body(Body::empty()).unwrap();
         let answer = router(metrics).oneshot(request).await.unwrap();
         let body = axum::body::to_bytes(answer.into_body(), 1 << 20)
             .await
             .unwrap();
+        assert_eq!(one.reads.load(Ordering::SeqCst), 1);
         String::from_utf8(body.to_vec()).unwrap()
     }
 
@@ -180,6 +218,7 @@ mod tests {
     async fn samples_have_the_names_and_labels_of_cert_manager() {
         let text = scrape().await;
         let certificate = "name=\"web\",namespace=\"shop\",issuer_name=\"le\",issuer_kind=\"ClusterIssuer\",issuer_group=\"\"";
+        let issuer = "kind=\"Issuer\",name=\"ca\",namespace=\"shop\"";
         let acme = "action=\"create_order\",host=\"ca.example.com\",method=\"POST\",scheme=\"https\",status=\"999\"";
         for line in [
             format!("certmanager_certificate_ready_status{{{certificate},condition=\"True\"}} 1"),
@@ -204,10 +243,16 @@ mod tests {
                 .to_owned(),
             "certwright_events_total{outcome=\"dropped\"} 1".to_owned(),
             "certwright_leading 1".to_owned(),
+            "certwright_issuances{state=\"Active\"} 3".to_owned(),
+            "certwright_issuances{state=\"Held\"} 0".to_owned(),
+            format!("certwright_crl_entries{{{issuer}}} 2"),
+            format!("certwright_crl_next_update_timestamp_seconds{{{issuer}}} 2000000000"),
+            format!("certwright_certificates_to_reissue{{{issuer}}} 7"),
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\nis not in\n{text}");
         }
         assert!(!text.contains("certmanager_issuer_ready_status"));
+        assert!(!text.contains("name=\"done\""));
     }
 
     #[tokio::test]

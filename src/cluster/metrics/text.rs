@@ -38,6 +38,16 @@ impl<'a> Family<'a> {
 
     /// Append a sample.
     pub(super) fn sample(&mut self, labels: &[(&str, &str)], value: impl fmt::Display) {
+        self.written_sample("", labels, value);
+    }
+
+    /// Append a sample whose first labels are written by [`push_labels`] already.
+    pub(super) fn written_sample(
+        &mut self,
+        written: &str,
+        labels: &[(&str, &str)],
+        value: impl fmt::Display,
+    ) {
         if !self.started {
             self.started = true;
             let kind = match self.kind {
@@ -48,17 +58,29 @@ impl<'a> Family<'a> {
             let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
         }
         self.text.push_str(self.name);
-        for (index, (label, value)) in labels.iter().enumerate() {
-            self.text.push(if index == 0 { '{' } else { ',' });
-            self.text.push_str(label);
-            self.text.push_str("=\"");
-            push_escaped(self.text, value);
-            self.text.push('"');
-        }
-        if !labels.is_empty() {
+        if !written.is_empty() || !labels.is_empty() {
+            self.text.push('{');
+            self.text.push_str(written);
+            if !written.is_empty() && !labels.is_empty() {
+                self.text.push(',');
+            }
+            push_labels(self.text, labels);
             self.text.push('}');
         }
         let _ = writeln!(self.text, " {value}");
+    }
+}
+
+/// Append labels as they are written between braces.
+pub(super) fn push_labels(text: &mut String, labels: &[(&str, &str)]) {
+    for (index, (label, value)) in labels.iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        text.push_str(label);
+        text.push_str("=\"");
+        push_escaped(text, value);
+        text.push('"');
     }
 }
 
@@ -84,10 +106,13 @@ mod tests {
         let mut family = Family::new(&mut text, "a_total", "All.", Type::Counter);
         family.sample(&[("b", "c\\\"\nd"), ("e", "ü")], 1);
         family.sample(&[], 2.5);
+        family.written_sample("f=\"g\"", &[], 3);
+        family.written_sample("f=\"g\"", &[("h", "i")], 4);
         assert_eq!(
             text,
             "# HELP a_total All.\n# TYPE a_total counter\n\
-             a_total{b=\"c\\\\\\\"\\nd\",e=\"ü\"} 1\na_total 2.5\n"
+             a_total{b=\"c\\\\\\\"\\nd\",e=\"ü\"} 1\na_total 2.5\n\
+             a_total{f=\"g\"} 3\na_total{f=\"g\",h=\"i\"} 4\n"
         );
     }
 }

@@ -2,15 +2,20 @@
 //!
 //! An issuer is recorded with the CA that it was first seen with; certificates of any other CA are
 //! none of our business. From then on a change of the CA is noticed ([`record`]), written down
-//! ([`store`]), and each certificate of a former CA gets its turn to be re-issued ([`turns`]).
+//! ([`store`]), all its certificates get the new root beside theirs, and then each certificate of a
+//! former CA gets its turn to be re-issued ([`turns`]).
 
+mod lineage;
 pub mod progress;
 pub mod record;
+mod rules;
 mod store;
 pub mod turns;
 
 use std::{
-    collections::HashMap,
+    cell::LazyCell,
+    collections::{HashMap, HashSet},
+    mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -20,14 +25,17 @@ use kube::Client;
 use tracing::info;
 
 use crate::{
-    api::{issuer::IssuerStatus, names::annotation},
-    cluster::{ObjectKey, RequestError},
-    issuer::{facts::IssuerKind, view::IssuerView},
+    api::issuer::IssuerStatus,
+    cluster::{ObjectKey, RequestError, metrics::Metrics},
+    issuer::{ca, facts::IssuerKind, kind::Signer, view::IssuerView},
     pki::signed_by::{Fingerprint, SignedBy},
 };
 
+use lineage::lineage;
 use progress::{Progress, Said};
-use record::{Identity, Record, SignerOf};
+use record::{Identity, Record};
+pub use rules::Mode;
+use rules::Rules;
 use turns::{Turns, Work};
 
 /// An issuer: kind and name.
@@ -39,6 +47,8 @@ pub trait Certificates: Send + Sync {
     fn of(&self, issuer: &IssuerName) -> Vec<ObjectKey>;
     /// The certificate of a Certificate, if `issuer` has issued it.
     fn find(&self, issuer: &IssuerName, certificate: &ObjectKey) -> Option<Issued>;
+    /// Whose issuer's certificate is in that Secret, if a Certificate keeps it.
+    fn issuer_of(&self, secret: &ObjectKey) -> Option<IssuerName>;
     /// It is the turn of a Certificate.
     fn wake(&self, certificate: &ObjectKey);
 }
@@ -56,39 +66,14 @@ pub struct Issued {
     pub not_after: Timestamp,
 }
 
-/// Whether certificates are re-issued when the CA of their issuer changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// They are.
-    Automatic,
-    /// They are left to their ordinary renewal.
-    Never,
-}
-
-impl Mode {
-    /// What the annotation of an issuer says.
-    ///
-    /// # Errors
-    /// What it says, where that means nothing: then nothing is re-issued.
-    pub fn of(issuer: &IssuerView) -> Result<Self, String> {
-        match issuer
-            .annotations
-            .get(annotation::ROTATION)
-            .map(String::as_str)
-        {
-            None | Some("Automatic") => Ok(Self::Automatic),
-            Some("Never") => Ok(Self::Never),
-            Some(other) => Err(other.to_owned()),
-        }
-    }
-}
-
 /// What a Certificate may do now as its CA changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Turn {
     /// Nothing.
     #[default]
     None,
+    /// Get the roots of other CAs of the issuer beside its own into `ca.crt`.
+    Extend,
     /// Be re-issued.
     Reissue,
     /// Put `ca.crt` back to the one root.
@@ -105,38 +90,16 @@ pub struct Rotations {
     namespace: Arc<str>,
     certificates: Arc<dyn Certificates>,
     wake: Wake,
+    metrics: Metrics,
     issuers: Mutex<HashMap<IssuerName, State>>,
+    /// Those that nothing was written down of when somebody asked.
+    unrecorded: Mutex<HashSet<IssuerName>>,
 }
 
 struct State {
     rules: Rules,
     turns: Turns,
     progress: Progress,
-}
-
-/// What decides what is to be done for a certificate.
-#[derive(Clone, PartialEq)]
-struct Rules {
-    record: Record,
-    mode: Mode,
-    /// The Secret of the CA: one that signs its own successor would never come to an end.
-    own_secret: ObjectKey,
-}
-
-impl Rules {
-    fn work(&self, issued: &Issued) -> Work {
-        if self.mode == Mode::Never || issued.secret == self.own_secret {
-            return Work::None;
-        }
-        match self.record.signer_of(&issued.signed_by) {
-            SignerOf::Former(former) => Work::Reissue {
-                expires: issued.not_after,
-                ca_expires: former.not_after,
-            },
-            SignerOf::Present if self.record.is_bundle(&issued.roots) => Work::Restore,
-            SignerOf::Present | SignerOf::Unknown => Work::None,
-        }
-    }
 }
 
 impl Rotations {
@@ -147,13 +110,16 @@ impl Rotations {
         namespace: Arc<str>,
         certificates: Arc<dyn Certificates>,
         wake: Wake,
+        metrics: Metrics,
     ) -> Self {
         Self {
             client,
             namespace,
             certificates,
             wake,
+            metrics,
             issuers: Mutex::default(),
+            unrecorded: Mutex::default(),
         }
     }
 
@@ -165,39 +131,52 @@ impl Rotations {
         issued: &Issued,
         now: Timestamp,
     ) -> Turn {
-        let mut issuers = self.issuers();
-        let Some(state) = issuers.get_mut(issuer) else {
-            return Turn::None;
-        };
-        let work = state.rules.work(issued);
-        let before = state.turns.next();
-        let is_granted = state.turns.note(certificate, work, now);
-        let next = state.turns.next();
-        drop(issuers);
-        if let (None, Some(next)) = (before, next) {
-            (self.wake)(issuer, until(now, next));
-        }
-        match work {
-            Work::Reissue { .. } if is_granted => Turn::Reissue,
-            Work::Restore if is_granted => Turn::Restore,
-            Work::None | Work::Reissue { .. } | Work::Restore => Turn::None,
-        }
+        let (turn, _) = self.note(issuer, certificate, issued, None, now);
+        turn
     }
 
-    /// The roots that go into `ca.crt` behind that of `issuer`, when `certificate` is written: those of
-    /// former CAs, while another certificate is of one of them. PEM.
-    pub fn former_roots(
+    /// The roots that go behind `roots`, as `ca.crt` of `certificate` has them when it is written: of the
+    /// present CA of `issuer`, and of former ones while another certificate is of one of them. PEM.
+    pub fn roots_beside(
         &self,
         issuer: &IssuerName,
         certificate: &ObjectKey,
+        roots: &[Fingerprint],
         now: Timestamp,
     ) -> Vec<Box<str>> {
         match self.issuers().get(issuer) {
-            Some(state) if state.turns.is_reissuing(Some(certificate), now) => {
-                state.rules.record.former_roots(now)
-            }
-            Some(_) | None => Vec::new(),
+            Some(State { rules, turns, .. }) => rules.beside(turns, certificate, roots, now),
+            None => Vec::new(),
         }
+    }
+
+    /// Have [`Rotations::roots_beside`] know what is written down of `issuer`, also right after a start,
+    /// when the issuer was not looked at yet: what is in the middle goes on with the same roots.
+    ///
+    /// # Errors
+    /// The record cannot be read.
+    pub async fn recall(&self, issuer: &IssuerView, now: Timestamp) -> Result<(), RequestError> {
+        let name = (issuer.kind, issuer.key.clone());
+        let Ok(Signer::Ca(ca)) = issuer.signer() else {
+            return Ok(());
+        };
+        if self.issuers().contains_key(&name) || self.unrecorded().contains(&name) {
+            return Ok(());
+        }
+        match self.read(&name).await? {
+            None => drop(self.unrecorded().insert(name)),
+            Some(record) => {
+                let rules = Rules {
+                    record,
+                    mode: Mode::of(issuer).unwrap_or(Mode::Never),
+                    own_secret: ca::place(issuer, ca),
+                };
+                if !self.issuers().contains_key(&name) {
+                    self.begin(&name, rules, now);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// `issuer` was found to sign with `present`, which is in `secret`. Answers when to look again, and
@@ -242,7 +221,9 @@ impl Rotations {
 
     /// The issuer has no CA of its own now.
     pub(super) fn stop(&self, issuer: &IssuerView) {
-        self.issuers().remove(&(issuer.kind, issuer.key.clone()));
+        let name = (issuer.kind, issuer.key.clone());
+        self.issuers().remove(&name);
+        self.count(&name, 0);
     }
 
     /// The issuer is gone, and with it what is known of it.
@@ -256,49 +237,116 @@ impl Rotations {
     ) -> Result<(), RequestError> {
         let name = (kind, issuer.clone());
         self.issuers().remove(&name);
+        self.count(&name, 0);
+        self.unrecorded().remove(&name);
         self.delete(&name).await
     }
 
-    /// Look at every certificate of an issuer, once.
+    /// Look at every certificate of an issuer, when its CA changed.
     fn begin(&self, issuer: &IssuerName, rules: Rules, now: Timestamp) {
-        let mut turns = Turns::default();
-        if !rules.record.former.is_empty() {
-            for certificate in self.certificates.of(issuer) {
-                if let Some(issued) = self.certificates.find(issuer, &certificate) {
-                    turns.note(&certificate, rules.work(&issued), now);
-                }
-            }
-        }
-        let count = turns.to_reissue();
-        if count > 0 {
-            info!(kind = %issuer.0, issuer = %issuer.1, count, "the CA changed: re-issuing");
-        }
+        let is_first = rules.record.former.is_empty();
         let state = State {
             rules,
-            turns,
+            turns: Turns::default(),
             progress: Progress::default(),
         };
         self.issuers().insert(issuer.clone(), state);
+        if is_first {
+            return;
+        }
+        let lineage = self.lineage(&self.issuers(), issuer);
+        let look = |certificate: &ObjectKey| {
+            let issued = self.certificates.find(issuer, certificate)?;
+            Some(self.note(issuer, certificate, &issued, Some(&lineage), now))
+        };
+        let mut others = self.certificates.of(issuer);
+        others.retain(|certificate| look(certificate).is_some_and(|(_, work)| !work.lacks_roots()));
+        // Only now it is known which CAs certificates are of, and so which roots are lacking.
+        for certificate in &others {
+            let is_rotating = |State { turns, .. }: &State| turns.to_reissue() > 0;
+            if !self.issuers().get(issuer).is_some_and(is_rotating) {
+                break;
+            }
+            look(certificate);
+        }
+        let counts = |State { turns, .. }: &State| (turns.to_reissue(), turns.to_extend());
+        let (count, lacking) = self.issuers().get(issuer).map(counts).unwrap_or_default();
+        if count > 0 {
+            info!(
+                kind = %issuer.0, issuer = %issuer.1, count, lacking,
+                "the CA changed: re-issuing, once all have its root"
+            );
+        }
     }
 
-    /// Give the next turn, if it is time; answers when the one after that is due.
+    /// Give the next turns, if it is time; answers when those after that are due.
     fn go_on(&self, issuer: &IssuerName, now: Timestamp) -> Option<Timestamp> {
         let mut issuers = self.issuers();
-        let State { rules, turns, .. } = issuers.get_mut(issuer)?;
-        let work = |key: &ObjectKey| match self.certificates.find(issuer, key) {
-            Some(issued) => rules.work(&issued),
-            None => Work::None,
-        };
-        for key in turns.granted() {
-            turns.note(&key, work(&key), now);
-        }
-        let taken = turns.take(now, |key, is| work(key) == is);
-        let next = turns.next();
+        let mut turns = mem::take(&mut issuers.get_mut(issuer)?.turns);
+        let lineage = LazyCell::new(|| self.lineage(&issuers, issuer));
+        let taken = turns.take(now, |key, turns| {
+            let found = self.certificates.find(issuer, key);
+            let rules = issuers.get(issuer).map(|State { rules, .. }| rules);
+            match found.zip(rules) {
+                Some((issued, _)) if lineage.contains(&issued.secret) => Work::None,
+                Some((issued, rules)) => rules.work(turns, key, &issued, now),
+                None => Work::None,
+            }
+        });
+        let (next, left) = (turns.next(), turns.to_reissue());
+        issuers.get_mut(issuer)?.turns = turns;
         drop(issuers);
-        if let Some(certificate) = taken {
+        self.count(issuer, left);
+        for certificate in taken {
             self.certificates.wake(&certificate);
         }
         next
+    }
+
+    /// Note what is to be done for the certificate of `certificate`: what it may do now, and what that is.
+    /// Its `lineage` is looked up unless it is known.
+    fn note(
+        &self,
+        issuer: &IssuerName,
+        certificate: &ObjectKey,
+        issued: &Issued,
+        lineage: Option<&[ObjectKey]>,
+        now: Timestamp,
+    ) -> (Turn, Work) {
+        let mut issuers = self.issuers();
+        let Some(State { rules, turns, .. }) = issuers.get(issuer) else {
+            return (Turn::None, Work::None);
+        };
+        let is_in_circle = || match lineage {
+            Some(lineage) => lineage.contains(&issued.secret),
+            None => self.lineage(&issuers, issuer).contains(&issued.secret),
+        };
+        let work = match rules.work(turns, certificate, issued, now) {
+            Work::None => Work::None,
+            Work::Reissue { .. } | Work::Extend | Work::Restore if is_in_circle() => Work::None,
+            work @ (Work::Reissue { .. } | Work::Extend | Work::Restore) => work,
+        };
+        let Some(State { turns, .. }) = issuers.get_mut(issuer) else {
+            return (Turn::None, Work::None);
+        };
+        let before = turns.next();
+        let turn = turns.note(certificate, work, now);
+        let next = turns.next();
+        drop(issuers);
+        if let Some(next) = next.filter(|next| before.is_none_or(|before| *next < before)) {
+            (self.wake)(issuer, until(now, next));
+        }
+        (turn, work)
+    }
+
+    /// The Secrets with the CA of `issuer`, and with those that it comes from.
+    fn lineage(&self, issuers: &HashMap<IssuerName, State>, issuer: &IssuerName) -> Vec<ObjectKey> {
+        let place_of = |name: &IssuerName| {
+            let State { rules, .. } = issuers.get(name)?;
+            Some(rules.own_secret.clone())
+        };
+        let signer_of = |secret: &ObjectKey| self.certificates.issuer_of(secret);
+        lineage(issuer, place_of, signer_of)
     }
 
     /// Say in the status of `issuer` how far it is.
@@ -316,11 +364,25 @@ impl Rotations {
                 left => Said::Underway {
                     left,
                     of: self.certificates.of(&name).len().max(left),
+                    lacking: state.turns.to_extend(),
+                    overdue: state.turns.overdue(),
                     last: state.turns.last(now),
                 },
             },
         };
         state.progress.tell(&said, issuer.generation, status, now);
+    }
+
+    fn count(&self, (kind, issuer): &IssuerName, left: usize) {
+        let kind = kind.as_str();
+        self.metrics
+            .certificates_to_reissue(kind, &issuer.namespace, &issuer.name, left);
+    }
+
+    fn unrecorded(&self) -> MutexGuard<'_, HashSet<IssuerName>> {
+        self.unrecorded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn issuers(&self) -> MutexGuard<'_, HashMap<IssuerName, State>> {
@@ -332,3 +394,6 @@ impl Rotations {
 fn until(now: Timestamp, at: Timestamp) -> Duration {
     Duration::try_from(now.duration_until(at)).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

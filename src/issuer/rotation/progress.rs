@@ -23,6 +23,10 @@ pub enum Said {
         left: usize,
         /// All.
         of: usize,
+        /// Those that get the new root into `ca.crt` before that.
+        lacking: usize,
+        /// Those that have not got it, and are not waited for.
+        overdue: usize,
         /// When the last has its turn.
         last: Option<Timestamp>,
     },
@@ -30,12 +34,13 @@ pub enum Said {
     Unknown(String),
 }
 
-/// When it was told last.
+/// When it was told last, and whether roots were handed out then.
 #[derive(Debug, Default)]
-pub struct Progress(Option<Timestamp>);
+pub struct Progress(Option<(Timestamp, bool)>);
 
 impl Progress {
-    /// Put it into the status; how far it is not more often than every ten seconds.
+    /// Put it into the status; how far it is not more often than every ten seconds, but for the moment
+    /// in which the re-issuing begins.
     pub fn tell(
         &mut self,
         said: &Said,
@@ -52,13 +57,26 @@ impl Progress {
                 self.0 = None;
                 return;
             }
-            Said::Underway { left, of, last } => {
-                let is_told = self.0.is_some_and(|at| at.duration_until(now) < INTERVAL);
+            Said::Underway {
+                left,
+                of,
+                lacking,
+                overdue,
+                last,
+            } => {
+                let is_spreading = *lacking > 0;
+                let is_told = self.0.is_some_and(|(at, was_spreading)| {
+                    at.duration_until(now) < INTERVAL && was_spreading == is_spreading
+                });
                 if known.is_some() && is_told {
                     return;
                 }
-                self.0 = Some(now);
-                (true, reason::CA_CHANGED, underway(*left, *of, *last))
+                self.0 = Some((now, is_spreading));
+                let message = match lacking {
+                    0 => underway(*left, *of, *overdue, *last),
+                    lacking => spreading(*lacking, *of, *last),
+                };
+                (true, reason::CA_CHANGED, message)
             }
             Said::Unknown(value) => (
                 false,
@@ -75,13 +93,33 @@ impl Progress {
     }
 }
 
-fn underway(left: usize, of: usize, last: Option<Timestamp>) -> String {
-    let done = of.saturating_sub(left);
-    let by = last.map(|at| format!("; the last by {}", at.strftime("%Y-%m-%dT%H:%M:%SZ")));
+/// Before anything is re-issued.
+fn spreading(lacking: usize, of: usize, last: Option<Timestamp>) -> String {
     format!(
-        "The CA changed: {done} of {of} certificates are of the new one{}",
-        by.unwrap_or_default()
+        "The CA changed: {lacking} of {of} Secrets get its root into ca.crt, then certificates are \
+         re-issued{}",
+        by(last)
     )
+}
+
+fn underway(left: usize, of: usize, overdue: usize, last: Option<Timestamp>) -> String {
+    let done = of.saturating_sub(left);
+    let remark = match overdue {
+        0 => String::new(),
+        overdue => format!(
+            "; the ca.crt of {overdue} could not be given all roots: what reads those Secrets may not \
+             trust the others until they are re-issued too"
+        ),
+    };
+    format!(
+        "The CA changed: {done} of {of} certificates are of the new one{}{remark}",
+        by(last)
+    )
+}
+
+fn by(last: Option<Timestamp>) -> String {
+    let shown = |at: Timestamp| format!("; the last by {}", at.strftime("%Y-%m-%dT%H:%M:%SZ"));
+    last.map(shown).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -99,11 +137,14 @@ mod tests {
 
     #[test]
     fn it_is_told_now_and_then_and_taken_back() {
-        let underway = |left| Said::Underway {
+        let said = |left, lacking, overdue| Said::Underway {
             left,
             of: 120,
+            lacking,
+            overdue,
             last: Some(at(600)),
         };
+        let underway = |left| said(left, 0, 0);
         let (mut progress, mut status) = (Progress::default(), IssuerStatus::default());
         for (second, said, want) in [
             (0, Said::Nothing, None),
@@ -113,7 +154,15 @@ mod tests {
             (12, Said::Nothing, None),
             (13, underway(3), Some("117 of 120")),
             (
-                14,
+                24,
+                said(120, 37, 0),
+                Some("37 of 120 Secrets get its root into ca.crt"),
+            ),
+            (25, said(120, 0, 2), Some("0 of 120")),
+            (26, said(119, 0, 2), Some("0 of 120")),
+            (46, said(118, 0, 2), Some("the ca.crt of 2 could not be")),
+            (
+                47,
                 Said::Unknown("Sometimes".into()),
                 Some("\"Sometimes\" is unknown"),
             ),

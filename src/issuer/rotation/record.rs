@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::pki::{
     authority::Authority,
-    signed_by::{Fingerprint, SignedBy},
+    signed_by::{self, Fingerprint, SignedBy},
 };
 
 /// More former CAs are not remembered: what the oldest signed is left to its ordinary renewal.
@@ -119,30 +119,47 @@ impl Record {
         }
     }
 
+    /// Whether the present root is the first of these, as `ca.crt` has them.
+    pub fn leads(&self, roots: &[Fingerprint]) -> bool {
+        let first = roots.first();
+        first.is_some_and(|first| self.present.root_certificate == Some(*first))
+    }
+
     /// Whether these, as `ca.crt` has them, are the present root and some of former CAs.
     pub fn is_bundle(&self, roots: &[Fingerprint]) -> bool {
-        let Some((first, rest)) = roots.split_first() else {
-            return false;
-        };
+        let rest = roots.get(1..).unwrap_or_default();
         let is_former = |root: &Fingerprint| {
             let mut former = self.former.iter();
             former.any(|one| one.root_certificate == Some(*root))
         };
-        Some(*first) == self.present.root_certificate
-            && !rest.is_empty()
-            && rest.iter().all(is_former)
+        self.leads(roots) && !rest.is_empty() && rest.iter().all(is_former)
     }
 
-    /// The roots of former CAs that do not go with the present one and have not expired, PEM.
-    pub fn former_roots(&self, now: Timestamp) -> Vec<Box<str>> {
-        let mut roots: Vec<Box<str>> = Vec::new();
-        for former in self.former.iter().filter(|one| one.not_after > now) {
-            let known = former.root == self.present.root || roots.contains(&former.root);
-            if !known {
-                roots.push(former.root.clone());
+    /// The roots that `roots`, as `ca.crt` has them, lack: that of the present CA, and those of former CAs
+    /// that are needed still and have not expired. PEM. None where nothing is trusted by them yet, or
+    /// more than can be told apart.
+    pub fn missing(
+        &self,
+        roots: &[Fingerprint],
+        is_needed: impl Fn(&Identity) -> bool,
+        now: Timestamp,
+    ) -> Vec<Box<str>> {
+        let mut missing: Vec<Box<str>> = Vec::new();
+        if roots.is_empty() || roots.len() >= signed_by::MOST {
+            return missing;
+        }
+        let former = self.former.iter();
+        let former = former.filter(|one| one.not_after > now && is_needed(one));
+        for wanted in [&self.present].into_iter().chain(former) {
+            let is_there = match &wanted.root_certificate {
+                Some(root) => roots.contains(root),
+                None => true,
+            };
+            if !is_there && !missing.contains(&wanted.root) {
+                missing.push(wanted.root.clone());
             }
         }
-        roots
+        missing
     }
 }
 
@@ -323,8 +340,35 @@ mod tests {
             let roots: Vec<Fingerprint> = roots.iter().map(|name| print(name)).collect();
             assert_eq!(record.is_bundle(&roots), want, "{roots:?}");
         }
-        let at = |second| Timestamp::from_second(second).unwrap();
-        assert_eq!(record.former_roots(at(999)), ["root of a".into()]);
-        assert!(record.former_roots(at(1000)).is_empty());
+    }
+
+    #[test]
+    fn what_a_bundle_lacks() {
+        let record = record(&[("a", None), ("b", None), ("c", None)]);
+        let print = |name: &str| Fingerprint::of(format!("root of {name}").as_bytes());
+        // Roots, whether `a` and `b` are needed, and what lacks. All expire at 1000.
+        let cases: &[(&[&str], &str, i64, &[&str])] = &[
+            (&["a"], "", 0, &["c"]),
+            (&["a", "c"], "", 0, &[]),
+            (&["a"], "b", 0, &["c", "b"]),
+            (&["c"], "ab", 0, &["b", "a"]),
+            (&["c", "a"], "ab", 0, &["b"]),
+            (&["c"], "ab", 1000, &[]),
+            (&["x"], "", 0, &["c"]),
+            (&[], "ab", 0, &[]),
+            (&["x"; 15], "", 0, &["c"]),
+            (&["x"; 16], "", 0, &[]),
+        ];
+        for (roots, needed, now, want) in cases {
+            let roots: Vec<Fingerprint> = roots.iter().map(|name| print(name)).collect();
+            let is_needed = |one: &Identity| {
+                let mut names = needed.chars().map(|name| name.to_string());
+                names.any(|name| *one.root == format!("root of {name}"))
+            };
+            let now = Timestamp::from_second(*now).unwrap();
+            let want = want.iter().map(|name| format!("root of {name}").into());
+            let want: Vec<Box<str>> = want.collect();
+            assert_eq!(record.missing(&roots, is_needed, now), want, "{roots:?}");
+        }
     }
 }

@@ -1,10 +1,12 @@
-//! Whose turn is it when the CA of an issuer changed? One at a time, most urgent first. Pure.
+//! Whose turn is it when the CA of an issuer changed? First all get its root, then one after the other
+//! is re-issued, most urgent first. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::cluster::ObjectKey;
+use super::Turn;
+use crate::{cluster::ObjectKey, pki::signed_by::Fingerprint};
 
 /// One turn each this long, so that neither the cluster nor what uses the certificates is flooded.
 const INTERVAL: SignedDuration = SignedDuration::from_secs(6);
@@ -12,116 +14,181 @@ const INTERVAL: SignedDuration = SignedDuration::from_secs(6);
 const SHORTEST: SignedDuration = SignedDuration::from_millis(100);
 /// All should be done this long before a CA expires.
 const MARGIN: SignedDuration = SignedDuration::from_hours(1);
+/// So many get roots at a time: nothing is signed for it, and what is re-issued waits for it.
+const BATCH: usize = 10;
+/// And that often.
+const BREATH: SignedDuration = SignedDuration::from_secs(1);
+/// Not more at once, where they are slow.
+const AT_WORK: usize = 50;
+/// One that does not have its roots this long after its turn is not waited for.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(3);
+/// Nor one that somebody took them away from so often.
+const MOST_TRIES: u8 = 3;
 
 /// What is to be done for a Certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
     /// Nothing.
     None,
-    /// It is re-issued: it is of a CA that signs no more, and expires then.
+    /// It is re-issued: it is of a CA that signs no more.
     Reissue {
+        /// That CA.
+        ca: Fingerprint,
         /// When the certificate expires: the soonest is the most urgent.
         expires: Timestamp,
         /// When its CA expires.
         ca_expires: Timestamp,
+        /// Whether its `ca.crt` lacks a root that others are of, or will be: it gets that first.
+        lacks: bool,
     },
+    /// It is of the present CA, and its `ca.crt` lacks the root of one that others are of.
+    Extend,
     /// Its `ca.crt` is put back to the one root.
     Restore,
+}
+
+impl Work {
+    /// Whether its `ca.crt` lacks roots.
+    pub fn lacks_roots(self) -> bool {
+        match self {
+            Self::Reissue { lacks, .. } => lacks,
+            Self::Extend => true,
+            Self::None | Self::Restore => false,
+        }
+    }
 }
 
 /// The Certificates of an issuer that wait for their turn, and those that had it.
 #[derive(Debug, Default)]
 pub struct Turns {
+    /// Whose `ca.crt` lacks roots.
+    extend: BTreeSet<ObjectKey>,
+    /// Who had the turn to get them, and since when.
+    extending: BTreeSet<(Timestamp, ObjectKey)>,
+    /// Who does not have them long after it, or lost them again and again.
+    overdue: BTreeSet<ObjectKey>,
+    /// How often each had that turn.
+    tries: HashMap<ObjectKey, u8>,
     reissue: BTreeSet<(Timestamp, ObjectKey)>,
     restore: BTreeSet<ObjectKey>,
+    /// Who had the turn for one of these two.
+    granted: BTreeSet<ObjectKey>,
     /// What each waits for, or had its turn for.
     known: BTreeMap<ObjectKey, Entry>,
+    /// How many are of each former CA, and when that expires.
+    former: HashMap<Fingerprint, (usize, Timestamp)>,
     next: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {
     work: Work,
+    /// When it had its turn to get roots.
+    extends_since: Option<Timestamp>,
+    /// Whether it had its turn for what comes after that.
     is_granted: bool,
 }
 
+impl Entry {
+    fn turn(self) -> Turn {
+        match self.work {
+            Work::Reissue { .. } if self.is_granted => Turn::Reissue,
+            Work::Restore if self.is_granted => Turn::Restore,
+            work if work.lacks_roots() && self.extends_since.is_some() => Turn::Extend,
+            Work::None | Work::Reissue { .. } | Work::Extend | Work::Restore => Turn::None,
+        }
+    }
+}
+
 impl Turns {
-    /// `work` is to be done for `certificate`. Whether it has its turn.
-    pub fn note(&mut self, certificate: &ObjectKey, work: Work, now: Timestamp) -> bool {
+    /// `work` is to be done for `certificate`. What it may do now.
+    pub fn note(&mut self, certificate: &ObjectKey, work: Work, now: Timestamp) -> Turn {
         if let Some(entry) = self.known.get(certificate) {
             if entry.work == work {
-                return entry.is_granted;
+                return entry.turn();
             }
             self.forget(certificate);
         }
         match work {
-            Work::None => return false,
-            Work::Reissue { expires, .. } => {
+            Work::None => return Turn::None,
+            Work::Reissue {
+                ca,
+                expires,
+                ca_expires,
+                lacks: _,
+            } => {
                 self.reissue.insert((expires, certificate.clone()));
+                self.former.entry(ca).or_insert((0, ca_expires)).0 += 1;
             }
             Work::Restore => {
                 self.restore.insert(certificate.clone());
             }
+            Work::Extend => {}
         }
         let entry = Entry {
             work,
+            extends_since: None,
             is_granted: false,
         };
         self.known.insert(certificate.clone(), entry);
-        if self.next.is_none() {
+        if work.lacks_roots() {
+            self.extend.insert(certificate.clone());
+            let soon = now.checked_add(BREATH).ok();
+            self.next = [self.next, soon].into_iter().flatten().min();
+        } else if self.next.is_none() {
             // Not at once: others that are more urgent may be noted in the same moment.
             self.next = self.after(now);
         }
-        false
+        Turn::None
     }
 
     /// Nothing is to be done for `certificate` any more.
     pub fn forget(&mut self, certificate: &ObjectKey) {
-        match self.known.remove(certificate).map(|entry| entry.work) {
-            Some(Work::Reissue { expires, .. }) => {
+        let Some(entry) = self.known.remove(certificate) else {
+            return;
+        };
+        self.extend.remove(certificate);
+        self.overdue.remove(certificate);
+        self.granted.remove(certificate);
+        if let Some(since) = entry.extends_since {
+            self.extending.remove(&(since, certificate.clone()));
+        }
+        match entry.work {
+            Work::Reissue { ca, expires, .. } => {
                 self.reissue.remove(&(expires, certificate.clone()));
+                if let Some((count, _)) = self.former.get_mut(&ca) {
+                    *count = count.saturating_sub(1);
+                }
+                self.former.retain(|_, (count, _)| *count > 0);
             }
-            Some(Work::Restore) => {
+            Work::Restore => {
                 self.restore.remove(certificate);
             }
-            Some(Work::None) | None => {}
+            Work::None | Work::Extend => {}
         }
     }
 
-    /// Whose turn is next, if it is time. `is_so` says whether that work is still to be done for it.
+    /// Whose turn is next, if it is time: some that get roots, or one for the rest. `work` says what is
+    /// to be done for it still.
     pub fn take(
         &mut self,
         now: Timestamp,
-        mut is_so: impl FnMut(&ObjectKey, Work) -> bool,
-    ) -> Option<ObjectKey> {
+        work: impl Fn(&ObjectKey, &Self) -> Work,
+    ) -> Vec<ObjectKey> {
         if self.next.is_none_or(|next| now < next) {
-            return None;
+            return Vec::new();
         }
-        loop {
-            let Some(key) = self.first(now) else {
-                // Those that had their turn are not done: the rest waits for them.
-                self.next = match self.known.is_empty() {
-                    true => None,
-                    false => self.after(now),
-                };
-                return None;
-            };
-            let work = self.known.get(&key).map_or(Work::None, |entry| entry.work);
-            if !is_so(&key, work) {
-                self.forget(&key);
-                continue;
-            }
-            self.next = self.after(now);
-            if let Work::Reissue { expires, .. } = work {
-                self.reissue.remove(&(expires, key.clone()));
-            } else {
-                self.restore.remove(&key);
-            }
-            if let Some(entry) = self.known.get_mut(&key) {
-                entry.is_granted = true;
-            }
-            return Some(key);
+        for key in self.unfinished() {
+            let work = work(&key, self);
+            self.note(&key, work, now);
         }
+        self.give_up(now);
+        let batch = self.batch(now, &work);
+        if self.is_extending() {
+            self.next = now.checked_add(BREATH).ok();
+            return batch;
+        }
+        self.one(now, &work).into_iter().collect()
     }
 
     /// When to take the next one.
@@ -131,40 +198,129 @@ impl Turns {
 
     /// Those that are to be re-issued, whether or not they had their turn.
     pub fn to_reissue(&self) -> usize {
-        let is_reissue = |entry: &&Entry| matches!(entry.work, Work::Reissue { .. });
-        self.known.values().filter(is_reissue).count()
+        self.former.values().map(|(count, _)| count).sum()
     }
 
-    /// Whether one besides `but` is still of a former CA, and that has not expired.
-    pub fn is_reissuing(&self, but: Option<&ObjectKey>, now: Timestamp) -> bool {
-        self.known.iter().any(|(key, entry)| match entry.work {
-            Work::Reissue { ca_expires, .. } => ca_expires > now && Some(key) != but,
-            Work::None | Work::Restore => false,
-        })
+    /// Those that get roots, before anything is re-issued.
+    pub fn to_extend(&self) -> usize {
+        self.extend.len() + self.extending.len()
     }
 
-    /// Those that had their turn and are not done.
-    pub fn granted(&self) -> Vec<ObjectKey> {
-        let granted = self.known.iter().filter(|(_, entry)| entry.is_granted);
-        granted.map(|(key, _)| key.clone()).collect()
+    /// Those that have not got them, and are not waited for.
+    pub fn overdue(&self) -> usize {
+        self.overdue.len()
+    }
+
+    /// Whether one besides `but` is of the former CA `ca`.
+    pub fn is_needed(&self, ca: &Fingerprint, but: &ObjectKey) -> bool {
+        let count = self.former.get(ca).map_or(0, |(count, _)| *count);
+        let own = self.known.get(but).map(|entry| entry.work);
+        let is_own = matches!(own, Some(Work::Reissue { ca: of, .. }) if of == *ca);
+        count > usize::from(is_own)
     }
 
     /// When the last that waits to be re-issued has its turn.
     pub fn last(&self, now: Timestamp) -> Option<Timestamp> {
-        let waiting = i32::try_from(self.reissue.len()).unwrap_or(i32::MAX);
-        let step = self.interval(now);
-        let rest = step.checked_mul(waiting.saturating_sub(1).max(0))?;
+        let many = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
+        let roots = BREATH.checked_mul(many(self.extend.len() / BATCH))?;
+        let rest = many(self.reissue.len().saturating_sub(1));
+        let rest = self.interval(now).checked_mul(rest)?.checked_add(roots)?;
         self.next.unwrap_or(now).checked_add(rest).ok()
     }
 
-    fn first(&self, now: Timestamp) -> Option<ObjectKey> {
-        if let Some((_, key)) = self.reissue.first() {
-            return Some(key.clone());
+    /// Whether roots are handed out still.
+    fn is_extending(&self) -> bool {
+        self.to_extend() > 0
+    }
+
+    /// Whether one is of a former CA that has not expired.
+    fn is_reissuing(&self, now: Timestamp) -> bool {
+        self.former.values().any(|(_, expires)| *expires > now)
+    }
+
+    /// Those that had their turn and are not done, as far as others wait for them now.
+    fn unfinished(&self) -> Vec<ObjectKey> {
+        if self.is_extending() {
+            return self.extending.iter().map(|(_, key)| key.clone()).collect();
+        }
+        self.granted.union(&self.overdue).cloned().collect()
+    }
+
+    /// Those whose time is over do not hold the others up.
+    fn give_up(&mut self, now: Timestamp) {
+        while let Some((since, _)) = self.extending.first()
+            && since.duration_until(now) >= PATIENCE
+            && let Some((_, key)) = self.extending.pop_first()
+        {
+            self.overdue.insert(key);
+        }
+    }
+
+    /// The next that get roots.
+    fn batch(
+        &mut self,
+        now: Timestamp,
+        work: impl Fn(&ObjectKey, &Self) -> Work,
+    ) -> Vec<ObjectKey> {
+        let mut batch = Vec::new();
+        while batch.len() < BATCH
+            && self.extending.len() < AT_WORK
+            && let Some(key) = self.extend.pop_first()
+        {
+            let is = work(&key, self);
+            let Some(entry) = self.known.get_mut(&key).filter(|entry| entry.work == is) else {
+                self.note(&key, is, now);
+                continue;
+            };
+            let tries = self.tries.entry(key.clone()).or_default();
+            if *tries == MOST_TRIES {
+                self.overdue.insert(key);
+                continue;
+            }
+            *tries += 1;
+            entry.extends_since = Some(now);
+            self.extending.insert((now, key.clone()));
+            batch.push(key);
+        }
+        batch
+    }
+
+    /// The next that is re-issued or put back.
+    fn one(
+        &mut self,
+        now: Timestamp,
+        work: impl Fn(&ObjectKey, &Self) -> Work,
+    ) -> Option<ObjectKey> {
+        while let Some(key) = self.first(now) {
+            let is = work(&key, self);
+            let Some(entry) = self.known.get_mut(&key).filter(|entry| entry.work == is) else {
+                self.note(&key, is, now);
+                if self.is_extending() {
+                    return None;
+                }
+                continue;
+            };
+            entry.is_granted = true;
+            self.granted.insert(key.clone());
+            self.next = self.after(now);
+            return Some(key);
+        }
+        // Those that had their turn are not done: the rest waits for them.
+        self.next = match self.known.is_empty() {
+            true => None,
+            false => self.after(now),
+        };
+        None
+    }
+
+    fn first(&mut self, now: Timestamp) -> Option<ObjectKey> {
+        if let Some((_, key)) = self.reissue.pop_first() {
+            return Some(key);
         }
         // While one is of a former CA, its root is of use.
-        match self.is_reissuing(None, now) {
+        match self.is_reissuing(now) {
             true => None,
-            false => self.restore.first().cloned(),
+            false => self.restore.pop_first(),
         }
     }
 
@@ -187,127 +343,4 @@ impl Turns {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const DAY: i64 = 86_400;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    fn key(name: &str) -> ObjectKey {
-        ObjectKey::new("web", name)
-    }
-
-    fn reissue(expires: i64, ca_expires: i64) -> Work {
-        Work::Reissue {
-            expires: at(expires),
-            ca_expires: at(ca_expires),
-        }
-    }
-
-    /// Who has a turn when, until nobody waits or `until`. Each is done with at once.
-    fn played(turns: &mut Turns, mut now: i64, until: i64) -> Vec<(i64, String)> {
-        let mut played = Vec::new();
-        while now < until && turns.next().is_some() {
-            if let Some(key) = turns.take(at(now), |_, _| true) {
-                played.push((now, key.name.to_string()));
-                turns.forget(&key);
-            }
-            now += 1;
-        }
-        played
-    }
-
-    #[test]
-    fn one_at_a_time_and_the_most_urgent_first() {
-        let mut turns = Turns::default();
-        for (name, days) in [("late", 90), ("soon", 5), ("middle", 30), ("same", 30)] {
-            assert!(!turns.note(&key(name), reissue(days * DAY, 365 * DAY), at(0)));
-        }
-        assert!(!turns.note(&key("bundle"), Work::Restore, at(0)));
-        assert!(!turns.note(&key("fine"), Work::None, at(0)));
-        assert_eq!(turns.to_reissue(), 4);
-        assert_eq!(turns.last(at(0)), Some(at(24)));
-        let played = played(&mut turns, 0, 100);
-        let played: Vec<(i64, &str)> = played.iter().map(|(at, name)| (*at, &**name)).collect();
-        let want = [
-            (6, "soon"),
-            (12, "middle"),
-            (18, "same"),
-            (24, "late"),
-            (30, "bundle"),
-        ];
-        assert_eq!(played, want);
-        assert_eq!(turns.next(), None);
-    }
-
-    #[test]
-    fn a_pause_is_not_made_up_for() {
-        let mut turns = Turns::default();
-        for name in ["a", "b", "c"] {
-            turns.note(&key(name), reissue(DAY, 365 * DAY), at(0));
-        }
-        let played: Vec<i64> = played(&mut turns, 3600, 4000)
-            .into_iter()
-            .map(|(at, _)| at)
-            .collect();
-        assert_eq!(played, [3600, 3606, 3612]);
-    }
-
-    #[test]
-    fn all_is_done_before_a_ca_expires() {
-        let mut turns = Turns::default();
-        for number in 0..1000 {
-            turns.note(&key(&number.to_string()), reissue(DAY, 2 * 3600), at(0));
-        }
-        let played = played(&mut turns, 0, 3 * 3600);
-        let (last, _) = played.last().unwrap();
-        assert_eq!(played.len(), 1000);
-        assert!(*last <= 3600, "{last}");
-        // One that has expired already does not make it faster than it may be.
-        turns.note(&key("a"), reissue(DAY, 0), at(7200));
-        let next = at(7200).checked_add(SHORTEST).unwrap();
-        assert_eq!(turns.next(), Some(next));
-    }
-
-    #[test]
-    fn a_turn_lasts_until_it_is_done_and_holds_back_the_restoring() {
-        let mut turns = Turns::default();
-        let work = reissue(DAY, 365 * DAY);
-        turns.note(&key("a"), work, at(0));
-        turns.note(&key("b"), Work::Restore, at(0));
-        assert_eq!(turns.take(at(5), |_, _| true), None);
-        assert_eq!(turns.take(at(6), |_, _| true), Some(key("a")));
-        assert!(turns.note(&key("a"), work, at(7)));
-        assert_eq!(turns.granted(), [key("a")]);
-        let (all, others) = (None, Some(&key("a")));
-        assert!(turns.is_reissuing(all, at(8)) && !turns.is_reissuing(others, at(8)));
-        assert!(!turns.is_reissuing(all, at(365 * DAY)));
-        // It fails, and is tried again: its old root is still needed.
-        assert_eq!(turns.take(at(60), |_, _| true), None);
-        // It is done, and has a bundle of its own.
-        assert!(!turns.note(&key("a"), Work::Restore, at(61)));
-        assert_eq!(turns.take(at(66), |_, _| true), Some(key("a")));
-        assert!(turns.note(&key("a"), Work::Restore, at(67)));
-        assert_eq!(turns.take(at(72), |_, _| true), Some(key("b")));
-    }
-
-    #[test]
-    fn what_is_not_so_any_more_takes_no_turn() {
-        let mut turns = Turns::default();
-        for (name, days) in [("gone", 1), ("there", 2)] {
-            turns.note(&key(name), reissue(days * DAY, 365 * DAY), at(0));
-        }
-        let is_there = |one: &ObjectKey, _| *one == key("there");
-        assert_eq!(turns.take(at(6), is_there), Some(key("there")));
-        assert_eq!(turns.to_reissue(), 1);
-        turns.note(&key("there"), Work::None, at(7));
-        assert_eq!(
-            (turns.to_reissue(), turns.take(at(12), is_there)),
-            (0, None)
-        );
-        assert_eq!(turns.next(), None);
-    }
-}
+mod tests;

@@ -18,9 +18,15 @@ pub use nameserver::{DNS_PORT, Nameserver, parse_resolv_conf, system_nameservers
 pub use transport::{Timing, Transport, exchange, exchange_either};
 pub use zone::Authority;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use tokio::time::Instant;
+
+use super::http;
 
 /// At most so many addresses of one nameserver's host name are tried.
 const MAX_ADDRESSES: usize = 4;
@@ -30,18 +36,29 @@ const MIN_SHARE: Duration = Duration::from_secs(3);
 /// Asks nameservers.
 #[derive(Clone, Debug)]
 pub struct Client {
-    http: reqwest::Client,
+    /// For DNS-over-HTTPS. Made for the first query: it holds the system's trust store, and few need it.
+    http: Arc<OnceLock<reqwest::Client>>,
     timing: Timing,
     authority_port: u16,
+}
+
+impl Default for Client {
+    /// A client that sends DNS-over-HTTPS queries by the common settings.
+    fn default() -> Self {
+        Self {
+            http: Arc::default(),
+            timing: Timing::default(),
+            authority_port: DNS_PORT,
+        }
+    }
 }
 
 impl Client {
     /// A client that sends DNS-over-HTTPS queries with `http`.
     pub fn new(http: reqwest::Client) -> Self {
         Self {
-            http,
-            timing: Timing::default(),
-            authority_port: DNS_PORT,
+            http: Arc::new(OnceLock::from(http)),
+            ..Self::default()
         }
     }
 
@@ -123,6 +140,14 @@ impl Client {
         }
     }
 
+    fn http(&self) -> Result<&reqwest::Client, http::Error> {
+        if let Some(http) = self.http.get() {
+            return Ok(http);
+        }
+        let http = http::Options::default().client()?;
+        Ok(self.http.get_or_init(|| http))
+    }
+
     async fn ask_within(
         &self,
         server: &Nameserver,
@@ -135,7 +160,10 @@ impl Client {
             failure,
         })?;
         if let Nameserver::Https(url) = server {
-            let answer = transport::over_https(&self.http, url, &request, timing).await;
+            let answer = match self.http() {
+                Ok(http) => transport::over_https(http, url, &request, timing).await,
+                Err(error) => Err(Failure::Http(error.to_string())),
+            };
             return answer
                 .and_then(|bytes| Answer::read(text.clone(), question.clone(), id, &bytes))
                 .map_err(|failure| Error::Exchange {

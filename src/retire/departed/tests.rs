@@ -83,6 +83,7 @@ async fn the_policy_of_an_issuer_that_is_gone_counts() {
     let settings = Settings {
         delay: jiff::SignedDuration::from_hours(1),
         default_policy: Revoke,
+        users_are_checked: true,
     };
     let (departed, issuers) = (Departed::default(), nobody());
     let policy = |own, issuer: &IssuerRef| departed.policy(&issuers, &settings, own, issuer, "web");

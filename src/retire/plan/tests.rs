@@ -4,8 +4,11 @@ use super::*;
 use crate::{
     api::issuance::Revocation,
     retire::{
+        asker::Asker,
         facts::IssuanceFacts,
-        samples::{assert_all, at, changed_by, gone, keeps, situation, time, when, word},
+        samples::{
+            assert_all, at, changed_by, gone, keeps, situation, time, unrevocable, when, word,
+        },
     },
 };
 
@@ -53,6 +56,22 @@ fn what_a_certificate_keeps_is_left_alone() {
             "its issuer has another word",
             when(|_, i| i.policy = DeletionPolicy::Retain),
             "Active",
+        ),
+        (
+            "another took the place of what nobody can revoke",
+            when(|s, i| {
+                s.stored = Stored::Other;
+                unrevocable(i);
+            }),
+            "delete record",
+        ),
+        (
+            "the Certificate of what nobody can revoke names another Secret",
+            when(|s, i| {
+                s.claim = Claim::Elsewhere;
+                unrevocable(i);
+            }),
+            "delete record",
         ),
         (
             "put back from a backup",
@@ -138,7 +157,7 @@ fn an_account_key_outlives_its_namespace_as_long_as_it_is_needed() {
         (
             "the key is elsewhere",
             changed_by(ending(), |i| {
-                let key = crate::cluster::ObjectKey::new("certwright", "account");
+                let key = ObjectKey::new("certwright", "account");
                 i.account.as_mut().unwrap().key = key;
             }),
             "nothing",
@@ -215,6 +234,26 @@ fn on_demand_another_comes_first_but_for_a_key_that_others_have() {
             "Revoking",
         ),
     ]);
+    // Others have its key, as turned out later.
+    for state in [IssuanceState::Active, IssuanceState::Revoking] {
+        let worse = |text| {
+            changed_by(asks(text), |i| {
+                requested(Superseded)(i);
+                i.status.state = Some(state);
+            })
+        };
+        let Step::Write(change) = plan(&worse("keyCompromise")) else {
+            panic!("{state}")
+        };
+        assert_eq!(change.status.state, Some(IssuanceState::Revoking));
+        let request = change.status.request.unwrap();
+        assert_eq!(request.reason, KeyCompromise);
+    }
+    let less = changed_by(asks("superseded"), |i| {
+        requested(KeyCompromise)(i);
+        i.status.state = Some(IssuanceState::Revoking);
+    });
+    assert_eq!(plan(&less), Step::Revoke);
     let old = Situation {
         stored: Stored::Other,
         ..asks("superseded,serial=abc")
@@ -234,4 +273,29 @@ fn on_demand_another_comes_first_but_for_a_key_that_others_have() {
         });
     });
     assert_eq!(word(&plan(&done)), "nothing");
+}
+
+#[test]
+fn who_asked_is_written_down() {
+    let by = |asker| {
+        let asks = when(|s, _| {
+            s.claim = keeps(|keeper| {
+                keeper.annotation = Some("superseded".into());
+                keeper.asker = asker;
+            });
+        });
+        let Step::Write(change) = plan(&asks) else {
+            panic!("nothing is written")
+        };
+        change.status.request.unwrap().by
+    };
+    let annotation = "annotation certwright.io/revoke on Certificate web/www";
+    let user = Some(Asker::User("jane".into()));
+    assert_eq!(by(user), format!("user jane ({annotation})"));
+    let manager = Some(Asker::Manager("kubectl-annotate".into()));
+    assert_eq!(
+        by(manager),
+        format!("field manager kubectl-annotate ({annotation})")
+    );
+    assert_eq!(by(None), annotation);
 }

@@ -34,6 +34,7 @@ fn recorder(caches: &Caches) -> Recorder {
     let settings = Settings {
         delay: jiff::SignedDuration::from_hours(1),
         default_policy: DeletionPolicy::Revoke,
+        users_are_checked: true,
     };
     let cluster = Arc::new(ClusterId::new(client.clone()));
     Recorder::new(client, caches, events, "system", cluster, settings)

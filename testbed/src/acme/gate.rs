@@ -1,4 +1,4 @@
-//! How does a CA refuse an order that it would take at another time?
+//! How does a CA refuse an order, or a revocation, that it would take at another time?
 
 use std::{
     io,
@@ -38,12 +38,14 @@ use crate::authority::Identity;
 
 /// Where Pebble takes new orders.
 const NEW_ORDER: &str = "/order-plz";
+/// Where it takes revocations.
+const REVOCATION: &str = "/revoke-cert";
 /// More than any message of ACME.
 const MOST: usize = 1 << 20;
 /// A client that says nothing for longer is none.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What new orders are answered.
+/// What new orders, or revocations, are answered.
 #[derive(Clone, Debug)]
 pub struct Refusal {
     /// The HTTP status.
@@ -54,8 +56,8 @@ pub struct Refusal {
     pub problem: Value,
 }
 
-/// Passes requests on to a Pebble, but for orders while they are to be refused. It closes when
-/// dropped.
+/// Passes requests on to a Pebble, but for orders or revocations while they are to be refused. It
+/// closes when dropped.
 #[derive(Debug)]
 pub struct Gate {
     address: SocketAddr,
@@ -67,7 +69,8 @@ pub struct Gate {
 struct Guard {
     behind: SocketAddr,
     http: reqwest::Client,
-    refusal: Mutex<Option<Refusal>>,
+    /// What is refused, by its path.
+    refusal: Mutex<Option<(&'static str, Refusal)>>,
     refused: AtomicUsize,
 }
 
@@ -112,15 +115,20 @@ impl Gate {
 
     /// Refuses new orders from now on.
     pub fn refuse(&self, refusal: Refusal) {
-        self.guard.set(Some(refusal));
+        self.guard.set(Some((NEW_ORDER, refusal)));
     }
 
-    /// Lets them pass again.
+    /// Refuses revocations from now on.
+    pub fn refuse_revocations(&self, refusal: Refusal) {
+        self.guard.set(Some((REVOCATION, refusal)));
+    }
+
+    /// Lets everything pass again.
     pub fn admit(&self) {
         self.guard.set(None);
     }
 
-    /// How many orders were refused.
+    /// How many orders and revocations were refused.
     pub fn refused(&self) -> usize {
         self.guard.refused.load(Ordering::SeqCst)
     }
@@ -133,20 +141,20 @@ impl Drop for Gate {
 }
 
 impl Guard {
-    fn set(&self, refusal: Option<Refusal>) {
+    fn set(&self, refusal: Option<(&'static str, Refusal)>) {
         *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
     }
 
-    fn refusal(&self) -> Option<Refusal> {
+    fn refusal(&self, asked: &str) -> Option<Refusal> {
         let refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
-        refusal.clone()
+        let (path, refusal) = refusal.as_ref()?;
+        (*path == asked).then(|| refusal.clone())
     }
 }
 
 async fn pass(State(guard): State<Arc<Guard>>, request: Request) -> Response {
     if request.method() == Method::POST
-        && request.uri().path() == NEW_ORDER
-        && let Some(refusal) = guard.refusal()
+        && let Some(refusal) = guard.refusal(request.uri().path())
     {
         guard.refused.fetch_add(1, Ordering::SeqCst);
         return refuse(&refusal);

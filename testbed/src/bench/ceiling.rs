@@ -2,21 +2,21 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use futures::{StreamExt, TryStreamExt, stream};
-use http::Request;
-use kube::Client;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use super::{
     issue, issuers,
     load::Load,
-    recorded::{PLACE, SAMPLE, Script, VERSION},
+    recorded::{PLACE, SAMPLE, Script},
+    repeat::{Players, Repeat},
     report::round,
     requests::Requests,
+    usage::cpu_seconds,
 };
-use crate::{Bed, acme::Pebble, apply::said, follow, operator::Operator};
+use crate::{Bed, acme::Pebble, follow, operator::Operator};
 
 /// Connections to the API server; the best of these counts.
 const CONNECTIONS: [usize; 3] = [4, 8, 16];
@@ -34,8 +34,17 @@ pub(super) struct Ceiling {
     by_connections: BTreeMap<usize, f64>,
     /// The requests of the operator for one Certificate that are repeated, events included.
     pub(super) writes: usize,
-    /// All that is repeated for one Certificate, in order.
-    requests: Vec<String>,
+    /// All that is repeated for one Certificate, in order, and what each costs.
+    requests: Vec<Cost>,
+}
+
+/// What one request costs.
+#[derive(Debug, Serialize)]
+struct Cost {
+    /// `verb resource/subresource`.
+    request: String,
+    /// Of the API server and etcd, per Certificate.
+    cpu_ms: f64,
 }
 
 /// Issues a Certificate and records what is written for it.
@@ -68,20 +77,20 @@ pub(super) async fn record(
 /// run meanwhile.
 pub(super) async fn measure(bed: &Bed, load: &Load, script: &Script) -> Result<Ceiling> {
     let operator = bed.operator_access().await?;
+    let count = load.n.min(MOST);
     let mut by_connections = BTreeMap::new();
     for connections in CONNECTIONS {
         let namespace = bed.namespace("ceiling").await?;
         // Clients of their own, so that no connection is left over from another measurement.
-        let players = Players {
-            operator: operator.client().await?,
-            bench: bed.access().client().await?,
-        };
-        let count = load.n.min(MOST);
+        let players = Players::of(&operator, bed).await?;
         let begun = Instant::now();
         stream::iter(0..count)
             .map(async |index| {
-                let name = format!("c{index:05}");
-                repeat(&players, script, namespace.name(), &name).await
+                let mut one = Repeat::new(script, namespace.name(), name(index));
+                for step in &script.steps {
+                    one.step(&players, step).await?;
+                }
+                anyhow::Ok(())
             })
             .buffer_unordered(connections)
             .try_collect::<()>()
@@ -89,67 +98,44 @@ pub(super) async fn measure(bed: &Bed, load: &Load, script: &Script) -> Result<C
         let rate = count as f64 / begun.elapsed().as_secs_f64();
         by_connections.insert(connections, round(rate));
     }
+    let players = Players::of(&operator, bed).await?;
     Ok(Ceiling {
         certificates_per_second: by_connections.values().copied().fold(0.0, f64::max),
         by_connections,
         writes: script.writes(),
-        requests: script.steps.iter().map(|step| step.what.clone()).collect(),
+        requests: costs(bed, script, &players, count).await?,
     })
 }
 
-struct Players {
-    operator: Client,
-    bench: Client,
-}
-
-/// Of an answer, what later requests name.
-#[derive(Debug, Default, Deserialize)]
-struct Answer {
-    #[serde(default)]
-    metadata: Metadata,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Metadata {
-    uid: Option<String>,
-    resource_version: Option<String>,
-}
-
-async fn repeat(players: &Players, script: &Script, namespace: &str, name: &str) -> Result<()> {
-    let mut uids: Vec<(&str, String)> = Vec::new();
-    let mut versions: BTreeMap<&str, String> = BTreeMap::new();
+/// What each step costs when it is taken for all Certificates before the next step is.
+async fn costs(bed: &Bed, script: &Script, players: &Players, count: usize) -> Result<Vec<Cost>> {
+    let namespace = bed.namespace("ceiling").await?;
+    let mut all: Vec<_> = (0..count)
+        .map(|index| Repeat::new(script, namespace.name(), name(index)))
+        .collect();
+    let mut costs = Vec::new();
     for step in &script.steps {
-        let object = step.object.as_str();
-        let adapted = |text: &str| {
-            let mut text = text.replace(PLACE, namespace).replace(SAMPLE, name);
-            for (recorded, uid) in &uids {
-                text = text.replace(recorded, uid);
-            }
-            text
-        };
-        let version = versions.get(object).map_or("", String::as_str);
-        let body = adapted(&step.body).replace(VERSION, version);
-        let request = Request::builder()
-            .method(step.method)
-            .uri(adapted(&step.uri))
-            .header("Content-Type", step.content_type)
-            .header("Accept", "application/json")
-            .body(body.into_bytes())?;
-        let client = if step.by_operator {
-            &players.operator
-        } else {
-            &players.bench
-        };
-        let answer = client.request_text(request).await.map_err(said);
-        let answer = answer.with_context(|| format!("repeating {} for {name}", step.what))?;
-        let Answer { metadata } = serde_json::from_str(&answer)?;
-        if let (Some(recorded), Some(uid)) = (script.uids.get(object), metadata.uid) {
-            uids.push((recorded, uid));
-        }
-        if let Some(version) = metadata.resource_version {
-            versions.insert(object, version);
-        }
+        let before = answering_seconds(bed).await?;
+        all = stream::iter(all)
+            .map(async |mut one| one.step(players, step).await.map(|()| one))
+            .buffered(CONNECTIONS[1])
+            .try_collect()
+            .await?;
+        let seconds = answering_seconds(bed).await? - before;
+        costs.push(Cost {
+            request: step.what.clone(),
+            cpu_ms: round(seconds * 1000.0 / count as f64),
+        });
     }
-    Ok(())
+    Ok(costs)
+}
+
+/// Processor time so far of the API server and etcd.
+pub(super) async fn answering_seconds(bed: &Bed) -> Result<f64> {
+    let pids = bed.answering().await;
+    pids.into_iter().map(cpu_seconds).sum()
+}
+
+fn name(index: usize) -> String {
+    format!("c{index:05}")
 }

@@ -27,6 +27,7 @@ mod issuers;
 mod keys;
 mod load;
 mod recorded;
+mod repeat;
 mod report;
 mod requests;
 mod restart;
@@ -127,9 +128,11 @@ async fn work(
     let audit = bed.audit_log();
     let mark = Requests::mark(&audit)?;
     let cpu = cpu_seconds(operator.pid())?;
+    let answering = ceiling::answering_seconds(bed).await?;
     let begun = Instant::now();
     let latencies = issue::issue(bed, load, places, &mut operator).await?;
     let seconds = begun.elapsed().as_secs_f64();
+    let answering_seconds = ceiling::answering_seconds(bed).await? - answering;
     progress.step("all are ready");
     let after = settled(operator.pid()).await?;
     let cpu_seconds = cpu_seconds(operator.pid())? - cpu;
@@ -162,6 +165,7 @@ async fn work(
             latencies,
             requests,
             cpu_seconds,
+            answering_seconds,
             rest,
             after,
             binary_kib,

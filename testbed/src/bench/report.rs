@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{
     ceiling::Ceiling,
+    keys,
     load::{Algorithm, Kind, Load},
     requests,
     restart::Restart,
@@ -21,6 +22,8 @@ pub(super) struct Run {
     pub(super) requests: BTreeMap<String, u64>,
     /// Of the operator, from the first create until it came to rest.
     pub(super) cpu_seconds: f64,
+    /// Of the API server and etcd, from the first create to the last Ready.
+    pub(super) answering_seconds: f64,
     pub(super) rest: Memory,
     pub(super) after: Memory,
     pub(super) binary_kib: u64,
@@ -56,6 +59,8 @@ pub(super) struct Report {
     /// All requests by verb and resource; per certificate.
     requests: BTreeMap<String, f64>,
     cpu_ms_per_certificate: f64,
+    /// Of the API server and etcd.
+    api_server_cpu_ms_per_certificate: f64,
     memory_kib: MemoryReport,
     binary_kib: u64,
     /// RSA keys of that size that the cores generate when they do nothing else.
@@ -64,6 +69,12 @@ pub(super) struct Report {
     /// Of that, what the certificates reach.
     #[serde(skip_serializing_if = "Option::is_none")]
     share_of_keys: Option<f64>,
+    /// As many keys as the cores generate while the API server and etcd do their work for each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keys_per_second_beside: Option<f64>,
+    /// Of that, what the certificates reach.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    share_of_keys_beside: Option<f64>,
     /// The API server alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     ceiling: Option<Ceiling>,
@@ -99,6 +110,7 @@ impl Report {
             mut latencies,
             requests,
             cpu_seconds,
+            answering_seconds,
             rest,
             after,
             binary_kib,
@@ -118,6 +130,8 @@ impl Report {
             round(latency.as_secs_f64() * 1000.0)
         };
         let rate = load.n as f64 / seconds;
+        let answering = answering_seconds / load.n as f64;
+        let keys_beside = keys_per_second.map(|keys| keys::beside(keys, answering));
         Self {
             build: if load.debug_build { "debug" } else { "release" },
             issuer: load.issuer,
@@ -142,6 +156,7 @@ impl Report {
                 .map(|(name, count)| (name.clone(), each(*count)))
                 .collect(),
             cpu_ms_per_certificate: round(cpu_seconds * 1000.0 / load.n as f64),
+            api_server_cpu_ms_per_certificate: round(answering * 1000.0),
             memory_kib: MemoryReport {
                 at_rest: rest.resident,
                 after: after.resident,
@@ -150,6 +165,8 @@ impl Report {
             binary_kib,
             keys_per_second: keys_per_second.map(round),
             share_of_keys: keys_per_second.map(|keys| round(rate / keys)),
+            keys_per_second_beside: keys_beside.map(round),
+            share_of_keys_beside: keys_beside.map(|keys| round(rate / keys)),
             share_of_ceiling: ceiling
                 .as_ref()
                 .map(|ceiling| round(rate / ceiling.certificates_per_second)),
@@ -167,11 +184,12 @@ impl Report {
                 self.certificates, self.seconds, self.certificates_per_second
             ),
             format!(
-                "each: {} writes ({} events), {} requests, {} ms CPU",
+                "each: {} writes ({} events), {} requests, {} ms CPU; API server and etcd: {} ms CPU",
                 self.writes_per_certificate,
                 self.events_per_certificate,
                 self.requests_per_certificate,
-                self.cpu_ms_per_certificate
+                self.cpu_ms_per_certificate,
+                self.api_server_cpu_ms_per_certificate
             ),
             format!(
                 "resident: {} MiB at rest, {} MiB after, {} MiB at most",
@@ -183,6 +201,13 @@ impl Report {
         if let (Some(keys), Some(share)) = (self.keys_per_second, self.share_of_keys) {
             lines.push(format!(
                 "key generation alone: {keys}/s; reached: {}",
+                percent(share)
+            ));
+        }
+        if let (Some(keys), Some(share)) = (self.keys_per_second_beside, self.share_of_keys_beside)
+        {
+            lines.push(format!(
+                "key generation beside the API server's work: {keys}/s; reached: {}",
                 percent(share)
             ));
         }

@@ -94,6 +94,11 @@ impl ApiServer {
         .await
     }
 
+    /// Its process id, while it runs.
+    pub async fn pid(&self) -> Option<u32> {
+        self.process.lock().await.as_ref().map(Process::pid)
+    }
+
     /// Kills it. The data stays in etcd.
     pub async fn stop(&self) -> Result<()> {
         match self.process.lock().await.take() {

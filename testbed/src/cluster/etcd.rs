@@ -14,7 +14,7 @@ use crate::{
 /// One member, without fsync: what it holds is gone with the test bed.
 #[derive(Debug)]
 pub(super) struct Etcd {
-    _process: Process,
+    process: Process,
     endpoint: String,
 }
 
@@ -41,15 +41,16 @@ impl Etcd {
                     Ok(())
                 })
                 .await?;
-            Ok(Self {
-                _process: process,
-                endpoint,
-            })
+            Ok(Self { process, endpoint })
         })
         .await
     }
 
     pub(super) fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.process.pid()
     }
 }

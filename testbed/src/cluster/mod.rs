@@ -27,7 +27,7 @@ pub struct Cluster {
     // In the order in which they are to stop.
     controller_manager: Mutex<ControllerManager>,
     api_server: ApiServer,
-    _etcd: Etcd,
+    etcd: Etcd,
     access: Access,
     client: Client,
 }
@@ -60,7 +60,7 @@ impl Cluster {
         let cluster = Self {
             controller_manager: Mutex::new(controller_manager),
             api_server,
-            _etcd: etcd,
+            etcd,
             access: admin,
             client,
         };
@@ -71,6 +71,12 @@ impl Cluster {
     /// The API server, which can be stopped and started.
     pub fn api_server(&self) -> &ApiServer {
         &self.api_server
+    }
+
+    /// The process ids of what answers requests: the API server, while it runs, and etcd.
+    pub async fn answering(&self) -> Vec<u32> {
+        let api_server = self.api_server.pid().await;
+        api_server.into_iter().chain([self.etcd.pid()]).collect()
     }
 
     /// A client that may do everything.
