@@ -2,6 +2,7 @@
 
 mod lists;
 mod samples;
+mod seed;
 mod standing;
 mod wake;
 mod watch;
@@ -27,6 +28,7 @@ use crate::{
     solver::http01::endpoints::SliceFacts,
 };
 
+pub use seed::{Seed, all, nothing};
 pub use standing::Standing;
 pub use wake::Queues;
 
@@ -150,5 +152,63 @@ impl Caches {
                 .get(key)
                 .map(|secret| version(secret.meta()))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        certificate::secret::SecretIndex, challenge::facts::ChallengeIndex, cluster::OwnerKey,
+        order::facts::OrderIndex, request::facts::RequestIndex,
+    };
+
+    /// An object in namespace `evil` that says that `uid` owns it.
+    fn planted<K: serde::de::DeserializeOwned>(uid: &str, spec: Value) -> K {
+        let value = json!({
+            "metadata": {
+                "namespace": "evil", "name": "planted", "uid": "p", "resourceVersion": "1",
+                "ownerReferences": [
+                    {"apiVersion": "v1", "kind": "Any", "name": "any", "uid": uid, "controller": true},
+                ],
+            },
+            "spec": spec,
+        });
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn what_somebody_plants_elsewhere_is_not_found() {
+        let caches = Caches::new("system", None);
+        let issuer = json!({"name": "ca"});
+        caches
+            .requests
+            .observe(planted("u", json!({"issuerRef": issuer, "request": ""})));
+        caches
+            .orders
+            .observe(planted("u", json!({"issuerRef": issuer, "request": ""})));
+        caches.challenges.observe(planted(
+            "u",
+            json!({
+                "authorizationURL": "a", "dnsName": "a", "issuerRef": issuer, "key": "k", "solver": {},
+                "token": "t", "type": "HTTP-01", "url": "u",
+            }),
+        ));
+        caches.secrets.observe(planted("u", Value::Null));
+        for (namespace, want) in [("web", 0), ("", 0), ("evil", 1)] {
+            let owner = || OwnerKey::new(&namespace.into(), "u");
+            let found = [
+                caches.requests.find(&RequestIndex::Owner(owner())).len(),
+                caches.orders.find(&OrderIndex::Owner(owner())).len(),
+                caches
+                    .challenges
+                    .find(&ChallengeIndex::Owner(owner()))
+                    .len(),
+                caches.secrets.find(&SecretIndex::Owner(owner())).len(),
+            ];
+            assert_eq!(found, [want; 4], "{namespace:?}");
+        }
     }
 }

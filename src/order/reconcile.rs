@@ -120,7 +120,7 @@ impl OrderReconciler {
     ) -> Result<Next, Error> {
         let challenges = self
             .challenges
-            .find(&ChallengeIndex::Owner(order.meta.uid.clone()));
+            .find(&ChallengeIndex::Owner(order.meta.as_owner()));
         if order.is_over() {
             let step = plan(Situation {
                 order,
@@ -522,7 +522,7 @@ impl OrderReconciler {
 
     /// The names of `order` that the CA could not validate.
     fn not_validated(&self, order: &OrderFacts) -> BTreeSet<String> {
-        let owner = ChallengeIndex::Owner(order.meta.uid.clone());
+        let owner = ChallengeIndex::Owner(order.meta.as_owner());
         let challenges = self.challenges.find(&owner).into_iter();
         challenges
             .filter(|challenge| challenge.status.state == Some(State::Invalid))

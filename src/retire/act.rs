@@ -13,6 +13,7 @@ use crate::{
         condition::to_the_second,
         deletion::RevocationReason,
         issuance::{Issuance, IssuanceState, IssuanceStatus, Request, Revocation},
+        names::annotation,
     },
     cluster::{
         Next, ObjectKey, RequestError,
@@ -93,6 +94,7 @@ impl IssuanceReconciler {
             also_in,
             policy,
             forget_request,
+            forget_confirmation,
             told,
         } = change;
         let mut spec = Map::new();
@@ -121,6 +123,9 @@ impl IssuanceReconciler {
         }
         if let Some(status) = difference(&issuance.status, status) {
             patch["status"] = status;
+        }
+        if *forget_confirmation {
+            patch["metadata"]["annotations"] = json!({annotation::CONFIRM: null});
         }
         let api = api_of::<Issuance>(&self.client, key);
         let written = write::merge(&api, key, &patch).await?;

@@ -20,6 +20,7 @@ use crate::{
     cluster::{
         Clock, Facts, Meta, Next, ObjectKey, Reconciler, RequestError,
         events::EventType,
+        succession::Succession,
         write::{self, api_of},
     },
     pki::certificate::leaf_der,
@@ -41,15 +42,17 @@ pub struct DepartureReconciler {
     clock: Clock,
     caches: Caches,
     recorder: Recorder,
+    succession: Succession,
 }
 
 impl DepartureReconciler {
     /// Works on what `caches` remember, and makes records by `recorder`.
-    pub fn new(clock: Clock, caches: Caches, recorder: Recorder) -> Self {
+    pub fn new(clock: Clock, caches: Caches, recorder: Recorder, succession: Succession) -> Self {
         Self {
             clock,
             caches,
             recorder,
+            succession,
         }
     }
 
@@ -77,6 +80,9 @@ impl DepartureReconciler {
             is_recorded: self.is_recorded(&words, secrets.get(&words.secret).as_deref()),
             is_account_known: revoker != Revoker::NoAccount,
             is_kept: is_there || !naming.is_empty(),
+            is_unattended: !departed
+                .seen(&words.uid)
+                .is_some_and(|at| self.succession.covers(at)),
             is_namespace_ending: ending.is_some_and(|namespace| namespace.meta().deleting),
             remains: None,
             words,

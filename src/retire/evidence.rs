@@ -29,6 +29,8 @@ pub(super) struct Departure {
     pub(super) is_account_known: bool,
     /// Whether a Certificate names the Secret, as the caches know.
     pub(super) is_kept: bool,
+    /// Whether another program may have worked in the operator's place when it went.
+    pub(super) is_unattended: bool,
     /// Whether its namespace is being deleted.
     pub(super) is_namespace_ending: bool,
     /// What the API server said when asked.
@@ -68,6 +70,8 @@ pub(super) enum Why {
     PolicyUnknown,
     /// Another issued it, or nobody did.
     NotIssuedHere,
+    /// Another program worked in the operator's place.
+    Unattended,
     /// There is a record.
     Recorded,
     /// Nobody knows which account could revoke it.
@@ -88,7 +92,11 @@ impl Why {
     /// Whether somebody may wonder.
     pub(super) fn is_news(self) -> bool {
         match self {
-            Self::PolicyUnknown | Self::NoAccount | Self::Definition | Self::NotItsSecret => true,
+            Self::PolicyUnknown
+            | Self::NoAccount
+            | Self::Unattended
+            | Self::Definition
+            | Self::NotItsSecret => true,
             Self::Retain
             | Self::NotIssuedHere
             | Self::Recorded
@@ -105,6 +113,7 @@ impl fmt::Display for Why {
             Self::Retain => "its policy is Retain",
             Self::PolicyUnknown => "its issuer is gone, whose deletionPolicy may have been Retain",
             Self::NotIssuedHere => "what it holds was not issued by certwright",
+            Self::Unattended => "another program led when it went",
             Self::Recorded => "its Issuance says what becomes of it",
             Self::NoAccount => "its issuer has no account at the ACME server that it names",
             Self::Kept => "a Certificate names it",
@@ -124,6 +133,7 @@ pub(super) fn judge(departure: &Departure) -> Verdict {
         is_recorded,
         is_account_known,
         is_kept,
+        is_unattended,
         is_namespace_ending,
         remains,
     } = departure;
@@ -146,6 +156,9 @@ pub(super) fn judge(departure: &Departure) -> Verdict {
     }
     if *is_namespace_ending {
         return Verdict::Leave(Why::GoesAnyway);
+    }
+    if *is_unattended {
+        return Verdict::Leave(Why::Unattended);
     }
     let Some(remains) = remains else {
         return Verdict::Ask;

@@ -298,6 +298,8 @@ pub struct Situation {
     pub last_policy: Option<DeletionPolicy>,
     /// Whether so many were orphaned at once that nothing is revoked until somebody confirms it.
     pub brake: bool,
+    /// Whether another program may have worked in the operator's place when its Certificate went.
+    pub is_unattended: bool,
     /// Who said that others know its key, where that was said of another certificate.
     pub compromised_by: Option<String>,
     /// Whether its namespace is being deleted.

@@ -61,6 +61,7 @@ fn departure() -> Departure {
         is_recorded: false,
         is_account_known: true,
         is_kept: false,
+        is_unattended: false,
         is_namespace_ending: false,
         remains: Some(Remains {
             is_kept: false,
@@ -75,6 +76,12 @@ fn when(change: impl FnOnce(&mut Departure)) -> Verdict {
     let mut departure = departure();
     change(&mut departure);
     judge(&departure)
+}
+
+#[test]
+fn what_went_while_another_program_led_stays() {
+    let found = when(|departure| departure.is_unattended = true);
+    assert_eq!(found, Verdict::Leave(Why::Unattended));
 }
 
 fn where_left(change: impl FnOnce(&mut Remains)) -> Verdict {
