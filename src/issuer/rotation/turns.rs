@@ -2,20 +2,22 @@
 //! is re-issued, most urgent first. Who comes in between waits behind them, and nobody for him. Pure.
 
 mod tries;
+mod work;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::Turn;
-use tries::Tries;
 use crate::{cluster::ObjectKey, pki::signed_by::Fingerprint};
+use tries::Tries;
+pub use work::Work;
 
 /// One turn each this long, so that neither the cluster nor what uses the certificates is flooded.
 const INTERVAL: SignedDuration = SignedDuration::from_secs(6);
 /// However little time is left, not faster than this.
 const SHORTEST: SignedDuration = SignedDuration::from_millis(100);
-/// All should be done this long before a CA expires.
+/// All should be done this long before a CA is trusted no longer.
 const MARGIN: SignedDuration = SignedDuration::from_hours(1);
 /// So many get roots at a time: nothing is signed for it, and what is re-issued waits for it.
 const BATCH: usize = 10;
@@ -29,39 +31,6 @@ const SLOW: SignedDuration = SignedDuration::from_secs(15);
 const PATIENCE: SignedDuration = SignedDuration::from_mins(3);
 /// One that somebody took them away from so often of late does not get them again.
 const MOST_TRIES: u8 = 3;
-
-/// What is to be done for a Certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Work {
-    /// Nothing.
-    None,
-    /// It is re-issued: it is of a CA that signs no more.
-    Reissue {
-        /// That CA.
-        ca: Fingerprint,
-        /// When the certificate expires: the soonest is the most urgent.
-        expires: Timestamp,
-        /// Until when its CA is trusted.
-        ca_expires: Timestamp,
-        /// Whether its `ca.crt` lacks a root that others are of, or will be: it gets that first.
-        lacks: bool,
-    },
-    /// It is of the present CA, and its `ca.crt` lacks the root of one that others are of.
-    Extend,
-    /// Its `ca.crt` is put back to the one root.
-    Restore,
-}
-
-impl Work {
-    /// Whether its `ca.crt` lacks roots.
-    pub fn lacks_roots(self) -> bool {
-        match self {
-            Self::Reissue { lacks, .. } => lacks,
-            Self::Extend => true,
-            Self::None | Self::Restore => false,
-        }
-    }
-}
 
 /// The Certificates of an issuer that wait for their turn, and those that had it.
 #[derive(Debug, Default)]
@@ -79,7 +48,7 @@ pub struct Turns {
     tries: Tries,
     /// By when that was noted, then by expiry: who comes again and again does not get before others.
     reissue: BTreeSet<(Timestamp, Timestamp, ObjectKey)>,
-    restore: BTreeSet<ObjectKey>,
+    restore: BTreeSet<(Timestamp, ObjectKey)>,
     /// Who had the turn for one of these two.
     granted: BTreeSet<ObjectKey>,
     /// What each waits for, or had its turn for.
@@ -128,7 +97,10 @@ impl Turns {
         if let Some(entry) = before.filter(|before| before.work == work) {
             return entry.turn();
         }
-        let was_waited = self.waited.as_ref().is_some_and(|w| w.contains(certificate));
+        let was_waited = self
+            .waited
+            .as_ref()
+            .is_some_and(|w| w.contains(certificate));
         self.forget(certificate);
         // Who waits keeps the place, whatever changes meanwhile.
         let since = before.filter(|before| !before.is_granted);
@@ -145,15 +117,15 @@ impl Turns {
             Work::Reissue {
                 ca,
                 expires,
-                ca_expires,
+                trusted_until,
                 lacks: _,
             } => {
                 let place = (entry.since, expires, certificate.clone());
                 self.reissue.insert(place);
-                self.former.entry(ca).or_insert((0, ca_expires)).0 += 1;
+                self.former.entry(ca).or_insert((0, trusted_until)).0 += 1;
             }
             Work::Restore => {
-                self.restore.insert(certificate.clone());
+                self.restore.insert((entry.since, certificate.clone()));
             }
             Work::Extend => {}
         }
@@ -181,7 +153,8 @@ impl Turns {
         let Some(entry) = self.known.remove(certificate) else {
             return;
         };
-        self.extend.remove(&(entry.lacks_since, certificate.clone()));
+        self.extend
+            .remove(&(entry.lacks_since, certificate.clone()));
         self.stop_waiting_for(certificate);
         self.overdue.remove(certificate);
         self.granted.remove(certificate);
@@ -198,7 +171,7 @@ impl Turns {
                 self.former.retain(|_, (count, _)| *count > 0);
             }
             Work::Restore => {
-                self.restore.remove(certificate);
+                self.restore.remove(&(entry.since, certificate.clone()));
             }
             Work::None | Work::Extend => {}
         }
@@ -264,6 +237,12 @@ impl Turns {
         let own = self.known.get(but).map(|entry| entry.work);
         let is_own = matches!(own, Some(Work::Reissue { ca: of, .. }) if of == *ca);
         count > usize::from(is_own)
+    }
+
+    /// Until when former CAs are trusted that some are of: the soonest that is to come.
+    pub fn trusted_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let ends = self.former.values().map(|(_, until)| *until);
+        ends.filter(|until| *until > now).min()
     }
 
     /// When the last that waits to be re-issued has its turn.
@@ -370,29 +349,30 @@ impl Turns {
     }
 
     fn first(&mut self, now: Timestamp) -> Option<ObjectKey> {
-        if let Some((_, _, key)) = self.reissue.pop_first() {
-            return Some(key);
+        let reissue = self.reissue.first().map(|(since, _, _)| *since);
+        // While one is of a former CA that is trusted, its root is of use.
+        let restore = self.restore.first().map(|(since, _)| *since);
+        let restore = restore.filter(|_| !self.is_reissuing(now));
+        if restore.is_some_and(|restore| reissue.is_none_or(|reissue| restore < reissue)) {
+            return self.restore.pop_first().map(|(_, key)| key);
         }
-        // While one is of a former CA, its root is of use.
-        match self.is_reissuing(now) {
-            true => None,
-            false => self.restore.pop_first(),
-        }
+        self.reissue.pop_first().map(|(_, _, key)| key)
     }
 
     fn after(&self, now: Timestamp) -> Option<Timestamp> {
         now.checked_add(self.interval(now)).ok()
     }
 
-    /// How long it is from one turn to the next: shorter where a former CA expires soon.
+    /// How long it is from one turn to the next: shorter where a former CA is not trusted for long.
     fn interval(&self, now: Timestamp) -> SignedDuration {
         let Some((_, _, urgent)) = self.reissue.first() else {
             return INTERVAL;
         };
-        let Some(Work::Reissue { ca_expires, .. }) = self.known.get(urgent).map(|e| e.work) else {
+        let Some(Work::Reissue { trusted_until, .. }) = self.known.get(urgent).map(|e| e.work)
+        else {
             return INTERVAL;
         };
-        let left = now.duration_until(ca_expires).saturating_sub(MARGIN);
+        let left = now.duration_until(trusted_until).saturating_sub(MARGIN);
         let turns = i32::try_from(self.reissue.len().max(1)).unwrap_or(i32::MAX);
         (left / turns).clamp(SHORTEST, INTERVAL)
     }

@@ -16,11 +16,11 @@ fn ca(name: &str) -> Fingerprint {
     Fingerprint::of(name.as_bytes())
 }
 
-fn reissue(expires: i64, ca_expires: i64) -> Work {
+fn reissue(expires: i64, trusted_until: i64) -> Work {
     Work::Reissue {
         ca: ca("old"),
         expires: at(expires),
-        ca_expires: at(ca_expires),
+        trusted_until: at(trusted_until),
         lacks: false,
     }
 }
@@ -29,7 +29,7 @@ fn lacking(expires: i64) -> Work {
     Work::Reissue {
         ca: ca("old"),
         expires: at(expires),
-        ca_expires: at(365 * DAY),
+        trusted_until: at(365 * DAY),
         lacks: true,
     }
 }
@@ -125,9 +125,9 @@ fn a_turn_lasts_until_it_is_done_and_holds_back_the_restoring() {
     assert!(take(&mut turns, 60).is_empty());
     // It is done, and has a bundle of its own.
     assert_eq!(turns.note(&key("a"), Work::Restore, at(61)), Turn::None);
-    assert_eq!(take(&mut turns, 66), [key("a")]);
-    assert_eq!(turns.note(&key("a"), Work::Restore, at(67)), Turn::Restore);
-    assert_eq!(take(&mut turns, 72), [key("b")]);
+    assert_eq!(take(&mut turns, 66), [key("b")]);
+    assert_eq!(turns.note(&key("b"), Work::Restore, at(67)), Turn::Restore);
+    assert_eq!(take(&mut turns, 72), [key("a")]);
 }
 
 #[test]
@@ -277,7 +277,7 @@ fn who_comes_in_between_holds_nobody_up() {
             turns.note(&key(&format!("own-{number:02}")), without, at(0));
         }
         let mut reissued = BTreeSet::new();
-        for now in 1..300 {
+        for now in 1..400 {
             if now > begins {
                 // By name they come first.
                 turns.note(&key(&format!("new-{now}")), Work::Extend, at(now));
@@ -309,7 +309,11 @@ fn who_comes_in_between_holds_nobody_up() {
 fn who_comes_again_and_again_is_behind_the_others() {
     let mut turns = Turns::default();
     for number in 0..10 {
-        turns.note(&key(&format!("own-{number}")), reissue(9 * DAY, 365 * DAY), at(0));
+        turns.note(
+            &key(&format!("own-{number}")),
+            reissue(9 * DAY, 365 * DAY),
+            at(0),
+        );
     }
     let old = reissue(DAY, 365 * DAY);
     let mut own = 0;
@@ -335,5 +339,8 @@ fn what_comes_in_the_middle_has_its_roots_first() {
     assert_eq!(turns.next(), Some(at(8)));
     assert_eq!(take(&mut turns, 8), [key("c")]);
     turns.note(&key("c"), reissue(DAY, 365 * DAY), at(8));
-    assert_eq!(played(&mut turns, 9, 30), [(12, "b".into()), (18, "c".into())]);
+    assert_eq!(
+        played(&mut turns, 9, 30),
+        [(12, "b".into()), (18, "c".into())]
+    );
 }
