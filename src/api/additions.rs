@@ -8,6 +8,8 @@ pub const ANNOTATIONS: &[&str] = &[
     annotation::ACME_PROFILE,
     annotation::CONFIRM,
     annotation::RATE_LIMITS,
+    annotation::REUSE,
+    annotation::REUSED_ISSUANCE,
     annotation::REVOKE,
     annotation::REVOKE_REQUESTED_BY,
     annotation::ROTATION,

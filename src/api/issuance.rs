@@ -48,6 +48,14 @@ pub struct IssuanceSpec {
     /// The account that ordered it, and how its CA is reached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub acme: Option<AcmeOrigin>,
+    /// Other Secrets of the namespace that hold it too, and for whom: what was issued once is used
+    /// again for whoever asks for exactly the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub also_in: Option<Vec<Share>>,
+    /// A hash of what was asked for. A Certificate of the namespace that asks for exactly the same
+    /// may have this one, too. Absent where that is not wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked_for: Option<String>,
     /// The certificate, DER.
     #[schemars(schema_with = "crate::api::schema::bytes")]
     pub certificate: ByteString,
@@ -94,6 +102,21 @@ pub struct CertificateRef {
     pub since: Time,
     /// Its uid.
     pub uid: String,
+}
+
+/// Another Secret that holds a certificate, and the Certificate that it is there for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Share {
+    /// The Certificate.
+    pub certificate_ref: CertificateRef,
+    /// What is to become of the Secret once that is gone.
+    pub deletion_policy: DeletionPolicy,
+    /// Since when that is gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub orphaned_since: Option<Time>,
+    /// Name of the Secret.
+    pub secret_name: String,
 }
 
 /// The account that ordered a certificate, and how its CA is reached: what revoking needs, also when

@@ -151,6 +151,11 @@ pub mod annotation {
     pub const REVOKE: &str = "certwright.io/revoke";
     /// On a Certificate: the user who set [`REVOKE`]. A policy writes it, and lets nobody write another.
     pub const REVOKE_REQUESTED_BY: &str = "certwright.io/revoke-requested-by";
+    /// On a Certificate: whether it may have a certificate that was issued for another one that asks
+    /// for the same, and another may have its own. Value `false` or `true`, which is the default.
+    pub const REUSE: &str = "certwright.io/reuse";
+    /// On a request: the Issuance of the certificate that is used again for it.
+    pub const REUSED_ISSUANCE: &str = "certwright.io/reused-issuance";
     /// On a Certificate or a request: the ACME profile to order. `preferred:` before its name: where
     /// the server offers it.
     pub const ACME_PROFILE: &str = "certwright.io/acme-profile";

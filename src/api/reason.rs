@@ -40,6 +40,8 @@ pub mod certificate {
     pub const GENERATED: &str = "Generated";
     /// Event: the private key of the Secret is used again.
     pub const REUSED: &str = "Reused";
+    /// Event: a certificate that was there already is used again.
+    pub const CERTIFICATE_REUSED: &str = "CertificateReused";
     /// Event: a private key was thrown away.
     pub const DELETED: &str = "Deleted";
     /// Event: a private key could not be read.

@@ -303,15 +303,17 @@ impl Caches {
             let Some(issuance) = new.filter(|_| withdrawn(old) || withdrawn(new)) else {
                 return;
             };
-            let index = CertificateIndex::Secret(issuance.secret.clone());
-            let found = certificates.find_keys(&index);
-            found.into_iter().for_each(|key| keepers.add(key));
-            if issuance.is_compromised()
-                && let Some(records) = records.upgrade()
-            {
-                let index = IssuanceIndex::Certificate(issuance.uid.clone());
-                let same = records.find_keys(&index);
-                same.into_iter().for_each(|key| queue.add(key));
+            for (secret, uid) in issuance.places() {
+                let index = CertificateIndex::Secret(secret.clone());
+                let found = certificates.find_keys(&index);
+                found.into_iter().for_each(|key| keepers.add(key));
+                if issuance.is_compromised()
+                    && let Some(records) = records.upgrade()
+                {
+                    let index = IssuanceIndex::Certificate(uid.to_owned());
+                    let same = records.find_keys(&index);
+                    same.into_iter().for_each(|key| queue.add(key));
+                }
             }
         })]);
     }

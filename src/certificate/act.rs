@@ -47,7 +47,17 @@ impl CertificateReconciler {
     ) -> Result<(), Error> {
         let certificate = &situation.certificate;
         match action {
-            Action::HoldKey { name, source } => self.hold_key(situation, name, source).await,
+            Action::HoldKey { name, source } => self.hold_key(situation, name, source, known).await,
+            Action::Inspect(candidate) => {
+                self.inspect(certificate, &candidate, situation.now, known)
+                    .await
+            }
+            Action::Claim(issuance) => {
+                let recorder = &self.desk.recorder;
+                Ok(recorder
+                    .claim(certificate, &issuance, situation.now)
+                    .await?)
+            }
             Action::CreateNextKey { name, source } => {
                 self.create_next_key(certificate, name, source, known).await
             }
@@ -91,7 +101,7 @@ impl CertificateReconciler {
         known: &mut Known,
     ) -> Result<(), Error> {
         let secret = ObjectKey::new(Arc::clone(&certificate.meta.key.namespace), name);
-        let key = self.key_from(certificate, &secret, source).await?;
+        let key = self.key_from(certificate, &secret, source, known).await?;
         let object =
             content::next_key(certificate, &secret.name, &key).map_err(|source| Error::Key {
                 secret: secret.clone(),
@@ -148,10 +158,17 @@ impl CertificateReconciler {
                 return Ok(());
             }
         };
+        let reused = match key {
+            KeyPlace::Held(name) => self.held(certificate, name)?.0.reused,
+            KeyPlace::Stored(_) => None,
+        };
         let mut object = request::build(
             certificate,
             revision,
-            key.name(),
+            request::Key {
+                secret: key.name(),
+                reused: reused.as_deref(),
+            },
             csr,
             &self.settings.copied_annotation_prefixes,
         );
@@ -391,7 +408,7 @@ impl CertificateReconciler {
     }
 }
 
-fn entry<'a>(secret: &'a Secret, name: &str) -> &'a [u8] {
+pub(super) fn entry<'a>(secret: &'a Secret, name: &str) -> &'a [u8] {
     secret
         .data
         .as_ref()

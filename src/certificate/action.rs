@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::{
     api::{certificate::CertificateStatus, issuance::Issuance},
-    certificate::{key::Source, policy::Violation},
+    certificate::{key::Source, policy::Violation, reuse::Candidate},
     cluster::{Next, ObjectKey},
+    retire::facts::IssuanceFacts,
 };
 
 pub use crate::cluster::events::Event;
@@ -29,6 +30,10 @@ pub enum Action {
         /// Where the key comes from.
         source: Source,
     },
+    /// Read the Secret of a certificate that may be used again.
+    Inspect(Arc<Candidate>),
+    /// Write down that it is used again, before it is.
+    Claim(Arc<IssuanceFacts>),
     /// Store the key of the next issuance.
     CreateNextKey {
         /// Name of the Secret.

@@ -31,15 +31,18 @@ impl CertificateReconciler {
         situation: &Situation,
         name: String,
         source: Source,
+        known: &Known,
     ) -> Result<(), Error> {
         let certificate = &situation.certificate;
         let secret = beside(certificate, &name);
-        let key = self.key_from(certificate, &secret, source).await?;
+        let key = self.key_from(certificate, &secret, source, known).await?;
+        let found = known.found.as_ref().filter(|_| source == Source::Found);
         let facts = KeyFacts::of(&key).map_err(|source| Error::Key { secret, source })?;
         let held = Held {
             name,
             key: facts,
             since: situation.now,
+            reused: found.map(|found| Arc::clone(&found.reused)),
         };
         self.keys.hold(&certificate.meta.key, held, key);
         Ok(())
@@ -51,6 +54,7 @@ impl CertificateReconciler {
         certificate: &CertificateFacts,
         secret: &ObjectKey,
         source: Source,
+        known: &Known,
     ) -> Result<Arc<PrivateKey>, Error> {
         match source {
             Source::Generate(parameters) => {
@@ -61,7 +65,11 @@ impl CertificateReconciler {
                 })
             }
             Source::Reuse => self.read_key(&certificate.secret()).await.map(Arc::new),
-            Source::Held => self.held(certificate, &secret.name),
+            Source::Held => self.held(certificate, &secret.name).map(|(_, key)| key),
+            Source::Found => match &known.found {
+                Some(found) => Ok(Arc::clone(&found.key)),
+                None => Err(Error::Gone(secret.clone())),
+            },
         }
     }
 
@@ -73,19 +81,21 @@ impl CertificateReconciler {
     ) -> Result<Arc<PrivateKey>, Error> {
         match place {
             KeyPlace::Stored(secret) => self.next_key(secret).await,
-            KeyPlace::Held(name) => self.held(certificate, name),
+            KeyPlace::Held(name) => self.held(certificate, name).map(|(_, key)| key),
         }
     }
 
-    fn held(&self, certificate: &CertificateFacts, name: &str) -> Result<Arc<PrivateKey>, Error> {
-        match self.keys.held_as(&certificate.meta.key, name) {
-            Some((_, key)) => Ok(key),
-            // Crowded out by others: begun anew.
-            None => Err(Error::Gone(beside(certificate, name))),
-        }
+    pub(super) fn held(
+        &self,
+        certificate: &CertificateFacts,
+        name: &str,
+    ) -> Result<(Held, Arc<PrivateKey>), Error> {
+        let held = self.keys.held_as(&certificate.meta.key, name);
+        // Crowded out by others: begun anew.
+        held.ok_or_else(|| Error::Gone(beside(certificate, name)))
     }
 
-    /// Have `request` approved and signed now.
+    /// Have `request` approved and signed now, or answered with the certificate that is used again.
     pub(super) async fn answer_request(
         &self,
         certificate: &CertificateFacts,
@@ -93,8 +103,12 @@ impl CertificateReconciler {
         held: &str,
         known: &mut Known,
     ) -> Result<(), Error> {
-        let key = self.held(certificate, held)?;
-        let answer = match self.desk.requests.answer(request, &key).await {
+        let (held, key) = self.held(certificate, held)?;
+        let answer = match &held.reused {
+            Some(reused) => self.desk.requests.hand_over(request, reused).await,
+            None => self.desk.requests.answer(request, &key).await,
+        };
+        let answer = match answer {
             Ok(answer) => answer,
             Err(request::error::Error::Request(error)) => return Err(error.into()),
             Err(request::error::Error::Signing(error)) => {
@@ -108,7 +122,9 @@ impl CertificateReconciler {
                 let Some(facts) = self.caches.requests.get(request) else {
                     return Ok(());
                 };
-                info!(request = %request.name, "certificate issued");
+                if held.reused.is_none() {
+                    info!(request = %request.name, "certificate issued");
+                }
                 let ca_pem = Some(ca_pem).filter(|pem| !pem.is_empty());
                 let issuer = facts.issuer_ref.clone();
                 let issued = Issued::new(request.clone(), issuer, chain_pem, ca_pem);

@@ -21,11 +21,16 @@ impl Issuance<'_> {
         match self.requests.next.as_slice() {
             [] => {
                 let is_free = !situation.taken.request && situation.unrequestable.is_none();
-                (situation.answers_at_once && is_free).then(|| self.request())
+                (self.is_answered_here() && is_free).then(|| self.request())
             }
             [request] => self.answer(request),
             _ => None,
         }
+    }
+
+    /// Whether nobody has to be asked for the certificate.
+    fn is_answered_here(&self) -> bool {
+        self.situation.answers_at_once || self.reused.is_some()
     }
 
     fn answer(&self, request: &RequestFacts) -> Option<Plan> {
@@ -37,7 +42,7 @@ impl Issuance<'_> {
                 (!is_in_vain).then(|| self.proceed(request))
             }
             Standing::Pending { .. } => match &self.key {
-                KeyPlace::Held(held) if self.situation.answers_at_once => {
+                KeyPlace::Held(held) if self.is_answered_here() => {
                     Some(Plan::act(vec![Action::AnswerRequest {
                         key: request.meta.key.clone(),
                         held: held.clone(),

@@ -22,6 +22,7 @@ use crate::{
         failure::Failure,
         issued::Issued,
         keystores::{self, Source, Standing},
+        reuse::Reuse,
         secret::{ChainHash, KeyFacts, SecretFacts},
         suggestion,
     },
@@ -214,6 +215,8 @@ pub struct Situation {
     pub keys: Vec<Arc<SecretFacts>>,
     /// The key of an issuance under way that is stored nowhere.
     pub held: Option<Held>,
+    /// What is there already that may be used again.
+    pub reuse: Reuse,
     /// Whether a request that is made now is approved and signed here, without waiting.
     pub answers_at_once: bool,
     /// All Certificates that name the same Secret, it among them.
@@ -267,6 +270,23 @@ pub struct Held {
     pub key: KeyFacts,
     /// Since when: the issuance began then.
     pub since: Timestamp,
+    /// The certificate that it is of, where one is used again.
+    pub reused: Option<Arc<Reused>>,
+}
+
+/// A certificate that is used again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reused {
+    /// Its record.
+    pub issuance: ObjectKey,
+    /// The Secret that it was read from.
+    pub secret: ObjectKey,
+    /// Its serial, in hexadecimal.
+    pub serial: String,
+    /// Leaf and intermediates, PEM.
+    pub chain_pem: Vec<u8>,
+    /// The CA, PEM.
+    pub ca_pem: Option<Vec<u8>>,
 }
 
 /// A write of the Secret of a Certificate.

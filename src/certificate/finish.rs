@@ -1,7 +1,11 @@
 //! When is an issuance over, and how is that said?
 
 use crate::{
-    api::{names::annotation, reason::certificate as reason},
+    api::{
+        condition::{AnyCondition, kind},
+        names::annotation,
+        reason::certificate as reason,
+    },
     certificate::{
         action::{Action, Event, Plan},
         facts::Situation,
@@ -31,6 +35,20 @@ pub(super) fn finish(situation: &Situation, requests: &Requests<'_>) -> Option<P
     is_over.then(|| succeed(situation, requests, request))
 }
 
+/// What came of `request`, for the user.
+fn told(request: &RequestFacts) -> Event {
+    let ready = request
+        .condition(kind::READY)
+        .filter(|_| request.is_reuse());
+    match ready {
+        Some(ready) => Event::normal(reason::CERTIFICATE_REUSED, ready.message()),
+        None => Event::normal(
+            reason::ISSUING,
+            "The certificate has been successfully issued",
+        ),
+    }
+}
+
 /// Say that the issuance of `request` is over.
 fn succeed(situation: &Situation, requests: &Requests<'_>, request: &RequestFacts) -> Plan {
     let mut draft = Draft::of(situation);
@@ -55,9 +73,6 @@ fn succeed(situation: &Situation, requests: &Requests<'_>, request: &RequestFact
     }
     let mut actions: Vec<Action> = draft.into_action().into_iter().collect();
     actions.extend(event);
-    actions.push(Action::Publish(Event::normal(
-        reason::ISSUING,
-        "The certificate has been successfully issued",
-    )));
+    actions.push(Action::Publish(told(request)));
     Plan::act(actions)
 }

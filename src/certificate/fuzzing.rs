@@ -53,7 +53,11 @@ pub fn certificate(data: &[u8]) {
     let Some(csr_pem) = request.map(|request| request.to_pem()) else {
         return;
     };
-    let request = request::build(&facts, facts.next_revision(), "key", csr_pem, &[]);
+    let key = request::Key {
+        secret: "key",
+        reused: None,
+    };
+    let request = request::build(&facts, facts.next_revision(), key, csr_pem, &[]);
     let request = RequestFacts::reduce(request);
     if request.csr.is_ok() {
         assert_eq!(fit::violations(&request, &facts.spec), Ok(Vec::new()));

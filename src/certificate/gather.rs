@@ -14,8 +14,12 @@ use crate::{
         failure::{self, Failure},
         issued::Issued,
         key,
+        policy::{self, View},
         reconcile::CertificateReconciler,
-        request, rotation,
+        request,
+        reusable::Found,
+        reuse::Reuse,
+        rotation,
         secret::{SecretFacts, SecretIndex},
         standing::{is_issued, is_pending, is_told},
         suggestion::Source,
@@ -44,6 +48,10 @@ pub(super) struct Known {
     pub(super) unrequestable: Option<String>,
     /// Whether the request turned out to have to wait.
     pub(super) waits: bool,
+    /// What is there already, and may be used again.
+    pub(super) found: Option<Found>,
+    /// Records whose certificate is not in the Secret where it should be.
+    pub(super) refused: Vec<(ObjectKey, ObjectKey)>,
 }
 
 impl CertificateReconciler {
@@ -131,6 +139,22 @@ impl CertificateReconciler {
             .desk
             .recorder
             .withdrawal(&certificate, secret.as_deref(), &keys);
+        let misfit = policy::misfit(View {
+            certificate: &certificate,
+            secret: secret.as_deref(),
+            current: current(&certificate, &requests),
+            turn,
+            withdrawal: &withdrawal,
+            now,
+        });
+        // Looked for where it may be used, and that is seldom.
+        let reuse = match misfit {
+            Some(_) => {
+                self.reuse(&certificate, secret.as_deref(), known, now)
+                    .await?
+            }
+            None => Reuse::None,
+        };
         Ok(Situation {
             recording,
             withdrawal,
@@ -138,6 +162,7 @@ impl CertificateReconciler {
             keystores,
             keys,
             held,
+            reuse,
             answers_at_once,
             sharing,
             taken,
@@ -284,6 +309,16 @@ impl CertificateReconciler {
             challenges: &challenges,
         })
     }
+}
+
+/// The request that the key pair in the Secret of `certificate` came from.
+fn current<'a>(
+    certificate: &CertificateFacts,
+    requests: &'a [Arc<RequestFacts>],
+) -> Option<&'a RequestFacts> {
+    let revision = certificate.revision()?;
+    let mut requests = requests.iter().map(AsRef::as_ref);
+    requests.find(|request| request.revision() == Some(revision))
 }
 
 /// Whether `secret` holds the key that `request` was made with.

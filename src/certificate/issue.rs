@@ -13,7 +13,7 @@ use crate::{
     certificate::{
         action::{Action, Content, Event, KeyPlace, Plan},
         backoff,
-        facts::{Situation, Write},
+        facts::{Reused, Situation, Write},
         issued::{Issued, Readable},
         key::{self, Choice, Source},
         plan::{RECHECK, Requests, delete_keys, delete_request, duplicates, not_ready, until},
@@ -87,6 +87,7 @@ pub(super) fn plan(
                 key: KeyPlace::Held(held.name.clone()),
                 // As times of requests are.
                 began: Some(condition::to_the_second(held.since).0),
+                reused: None,
             };
             issuance.at_once().unwrap_or_else(|| {
                 let mut actions = delete_keys(situation, None);
@@ -108,6 +109,7 @@ pub(super) fn plan(
                 public_key: key.public_key,
                 key: KeyPlace::Stored(secret.meta.key.clone()),
                 began: began.map(|began| began.0),
+                reused: None,
             }
             .plan(trigger)
         }
@@ -169,9 +171,11 @@ pub(super) struct Issuance<'a> {
     pub(super) situation: &'a Situation,
     pub(super) requests: &'a Requests<'a>,
     pub(super) key: KeyPlace,
-    public_key: PublicKeyHash,
+    pub(super) public_key: PublicKeyHash,
     /// When it began, if that is known.
-    began: Option<Timestamp>,
+    pub(super) began: Option<Timestamp>,
+    /// The certificate that is used again, rather than another issued.
+    pub(super) reused: Option<&'a Reused>,
 }
 
 impl Issuance<'_> {
@@ -287,7 +291,8 @@ impl Issuance<'_> {
             .csr
             .as_ref()
             .is_ok_and(|csr| csr.public_key == self.public_key);
-        if !same_key || !uncounted::is_for(request, certificate) {
+        let same_way = request.is_reuse() == self.reused.is_some();
+        if !same_key || !same_way || !uncounted::is_for(request, certificate) {
             return true;
         }
         let Some(began) = self.began else {

@@ -58,6 +58,8 @@ pub enum Source {
     Reuse,
     /// The one at hand.
     Held,
+    /// That of the certificate that is used again.
+    Found,
 }
 
 /// Kind and size of the key that `spec` asks for.
@@ -145,7 +147,8 @@ pub fn choose(situation: &Situation, wanted: KeyParameters) -> Choice {
             ),
         ));
     }
-    if let Some(held) = &situation.held {
+    // That of a certificate which is used again is for nothing else.
+    if let Some(held) = situation.held.as_ref().filter(|held| held.reused.is_none()) {
         return Choice::Held(held.clone());
     }
     match source(situation, wanted) {

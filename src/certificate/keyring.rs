@@ -158,6 +158,7 @@ mod tests {
             name: name.to_owned(),
             key: KeyFacts::of(&key).unwrap(),
             since: "2026-01-01T00:00:00Z".parse().unwrap(),
+            reused: None,
         };
         let (web, other) = (ObjectKey::new("ns", "web"), ObjectKey::new("ns", "other"));
         for name in ["first", "second"] {

@@ -2,6 +2,7 @@
 
 mod act;
 pub mod action;
+pub mod asked_for;
 mod at_hand;
 mod at_once;
 pub mod backoff;
@@ -31,6 +32,8 @@ pub mod renewal;
 pub mod renewal_info;
 pub mod replaced;
 pub mod request;
+mod reusable;
+pub mod reuse;
 pub mod rotation;
 pub mod secret;
 pub mod spec;

@@ -18,7 +18,7 @@ use crate::{
         keystores::{self, Standing},
         policy::{self, View, Violation},
         renewal::renewal_time,
-        rotation, spec,
+        reuse, rotation, spec,
         status::Draft,
         suggestion, upkeep,
     },
@@ -72,13 +72,21 @@ fn proceed(situation: &Situation, requests: &Requests<'_>) -> Plan {
     }
     match policy::trigger(requests.view(situation)) {
         None => settle(situation, requests),
-        Some(trigger) => match backoff::next_try(situation, &requests.next) {
-            Some(at) => back_off(situation, requests, at),
-            None => announced(
-                issue::plan(situation, requests, Some(trigger.clone())),
-                trigger,
-            ),
+        Some(trigger) => match reuse::plan(situation, requests) {
+            Some(reused) => reused,
+            None => issue_or_wait(situation, requests, trigger),
         },
+    }
+}
+
+/// Have another certificate issued, once the wait after a failure is over.
+fn issue_or_wait(situation: &Situation, requests: &Requests<'_>, trigger: Violation) -> Plan {
+    match backoff::next_try(situation, &requests.next) {
+        Some(at) => back_off(situation, requests, at),
+        None => announced(
+            issue::plan(situation, requests, Some(trigger.clone())),
+            trigger,
+        ),
     }
 }
 

@@ -55,24 +55,35 @@ impl Violation {
 
 /// Why a new certificate is needed, if it is.
 pub fn trigger(view: View<'_>) -> Option<Violation> {
-    let pair = match pair(view) {
+    let pair = match fitting(view) {
         Ok(pair) => pair,
         Err(violation) => return Some(violation),
     };
-    up_to_date(view, pair)
-        .or_else(|| withdrawn(view.withdrawal))
+    withdrawn(view.withdrawal)
         .or_else(|| nearing_expiry(view, pair.leaf))
         .or_else(|| rotation::trigger(view.turn, &view.certificate.spec.issuer_ref))
 }
 
+/// Why what is in the Secret is not what is asked for, if it is not; it may be due or withdrawn.
+pub fn misfit(view: View<'_>) -> Option<Violation> {
+    fitting(view).err()
+}
+
+/// Whether this key and its certificate are what `certificate` asks for, as far as they tell.
+pub fn fits(certificate: &CertificateFacts, key: &KeyFacts, leaf: &Leaf) -> bool {
+    !leaf.is_temporary
+        && key_mismatches_spec(certificate, key).is_none()
+        && leaf_violations(leaf, certificate).is_empty()
+}
+
 /// Why the certificate in the Secret is not good, if it is not.
 pub fn readiness(view: View<'_>) -> Option<Violation> {
-    let pair = match pair(view) {
+    let pair = match fitting(view) {
         Ok(pair) => pair,
         Err(violation) => return Some(violation),
     };
-    up_to_date(view, pair)
-        .or_else(|| withdrawn(view.withdrawal).filter(|_| view.withdrawal.is_revoked))
+    withdrawn(view.withdrawal)
+        .filter(|_| view.withdrawal.is_revoked)
         .or_else(|| expired(view, pair.leaf))
 }
 
@@ -139,6 +150,12 @@ fn pair(view: View<'_>) -> Result<Pair<'_>, Violation> {
         ));
     }
     Ok(Pair { secret, key, leaf })
+}
+
+/// The key pair in the Secret, if it is what is asked for.
+fn fitting(view: View<'_>) -> Result<Pair<'_>, Violation> {
+    let pair = pair(view)?;
+    up_to_date(view, pair).map_or(Ok(pair), Err)
 }
 
 fn up_to_date(view: View<'_>, pair: Pair<'_>) -> Option<Violation> {

@@ -10,7 +10,10 @@ use crate::{
         names::annotation,
         request::{CertificateRequest, CertificateRequestSpec},
     },
-    certificate::{content::owner, facts::CertificateFacts},
+    certificate::{
+        content::owner,
+        facts::{CertificateFacts, Reused},
+    },
     cluster::name::hash_of,
     pki::{
         csr::{self, RequestParameters, Subtrees},
@@ -38,11 +41,20 @@ pub fn name(certificate: &str, revision: i64) -> String {
     format!("{start}-{hash}-{revision}")
 }
 
-/// The request for a revision of `certificate`, whose key is in the Secret `key_secret`.
+/// The key that a request is signed with.
+#[derive(Clone, Copy, Debug)]
+pub struct Key<'a> {
+    /// The Secret that holds it, or would.
+    pub secret: &'a str,
+    /// The certificate that it is of already, where one is used again.
+    pub reused: Option<&'a Reused>,
+}
+
+/// The request for a revision of `certificate`, with that key.
 pub fn build(
     certificate: &CertificateFacts,
     revision: i64,
-    key_secret: &str,
+    key: Key<'_>,
     csr_pem: String,
     copied_annotation_prefixes: &[String],
 ) -> CertificateRequest {
@@ -50,10 +62,16 @@ pub fn build(
     // Whatever is copied: what the profile was is compared with what it is to be.
     let profile = certificate.annotations.get(annotation::ACME_PROFILE);
     annotations.extend(profile.map(|text| (annotation::ACME_PROFILE.to_owned(), text.clone())));
+    // Nobody else may say it: nothing is ordered for such a request.
+    annotations.remove(annotation::REUSED_ISSUANCE);
+    annotations.extend(key.reused.map(|reused| {
+        let issuance = reused.issuance.name.to_string();
+        (annotation::REUSED_ISSUANCE.to_owned(), issuance)
+    }));
     annotations.extend(
         [
             (annotation::CERTIFICATE_REVISION, revision.to_string()),
-            (annotation::PRIVATE_KEY_SECRET_NAME, key_secret.to_owned()),
+            (annotation::PRIVATE_KEY_SECRET_NAME, key.secret.to_owned()),
             (
                 annotation::CERTIFICATE_NAME,
                 certificate.meta.key.name.to_string(),

@@ -59,6 +59,11 @@ pub(super) fn is_issued(request: &RequestFacts) -> bool {
     matches!(standing(request), Standing::Issued)
 }
 
+/// Whether nothing comes of the request.
+pub(super) fn is_failed(request: &RequestFacts) -> bool {
+    matches!(standing(request), Standing::Failed(..))
+}
+
 /// Whether the request still waits for something.
 pub(super) fn is_pending(request: &RequestFacts) -> bool {
     matches!(standing(request), Standing::Pending { .. })

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::{
-    api::reference::IssuerRef,
+    api::{condition::kind, reference::IssuerRef},
+    certificate::facts::Reused,
     cluster::ObjectKey,
-    issuer::local::Outcome,
+    issuer::{local::Outcome, order_request},
     pki::key::PrivateKey,
     request::{
         error::Error,
@@ -31,6 +32,49 @@ pub enum Answer {
 }
 
 impl RequestReconciler {
+    /// Whether a request to an ACME issuer may be answered with a certificate that is there already:
+    /// where others approve, they have not.
+    pub fn hands_over(&self) -> bool {
+        self.approver && self.served.acme
+    }
+
+    /// Approve the request `request` and answer it with a certificate that is there already, in one
+    /// write.
+    ///
+    /// # Errors
+    /// It could not be written.
+    pub async fn hand_over(&self, request: &ObjectKey, reused: &Reused) -> Result<Answer, Error> {
+        let Reused {
+            issuance: _,
+            secret,
+            serial,
+            chain_pem,
+            ca_pem,
+        } = reused;
+        let Some(request) = self.requests.get(request) else {
+            return Ok(Answer::Waits);
+        };
+        let csr = request.csr.as_ref();
+        let fits = csr.is_ok_and(|csr| order_request::accept(chain_pem, csr).is_ok());
+        let may = fits && self.hands_over() && request.is_reuse() && !request.meta.deleting;
+        if !may || request.is_over() || request.is_true(kind::DENIED) {
+            return Ok(Answer::Waits);
+        }
+        let message =
+            format!("Certificate {serial} of Secret {secret} is used again: nothing was ordered");
+        let answer = plan::Handed {
+            chain_pem,
+            ca_pem: ca_pem.as_deref(),
+            message,
+        };
+        let plan = plan::handed_over(&request, answer, self.clock.now());
+        self.finish(&request, plan).await?;
+        Ok(Answer::Issued {
+            chain_pem: chain_pem.clone(),
+            ca_pem: ca_pem.clone().unwrap_or_default(),
+        })
+    }
+
     /// Whether a request to that issuer is answered without waiting for anybody, as things stand.
     pub fn answers_at_once(&self, issuer: &IssuerRef, namespace: &str) -> bool {
         let issuer = self.issuers.lookup(issuer, namespace);

@@ -173,6 +173,12 @@ impl RequestFacts {
         }
     }
 
+    /// Whether it is answered with a certificate that is there already, by who works on its
+    /// Certificate: nothing is ordered for it.
+    pub fn is_reuse(&self) -> bool {
+        self.is_own && self.annotations.contains_key(annotation::REUSED_ISSUANCE)
+    }
+
     /// The revision of the Certificate that this request is for, if it says a number.
     pub fn revision(&self) -> Option<i64> {
         self.annotations

@@ -113,7 +113,8 @@ pub fn plan(situation: Situation<'_>) -> Plan {
         replaces,
         now,
     } = situation;
-    if request.meta.deleting || request.is_over() {
+    // Who works on the Certificate answers it, or makes another.
+    if request.meta.deleting || request.is_over() || request.is_reuse() {
         return Plan::default();
     }
     let mut draft = StatusDraft {
@@ -135,12 +136,7 @@ pub fn plan(situation: Situation<'_>) -> Plan {
         if !approver {
             return await_approval(request, now);
         }
-        draft.set(
-            kind::APPROVED,
-            true,
-            reason::APPROVED,
-            APPROVED_MESSAGE.to_owned(),
-        );
+        draft.approve();
     }
     if served == Served::NONE {
         return draft.plan(request, None);
@@ -263,6 +259,35 @@ pub fn issued(
     draft.status
 }
 
+/// A certificate that is there already, for a request.
+#[derive(Clone, Debug)]
+pub struct Handed<'a> {
+    /// Leaf and intermediates, PEM.
+    pub chain_pem: &'a [u8],
+    /// The CA, PEM.
+    pub ca_pem: Option<&'a [u8]>,
+    /// Which it is.
+    pub message: String,
+}
+
+/// What to write of a request that is answered with a certificate that is there already.
+pub fn handed_over(request: &RequestFacts, handed: Handed<'_>, now: Timestamp) -> Plan {
+    let Handed {
+        chain_pem,
+        ca_pem,
+        message,
+    } = handed;
+    let mut draft = StatusDraft {
+        status: request.status.clone(),
+        now,
+    };
+    draft.approve();
+    draft.set(kind::READY, true, reason::ISSUED, message);
+    draft.status.certificate = Some(ByteString(chain_pem.to_vec()));
+    draft.status.ca = ca_pem.map(|pem| ByteString(pem.to_vec()));
+    draft.plan(request, None)
+}
+
 /// What to write and tell once a request was to be signed here. `begun` is the status that the plan
 /// was to write, which follows in the same write.
 pub fn answered(
@@ -319,6 +344,11 @@ impl StatusDraft {
         let conditions = self.status.conditions.get_or_insert_default();
         let condition = RequestCondition::new(type_, status, reason, message);
         condition::set(conditions, condition, self.now);
+    }
+
+    fn approve(&mut self) {
+        let message = APPROVED_MESSAGE.to_owned();
+        self.set(kind::APPROVED, true, reason::APPROVED, message);
     }
 
     fn ready(&mut self, reason: &str, message: String) {

@@ -15,7 +15,7 @@ use crate::{
         issuance::{Issuance, IssuanceState, IssuanceStatus, Request, Revocation},
     },
     cluster::{
-        Next, RequestError,
+        Next, ObjectKey, RequestError,
         events::EventType,
         metrics::RevocationOutcome,
         write::{self, api_of},
@@ -26,6 +26,7 @@ use crate::{
         facts::{Claim, IssuanceFacts, Listing, Situation, Stored},
         plan::{Change, Step, Told, backoff},
         reconcile::{IssuanceReconciler, reference},
+        share::Share,
     },
 };
 
@@ -43,14 +44,14 @@ impl IssuanceReconciler {
         match step {
             Step::Nothing(next) => Ok(Some(next)),
             // The caller asks.
-            Step::Ask => Ok(None),
+            Step::Ask | Step::AskAbout(_) => Ok(None),
             Step::Write(change) => {
                 self.write(situation, &change).await?;
                 Ok(None)
             }
             Step::Revoke => self.revoke(situation).await,
-            Step::DeleteSecret => {
-                self.delete_secret(issuance).await?;
+            Step::DeleteSecret(secret) => {
+                self.delete_secret(issuance, &secret).await?;
                 Ok(None)
             }
             Step::KeepAccountKey => {
@@ -88,6 +89,8 @@ impl IssuanceReconciler {
         let Change {
             status,
             keeper,
+            secret,
+            also_in,
             policy,
             forget_request,
             told,
@@ -97,6 +100,14 @@ impl IssuanceReconciler {
             let since = to_the_second(situation.now);
             let keeper = json!({"name": name, "uid": uid, "since": since});
             spec.insert("certificateRef".to_owned(), keeper);
+        }
+        if let Some(secret) = secret {
+            spec.insert("secretName".to_owned(), json!(secret));
+        }
+        if let Some(shares) = also_in {
+            let shares: Vec<_> = shares.iter().map(Share::to_api).collect();
+            let shares = Some(shares).filter(|shares| !shares.is_empty());
+            spec.insert("alsoIn".to_owned(), json!(shares));
         }
         if let Some(policy) = policy {
             spec.insert("deletionPolicy".to_owned(), json!(policy));
@@ -153,7 +164,7 @@ impl IssuanceReconciler {
             return None;
         };
         let namespace = situation.issuance.secret.namespace.clone();
-        let key = crate::cluster::ObjectKey::new(namespace, keeper.name.clone());
+        let key = ObjectKey::new(namespace, keeper.name.clone());
         let certificate = self.caches.certificates.get(&key)?;
         Some(
             certificate
@@ -270,9 +281,12 @@ impl IssuanceReconciler {
     }
 
     /// Delete the Secret as it was just looked at, if it holds the certificate.
-    async fn delete_secret(&self, issuance: &IssuanceFacts) -> Result<(), RequestError> {
-        let key = &issuance.secret;
-        let seen = self.secret(issuance).await?;
+    async fn delete_secret(
+        &self,
+        issuance: &IssuanceFacts,
+        key: &ObjectKey,
+    ) -> Result<(), RequestError> {
+        let seen = self.secret(issuance, key).await?;
         if seen.stored != Stored::This {
             return Err(RequestError::stale::<Secret>(key));
         }
@@ -293,10 +307,7 @@ impl IssuanceReconciler {
             reference(issuance),
             EventType::Normal,
             "SecretDeleted",
-            format!(
-                "Secret {key} went after Certificate {}",
-                issuance.certificate
-            ),
+            format!("Secret {key} went after its Certificate"),
         );
         Ok(())
     }

@@ -142,6 +142,7 @@ impl DepartureReconciler {
             revoker,
             policy,
             earlier_request: None,
+            asked_for: None,
             status: IssuanceStatus {
                 state: Some(IssuanceState::Orphaned),
                 orphaned_since: Some(now),

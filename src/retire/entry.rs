@@ -14,10 +14,11 @@ use crate::{
         names::label,
         reference::IssuerRef,
     },
-    certificate::secret::Leaf,
+    certificate::{asked_for::AskedFor, secret::Leaf},
     cluster::name::hash_of,
     crl::published_by,
     issuer::{IssuerView, account::DEFAULT_KEY_ENTRY, kind::Signer},
+    retire::facts::IssuanceFacts,
 };
 
 /// Value of the label that says who made a record.
@@ -39,6 +40,8 @@ pub(super) struct Entry {
     pub(super) policy: DeletionPolicy,
     /// The annotation that asks for the revocation of another.
     pub(super) earlier_request: Option<String>,
+    /// What was asked for, where another Certificate that asks for the same may have it.
+    pub(super) asked_for: Option<AskedFor>,
     /// How it stands.
     pub(super) status: IssuanceStatus,
 }
@@ -85,6 +88,7 @@ impl Entry {
             revoker,
             policy,
             earlier_request,
+            asked_for,
             status,
         } = self;
         let labels = BTreeMap::from([(label::MANAGED_BY.to_owned(), CERTWRIGHT.to_owned())]);
@@ -102,6 +106,8 @@ impl Entry {
             },
             spec: IssuanceSpec {
                 acme,
+                also_in: None,
+                asked_for: asked_for.map(|asked| asked.to_string()),
                 certificate: ByteString(der),
                 certificate_ref: certificate,
                 cluster: cluster.to_owned(),
@@ -118,6 +124,15 @@ impl Entry {
             },
             status: Some(status),
         }
+    }
+}
+
+impl IssuanceFacts {
+    /// Whether it is the record of that certificate, in DER: its name says so.
+    pub fn is_record_of(&self, der: &[u8]) -> bool {
+        let hash = |name: &str| name.rsplit('-').next().map(str::to_owned);
+        let name = name(&self.certificate.name, &self.cluster, der);
+        hash(&name) == hash(&self.meta.key.name)
     }
 }
 

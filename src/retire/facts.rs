@@ -10,8 +10,10 @@ use crate::{
         issuance::{Issuance, IssuanceState, IssuanceStatus},
         names::{TRUE, annotation},
     },
+    certificate::asked_for::AskedFor,
     cluster::{Facts, Meta, ObjectKey},
     retire::asker::Asker,
+    retire::share::{Share, Shared},
 };
 
 /// What is kept of an Issuance: not the certificate.
@@ -29,6 +31,10 @@ pub struct IssuanceFacts {
     pub since: Timestamp,
     /// The Secret that holds it.
     pub secret: ObjectKey,
+    /// Other Secrets of the namespace that hold it too.
+    pub also_in: Vec<Share>,
+    /// What was asked for, where another Certificate that asks for the same may have it.
+    pub asked_for: Option<AskedFor>,
     /// The serial in lower-case hexadecimal.
     pub serial: String,
     /// SHA-256 of the public key, in hexadecimal.
@@ -76,6 +82,8 @@ pub enum IssuanceIndex {
     List(ObjectKey),
     /// By the namespace of its Certificate.
     Namespace(Arc<str>),
+    /// By the namespace and what was asked for, where it may be used again.
+    AskedFor(Arc<str>, AskedFor),
 }
 
 impl Facts for IssuanceFacts {
@@ -102,6 +110,13 @@ impl Facts for IssuanceFacts {
             certificate: ObjectKey::new(Arc::clone(&namespace), spec.certificate_ref.name),
             uid: spec.certificate_ref.uid,
             since: spec.certificate_ref.since.0,
+            also_in: spec
+                .also_in
+                .into_iter()
+                .flatten()
+                .map(|share| Share::of(&namespace, share))
+                .collect(),
+            asked_for: spec.asked_for.and_then(|text| text.parse().ok()),
             secret: ObjectKey::new(namespace, spec.secret_name),
             serial: spec.serial,
             public_key: spec.public_key,
@@ -124,11 +139,15 @@ impl Facts for IssuanceFacts {
     }
 
     fn indexes(&self) -> Vec<IssuanceIndex> {
-        let mut indexes = vec![
-            IssuanceIndex::Secret(self.secret.clone()),
-            IssuanceIndex::Certificate(self.uid.clone()),
-            IssuanceIndex::Namespace(Arc::clone(&self.secret.namespace)),
-        ];
+        let namespace = &self.secret.namespace;
+        let mut indexes = vec![IssuanceIndex::Namespace(Arc::clone(namespace))];
+        for (secret, uid) in self.places() {
+            indexes.push(IssuanceIndex::Secret(secret.clone()));
+            indexes.push(IssuanceIndex::Certificate(uid.to_owned()));
+        }
+        if let Some(asked) = self.asked_for.filter(|_| self.may_be_used_again()) {
+            indexes.push(IssuanceIndex::AskedFor(Arc::clone(namespace), asked));
+        }
         indexes.extend(
             self.account
                 .iter()
@@ -148,6 +167,30 @@ impl IssuanceFacts {
     /// The state; a record without one stands for a certificate that is kept.
     pub fn state(&self) -> IssuanceState {
         self.status.state.unwrap_or(IssuanceState::Active)
+    }
+
+    /// The Secrets that hold it, each with the uid of the Certificate that it is there for.
+    pub fn places(&self) -> impl Iterator<Item = (&ObjectKey, &str)> {
+        let others = self.also_in.iter();
+        let others = others.map(|share| (&share.secret, share.uid.as_str()));
+        std::iter::once((&self.secret, self.uid.as_str())).chain(others)
+    }
+
+    /// Whether, as far as the record tells, another Certificate may have it. One that was superseded
+    /// may still be in its Secret, where its Certificate names another one now.
+    pub fn may_be_used_again(&self) -> bool {
+        !self.is_withdrawn()
+            && match self.state() {
+                IssuanceState::Active
+                | IssuanceState::Superseded
+                | IssuanceState::Orphaned
+                | IssuanceState::Held => true,
+                IssuanceState::Revoking
+                | IssuanceState::Revoked
+                | IssuanceState::Unrevocable
+                | IssuanceState::Deleted
+                | IssuanceState::Expired => false,
+            }
     }
 
     /// Whether others may have its key.
@@ -244,6 +287,8 @@ pub struct Situation {
     pub claim: Claim,
     /// What its Secret holds, as the caches know.
     pub stored: Stored,
+    /// The other Secrets that it is in, as the caches know.
+    pub shares: Vec<Shared>,
     /// What its Certificate said last of the policy, if it was seen going.
     pub last_policy: Option<DeletionPolicy>,
     /// Whether so many were orphaned at once that nothing is revoked until somebody confirms it.
@@ -258,6 +303,8 @@ pub struct Situation {
     pub listing: Option<Listing>,
     /// What the API server said when asked.
     pub live: Option<Live>,
+    /// What it said of one of the other Secrets.
+    pub live_share: Option<(ObjectKey, Live)>,
     /// Now.
     pub now: Timestamp,
     /// How long, and by what policy.
@@ -309,6 +356,8 @@ pub struct Keeper {
     pub asker: Option<Asker>,
     /// Whether it is being issued.
     pub is_issuing: bool,
+    /// Whether it is ready, as it is now: content with what the Secret holds.
+    pub is_ready: bool,
 }
 
 /// What the Secret holds.

@@ -1,5 +1,7 @@
 //! What does the API server say, just before something that cannot be undone?
 
+use std::sync::Arc;
+
 use k8s_openapi::{
     api::core::v1::Secret,
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
@@ -14,9 +16,9 @@ use crate::{
     },
     pki::certificate::leaf_der,
     retire::{
-        entry,
         facts::{Definition, IssuanceFacts, Live, Stored},
         reconcile::IssuanceReconciler,
+        share::Share,
     },
 };
 
@@ -32,9 +34,12 @@ impl IssuanceReconciler {
     /// Ask for everything that speaks for or against going on.
     pub(super) async fn ask(&self, issuance: &IssuanceFacts) -> Result<Live, RequestError> {
         let (key, uid) = (&issuance.certificate, &issuance.uid);
-        let is_kept = is_kept(&self.client, key, uid, &issuance.secret).await?;
+        let mut is_kept = is_kept(&self.client, key, uid, &issuance.secret).await?;
+        for share in &issuance.also_in {
+            is_kept = is_kept || self.keeps(share).await?;
+        }
         let definition = definition(&self.client).await?;
-        let stored = self.secret(issuance).await?.stored;
+        let stored = self.secret(issuance, &issuance.secret).await?.stored;
         let used_by = match stored {
             Stored::This => self.users(issuance).await?,
             Stored::Gone | Stored::Other => self.elsewhere(issuance),
@@ -47,9 +52,39 @@ impl IssuanceReconciler {
         })
     }
 
-    /// The Secret, and whether it still holds the certificate.
-    pub(super) async fn secret(&self, issuance: &IssuanceFacts) -> Result<Seen, RequestError> {
-        let key = &issuance.secret;
+    /// The same about another Secret that it is in. That others keep it does not count.
+    pub(super) async fn ask_about(
+        &self,
+        issuance: &IssuanceFacts,
+        share: &Share,
+    ) -> Result<Live, RequestError> {
+        let is_kept = self.keeps(share).await?;
+        let definition = definition(&self.client).await?;
+        let stored = self.secret(issuance, &share.secret).await?.stored;
+        let used_by = match stored {
+            Stored::This => self.routes_and_issuers(&share.secret).await?,
+            Stored::Gone | Stored::Other => Vec::new(),
+        };
+        Ok(Live {
+            is_kept,
+            definition,
+            used_by,
+            stored,
+        })
+    }
+
+    async fn keeps(&self, share: &Share) -> Result<bool, RequestError> {
+        let namespace = Arc::clone(&share.secret.namespace);
+        let certificate = ObjectKey::new(namespace, Arc::clone(&share.certificate));
+        is_kept(&self.client, &certificate, &share.uid, &share.secret).await
+    }
+
+    /// The Secret `key`, and whether it still holds the certificate.
+    pub(super) async fn secret(
+        &self,
+        issuance: &IssuanceFacts,
+        key: &ObjectKey,
+    ) -> Result<Seen, RequestError> {
         let Some(found) = write::get(&api_of::<Secret>(&self.client, key), key).await? else {
             return Ok(Seen {
                 meta: Meta::of(&Default::default()),
@@ -60,11 +95,7 @@ impl IssuanceReconciler {
         let mut data = found.data.unwrap_or_default();
         let chain = data.remove(secret_key::CERTIFICATE).unwrap_or_default();
         crate::certificate::secret::wipe(&mut data);
-        // A record's name says of which certificate it is.
-        let is_this = leaf_der(&chain.0).is_ok_and(|der| {
-            let name = entry::name(&issuance.certificate.name, &issuance.cluster, &der);
-            suffix(&name) == suffix(&issuance.meta.key.name)
-        });
+        let is_this = leaf_der(&chain.0).is_ok_and(|der| issuance.is_record_of(&der));
         let stored = if is_this { Stored::This } else { Stored::Other };
         Ok(Seen { meta, stored })
     }
@@ -100,8 +131,4 @@ pub(super) async fn definition(client: &Client) -> Result<Definition, RequestErr
         Some(created) if !meta.deleting => Definition::Since(created),
         Some(_) | None => Definition::Ending,
     })
-}
-
-fn suffix(name: &str) -> &str {
-    name.rsplit('-').next().unwrap_or(name)
 }

@@ -6,6 +6,7 @@
 mod act;
 pub mod asker;
 pub mod brake;
+mod claim;
 pub mod counts;
 mod deleted;
 pub mod departed;
@@ -24,6 +25,8 @@ pub mod reconcile;
 pub mod record;
 #[cfg(test)]
 pub(crate) mod samples;
+pub mod share;
+mod shared;
 mod users;
 
 pub use departure::DepartureReconciler;

@@ -75,7 +75,9 @@ pub(super) fn orphan(situation: &Situation) -> Step {
             });
             write(status)
         }
-        DeletionPolicy::Delete if live.stored == Stored::This => Step::DeleteSecret,
+        DeletionPolicy::Delete if live.stored == Stored::This => {
+            Step::DeleteSecret(issuance.secret.clone())
+        }
         DeletionPolicy::Delete | DeletionPolicy::Retain => {
             let mut status = issuance.status.clone();
             status.state = Some(IssuanceState::Deleted);
@@ -235,7 +237,7 @@ pub(super) fn finish(situation: &Situation) -> Step {
         Grounds::Unknown => Step::Ask,
         Grounds::None(next) => Step::Nothing(next),
         Grounds::Good(live) if live.used_by.is_empty() && live.stored == Stored::This => {
-            Step::DeleteSecret
+            Step::DeleteSecret(issuance.secret.clone())
         }
         Grounds::Good(_) | Grounds::Against(_) => Step::Nothing(Next::After(recheck(situation))),
     }

@@ -11,11 +11,13 @@ use crate::{
         issuance::{IssuanceState, IssuanceStatus, Request},
         names::annotation,
     },
-    cluster::Next,
+    cluster::{Next, ObjectKey},
     retire::{
         deleted::deleted,
-        facts::{Claim, Escrow, Keeper, Situation, Stored},
+        facts::{Claim, Escrow, IssuanceFacts, Keeper, Situation, Stored},
         orphan::{finish, orphan, revoke},
+        share::Share,
+        shared,
     },
 };
 
@@ -31,12 +33,14 @@ pub enum Step {
     Nothing(Next),
     /// Ask the API server, and decide again.
     Ask,
+    /// The same about another Secret that it is in.
+    AskAbout(Share),
     /// Write this down.
     Write(Box<Change>),
     /// Have it revoked, for what it was asked for.
     Revoke,
-    /// Delete its Secret, if that still holds it.
-    DeleteSecret,
+    /// Delete this Secret, if that still holds it.
+    DeleteSecret(ObjectKey),
     /// Copy the account key to where it outlives the namespace.
     KeepAccountKey,
     /// Delete that copy.
@@ -52,6 +56,10 @@ pub struct Change {
     pub status: IssuanceStatus,
     /// The Certificate that keeps it now, if that is another: name and uid.
     pub keeper: Option<(String, String)>,
+    /// The Secret that it is in now, if that is another.
+    pub secret: Option<String>,
+    /// The other Secrets that it is in, if those are others.
+    pub also_in: Option<Vec<Share>>,
     /// The policy, if it is another.
     pub policy: Option<DeletionPolicy>,
     /// The annotation that asked for another one, if it is not there any more.
@@ -78,6 +86,15 @@ pub fn plan(situation: &Situation) -> Step {
     if !situation.is_ours || issuance.meta.deleting {
         return Step::Nothing(Next::Change);
     }
+    match decide(situation) {
+        Step::Nothing(next) => shared::tidy(situation, next),
+        step => step,
+    }
+}
+
+/// The same, for the Secret that the record names.
+fn decide(situation: &Situation) -> Step {
+    let issuance = &situation.issuance;
     let state = issuance.state();
     if state.is_final() {
         return finish(situation);
@@ -119,6 +136,9 @@ pub fn plan(situation: &Situation) -> Step {
         });
         return write(status);
     }
+    if let Some(step) = shared::first(situation) {
+        return step;
+    }
     match &situation.claim {
         Claim::Kept(keeper) => kept(situation, keeper),
         Claim::Elsewhere => superseded(situation),
@@ -153,7 +173,7 @@ fn kept(situation: &Situation, keeper: &Keeper) -> Step {
     if status.request.is_none()
         && let Some(request) = &request
     {
-        status.request = Some(asked(situation, keeper, request.reason));
+        status.request = Some(asked(issuance, keeper, request.reason, situation.now));
     }
     if let Some(request) = &status.request {
         // A key that others may have is revoked before anything else.
@@ -185,6 +205,8 @@ fn kept(situation: &Situation, keeper: &Keeper) -> Step {
     let change = Change {
         status,
         keeper: is_adopted.then(|| (keeper.name.to_string(), keeper.uid.clone())),
+        secret: None,
+        also_in: None,
         policy: keeper
             .policy
             .filter(|policy| *policy != issuance.policy && state == IssuanceState::Active),
@@ -208,16 +230,21 @@ fn made_worse(situation: &Situation) -> Option<Step> {
     }
     status.state = Some(IssuanceState::Revoking);
     status.message = None;
-    status.request = Some(asked(situation, keeper, reason));
+    status.request = Some(asked(&situation.issuance, keeper, reason, situation.now));
     Some(write(status))
 }
 
 /// The request that its Certificate makes by annotation.
-fn asked(situation: &Situation, keeper: &Keeper, reason: RevocationReason) -> Request {
+pub(super) fn asked(
+    issuance: &IssuanceFacts,
+    keeper: &Keeper,
+    reason: RevocationReason,
+    now: Timestamp,
+) -> Request {
     let annotation = format!(
         "annotation {} on Certificate {}/{}",
         annotation::REVOKE,
-        situation.issuance.secret.namespace,
+        issuance.secret.namespace,
         keeper.name
     );
     Request {
@@ -226,24 +253,34 @@ fn asked(situation: &Situation, keeper: &Keeper, reason: RevocationReason) -> Re
             None => annotation,
         },
         reason,
-        time: to_the_second(situation.now),
+        time: to_the_second(now),
     }
 }
 
 /// What the annotation of its Certificate asks for, if it is about this certificate.
 fn requested(situation: &Situation, keeper: &Keeper) -> Option<RevocationRequest> {
     let issuance = &situation.issuance;
+    let earlier = issuance.earlier_request.as_deref();
+    let is_current = situation.stored == Stored::This;
+    asks(keeper, issuance, earlier, is_current)
+}
+
+/// What the annotation of `keeper` asks for, if it is about the certificate of `issuance`, which the
+/// Secret holds if it `is_current`. An `earlier` annotation was about another.
+pub(super) fn asks(
+    keeper: &Keeper,
+    issuance: &IssuanceFacts,
+    earlier: Option<&str>,
+    is_current: bool,
+) -> Option<RevocationRequest> {
     let text = keeper.annotation.as_ref();
     let text = text.filter(|_| issuance.is_revocable())?;
     let request: RevocationRequest = text.parse().ok()?;
     match &request.serial {
         Some(serial) => (*serial == issuance.serial).then_some(request),
         // What stood there when this was issued was about another.
-        None if issuance.earlier_request.as_ref() == Some(text) => None,
-        None => {
-            let is_current = situation.stored == Stored::This;
-            is_current.then_some(request)
-        }
+        None if earlier == Some(text) => None,
+        None => is_current.then_some(request),
     }
 }
 
@@ -311,6 +348,8 @@ impl Change {
         Self {
             status,
             keeper: None,
+            secret: None,
+            also_in: None,
             policy: None,
             forget_request: false,
             told: None,
@@ -327,12 +366,16 @@ pub(super) fn changed(situation: &Situation, change: Change) -> Option<Step> {
     let Change {
         status,
         keeper,
+        secret,
+        also_in,
         policy,
         forget_request,
         told: _,
     } = &change;
     let is_change = *status != situation.issuance.status
         || keeper.is_some()
+        || secret.is_some()
+        || also_in.is_some()
         || policy.is_some()
         || *forget_request;
     is_change.then(|| Step::Write(Box::new(change)))

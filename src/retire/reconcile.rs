@@ -14,7 +14,11 @@ use kube::Client;
 use tracing::{debug, info, warn};
 
 use crate::{
-    api::{deletion::DeletionPolicy, names::annotation},
+    api::{
+        condition::{self, ConditionStatus},
+        deletion::DeletionPolicy,
+        names::annotation,
+    },
     caches::Caches,
     certificate::facts::{CertificateFacts, CertificateIndex},
     cluster::{Clock, Facts, Next, ObjectKey, Reconciler, events::Events, metrics::Metrics},
@@ -29,6 +33,7 @@ use crate::{
         pace::Pace,
         plan::{Step, plan, recheck},
         record::ClusterId,
+        share::{Share, Shared},
     },
 };
 
@@ -106,6 +111,7 @@ impl IssuanceReconciler {
         &self,
         issuance: Arc<IssuanceFacts>,
         live: Option<Live>,
+        live_share: Option<(ObjectKey, Live)>,
     ) -> Result<Situation, Error> {
         let cluster = self.cluster.get().await?;
         let now = self.clock.now();
@@ -124,9 +130,10 @@ impl IssuanceReconciler {
             .and_then(|other| Some(other.status.request.as_ref()?.by.clone()));
         Ok(Situation {
             is_ours,
-            claim: self.claim(&issuance),
-            stored: self.stored(&issuance),
-            last_policy: self.last_policy(&issuance),
+            claim: self.claim(&issuance.secret, &issuance.uid),
+            stored: self.stored(&issuance, &issuance.secret),
+            shares: self.shares(&issuance),
+            last_policy: self.last_policy(&issuance.uid, namespace),
             brake: is_ours && self.brakes(now, &cluster),
             compromised_by,
             is_namespace_ending: ending,
@@ -137,6 +144,7 @@ impl IssuanceReconciler {
             },
             listing: self.listing(&issuance),
             live,
+            live_share,
             now,
             settings: self.settings.clone(),
             issuance,
@@ -149,12 +157,23 @@ impl IssuanceReconciler {
             .is_none_or(|only| only == namespace)
     }
 
-    fn claim(&self, issuance: &IssuanceFacts) -> Claim {
+    fn shares(&self, issuance: &IssuanceFacts) -> Vec<Shared> {
+        let shared = |share: &Share| Shared {
+            claim: self.claim(&share.secret, &share.uid),
+            stored: self.stored(issuance, &share.secret),
+            last_policy: self.last_policy(&share.uid, &share.secret.namespace),
+            share: share.clone(),
+        };
+        issuance.also_in.iter().map(shared).collect()
+    }
+
+    /// Who keeps what is in `secret`; the Certificate `uid`, if that does.
+    fn claim(&self, secret: &ObjectKey, uid: &str) -> Claim {
         let certificates = &self.caches.certificates;
-        let naming = certificates.find(&CertificateIndex::Secret(issuance.secret.clone()));
+        let naming = certificates.find(&CertificateIndex::Secret(secret.clone()));
         let keeper = naming
             .iter()
-            .find(|one| one.meta.uid == issuance.uid)
+            .find(|one| one.meta.uid == uid)
             .or_else(|| naming.first());
         if let Some(certificate) = keeper {
             return Claim::Kept(Keeper {
@@ -168,9 +187,10 @@ impl IssuanceReconciler {
                     self.settings.users_are_checked,
                 ),
                 is_issuing: certificate.is_issuing(),
+                is_ready: is_ready(certificate),
             });
         }
-        let by_uid = CertificateIndex::Uid(issuance.uid.clone());
+        let by_uid = CertificateIndex::Uid(uid.to_owned());
         match certificates.find_keys(&by_uid).is_empty() {
             true => Claim::Nobody,
             false => Claim::Elsewhere,
@@ -187,19 +207,18 @@ impl IssuanceReconciler {
         )
     }
 
-    fn last_policy(&self, issuance: &IssuanceFacts) -> Option<DeletionPolicy> {
-        let words = self.departed.last_words(&issuance.uid)?;
+    fn last_policy(&self, uid: &str, namespace: &str) -> Option<DeletionPolicy> {
+        let words = self.departed.last_words(uid)?;
         self.departed.policy(
             &self.caches.issuers,
             &self.settings,
             words.policy,
             &words.issuer,
-            &issuance.secret.namespace,
+            namespace,
         )
     }
 
-    fn stored(&self, issuance: &IssuanceFacts) -> Stored {
-        let key = &issuance.secret;
+    fn stored(&self, issuance: &IssuanceFacts, key: &ObjectKey) -> Stored {
         let Some(secret) = self.caches.secrets.get(key) else {
             return match self.caches.other_secrets.get(key) {
                 Some(_) => Stored::Other,
@@ -240,11 +259,14 @@ impl Reconciler for IssuanceReconciler {
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
         let mut live = None;
+        let mut live_share = None;
         for _ in 0..MOST_ROUNDS {
             let Some(issuance) = self.caches.issuances.get(key) else {
                 return Ok(Next::Change);
             };
-            let situation = self.gather(issuance, live.take()).await?;
+            let situation = self
+                .gather(issuance, live.take(), live_share.take())
+                .await?;
             let step = plan(&situation);
             debug!(?step, "planned");
             match step {
@@ -254,6 +276,10 @@ impl Reconciler for IssuanceReconciler {
                 }
                 Step::Nothing(next) => return Ok(next),
                 Step::Ask => live = Some(self.ask(&situation.issuance).await?),
+                Step::AskAbout(share) => {
+                    let said = self.ask_about(&situation.issuance, &share).await?;
+                    live_share = Some((share.secret, said));
+                }
                 step => {
                     if let Some(next) = self.act(&situation, step).await? {
                         return Ok(next);
@@ -270,6 +296,14 @@ impl Reconciler for IssuanceReconciler {
     }
 }
 
+fn is_ready(certificate: &CertificateFacts) -> bool {
+    let ready = certificate.condition(condition::kind::READY);
+    ready.is_some_and(|ready| {
+        ready.status == ConditionStatus::True
+            && ready.observed_generation == Some(certificate.meta.generation)
+    })
+}
+
 /// How events refer to a record.
 pub(super) fn reference(issuance: &IssuanceFacts) -> ObjectReference {
     issuance
@@ -279,7 +313,7 @@ pub(super) fn reference(issuance: &IssuanceFacts) -> ObjectReference {
 
 impl IssuanceFacts {
     /// Whether it is the record of that certificate.
-    pub(super) fn is_of(&self, serial: &str, public_key: &str) -> bool {
+    pub(crate) fn is_of(&self, serial: &str, public_key: &str) -> bool {
         self.serial == serial && self.public_key == public_key
     }
 }

@@ -21,6 +21,7 @@ use crate::{
     },
     caches::Caches,
     certificate::{
+        asked_for::{AskedFor, may_be_shared},
         facts::CertificateFacts,
         issued::{Issued, Readable},
         secret::{Leaf, SecretFacts},
@@ -183,9 +184,15 @@ impl Recorder {
         let cluster = self.cluster.get().await?;
         let name = entry::name(&certificate.meta.key.name, &cluster, &der);
         let key = ObjectKey::new(Arc::clone(&self.namespace), name);
-        if self.issuances.get(&key).is_some() {
+        if self.issuances.get(&key).is_some() || self.is_shared(certificate, leaf) {
             return Ok(Recording::Settled);
         }
+        let asked_for = issuer
+            .as_ref()
+            .ok()
+            .filter(|_| issued.issuer.same(&certificate.spec.issuer_ref))
+            .filter(|_| may_be_shared(&certificate.annotations))
+            .and_then(|issuer| AskedFor::of(certificate, issuer));
         let policy = self.settings.policy(
             certificate.spec.deletion_policy,
             issuer.ok().and_then(|issuer| issuer.spec.deletion_policy),
@@ -202,6 +209,7 @@ impl Recorder {
             revoker,
             policy,
             earlier_request: certificate.annotations.get(annotation::REVOKE).cloned(),
+            asked_for,
             status: IssuanceStatus {
                 state: Some(IssuanceState::Active),
                 ..IssuanceStatus::default()
@@ -209,6 +217,16 @@ impl Recorder {
         };
         let issuance = entry.issuance(&self.namespace, &cluster, der, leaf);
         Ok(Recording::Missing(Arc::new(issuance)))
+    }
+
+    /// Whether it is the certificate of another that `certificate` was written down to keep too.
+    fn is_shared(&self, certificate: &CertificateFacts, leaf: &Leaf) -> bool {
+        let index = IssuanceIndex::Secret(certificate.secret());
+        let key = leaf.public_key.to_string();
+        let records = self.issuances.find(&index);
+        records
+            .iter()
+            .any(|record| record.is_of(&leaf.serial, &key) && record.is_claimed_by(certificate))
     }
 
     /// Write a record. One that stands is the same: its name says of which certificate it is. Answers

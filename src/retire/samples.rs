@@ -61,6 +61,8 @@ pub(crate) fn issuance() -> IssuanceFacts {
         uid: "c".into(),
         since: at("2026-01-01T00:00:00Z"),
         secret: ObjectKey::new("web", "www-tls"),
+        also_in: Vec::new(),
+        asked_for: None,
         serial: "abc".into(),
         public_key: "ff".into(),
         not_after: at("2026-04-01T00:00:00Z"),
@@ -88,6 +90,7 @@ pub(crate) fn keeper() -> Keeper {
         annotation: None,
         asker: None,
         is_issuing: false,
+        is_ready: true,
     }
 }
 
@@ -98,6 +101,7 @@ pub(crate) fn situation() -> Situation {
         is_ours: true,
         claim: Claim::Kept(keeper()),
         stored: Stored::This,
+        shares: Vec::new(),
         last_policy: None,
         brake: false,
         compromised_by: None,
@@ -105,6 +109,7 @@ pub(crate) fn situation() -> Situation {
         escrow: Escrow::None,
         listing: None,
         live: None,
+        live_share: None,
         now: at("2026-02-01T00:00:00Z"),
         settings: Settings {
             delay: SignedDuration::from_hours(1),
@@ -166,12 +171,13 @@ pub(super) fn word(step: &Step) -> &'static str {
     match step {
         Step::Nothing(_) => "nothing",
         Step::Ask => "ask",
+        Step::AskAbout(_) => "ask about",
         Step::Write(change) => change
             .status
             .state
             .map_or("no state", IssuanceState::as_str),
         Step::Revoke => "revoke",
-        Step::DeleteSecret => "delete secret",
+        Step::DeleteSecret(_) => "delete secret",
         Step::KeepAccountKey => "keep account key",
         Step::DropAccountKey => "drop account key",
         Step::DeleteRecord => "delete record",

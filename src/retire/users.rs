@@ -27,8 +27,17 @@ impl IssuanceReconciler {
         &self,
         issuance: &IssuanceFacts,
     ) -> Result<Vec<String>, RequestError> {
-        let secret = &issuance.secret;
         let mut users = self.elsewhere(issuance);
+        users.extend(self.routes_and_issuers(&issuance.secret).await?);
+        Ok(users)
+    }
+
+    /// Whoever names the Secret, in words.
+    pub(super) async fn routes_and_issuers(
+        &self,
+        secret: &ObjectKey,
+    ) -> Result<Vec<String>, RequestError> {
+        let mut users = Vec::new();
         let ingresses: Api<Ingress> = api_of(&self.client, secret);
         let all = ingresses.list(&ListParams::default()).await;
         let all = all.map_err(|error| RequestError::new::<Ingress>("list", secret, error))?;

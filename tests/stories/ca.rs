@@ -28,7 +28,7 @@ pub(crate) async fn nonces_and_authorizations(bed: &Bed) -> Result<()> {
         site.ask("first", &[name]).await?;
         site.issued("first", &[name]).await?;
         let challenges = site.watch_challenges().await?;
-        site.ask("second", &[name]).await?;
+        site.ask_anew("second", &[name]).await?;
         site.issued("second", &[name]).await?;
         let proven = challenges.ways().len();
         ensure!(
@@ -122,7 +122,7 @@ pub(crate) async fn accounts_are_lost(bed: &Bed) -> Result<()> {
     site.issued("first", &[name]).await?;
     site.pebble.stop().await?;
     site.pebble.resume().await?;
-    site.ask("second", &[name]).await?;
+    site.ask_anew("second", &[name]).await?;
     site.issued("second", &[name]).await?;
     site.is_tidy().await?;
     let record = "_acme-challenge.lost.example.com";

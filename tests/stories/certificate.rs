@@ -343,6 +343,6 @@ impl Place {
 /// Whether a request is ready, and why, in a word and in a sentence.
 type Ready<'a> = (bool, &'a str, &'a str);
 
-fn now() -> jiff::Timestamp {
+pub(crate) fn now() -> jiff::Timestamp {
     certwright::cluster::Clock::default().now()
 }

@@ -12,6 +12,7 @@ use certwright::{
         certificate::Certificate,
         challenge::{Challenge, ChallengeType},
         condition::{self, Condition, ConditionStatus},
+        names::annotation,
         request::CertificateRequest,
     },
     pki::certificate::CertificateFacts,
@@ -90,6 +91,13 @@ impl<'a> Site<'a> {
     /// Ask for a certificate, by the object that is named as its Secret will be.
     pub(crate) async fn ask(&self, name: &str, dns_names: &[&str]) -> Result<()> {
         self.ask_for(name, json!({"dnsNames": dns_names})).await
+    }
+
+    /// The same, where what another has is not to be used.
+    pub(crate) async fn ask_anew(&self, name: &str, dns_names: &[&str]) -> Result<()> {
+        let mut certificate = certificate(name, json!({"dnsNames": dns_names}))?;
+        certificate["metadata"]["annotations"] = json!({ annotation::REUSE: "false" });
+        self.namespace.apply_all(&[certificate]).await
     }
 
     /// The same, with this in the spec.

@@ -5,6 +5,7 @@ mod issuing;
 mod keeping;
 mod others;
 mod renewing;
+mod reusing;
 mod rotating;
 mod server;
 mod trying;

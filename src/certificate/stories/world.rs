@@ -24,13 +24,14 @@ use crate::{
         action::{Action, Event, KeyPlace, Plan},
         basis::Anew,
         content,
-        facts::{CertificateFacts, Held, Settings, Situation, Taken, Write},
+        facts::{CertificateFacts, Held, Reused, Settings, Situation, Taken, Write},
         failure::Failure,
         issued::Issued,
         key::{self, Source},
         keystores::Standing,
         plan::plan,
         request,
+        reuse::Candidate,
         secret::{KeyFacts, SecretFacts},
         standing::{is_issued, is_pending},
         suggestion,
@@ -74,14 +75,27 @@ pub(in crate::certificate) struct World {
     pub(in crate::certificate) keystores: Standing,
     /// Who answers requests at once, if somebody does.
     pub(in crate::certificate) clerk: Option<Clerk>,
+    /// A certificate that is there already.
+    pub(in crate::certificate) stock: Option<Stock>,
     /// Whether a process that starts anew does not see the latest requests at once.
     pub(in crate::certificate) lags: bool,
     unseen: BTreeSet<String>,
     /// A key that is stored nowhere.
     held: Option<(Held, Arc<PrivateKey>)>,
     /// Whether the clerk could not answer, in this reconcile.
-    waits: bool,
+    pub(super) waits: bool,
     pub(super) version: u64,
+}
+
+/// A certificate that was issued for another Certificate.
+#[derive(Clone)]
+pub(in crate::certificate) struct Stock {
+    /// What is known of it; its record changes as it is claimed.
+    pub(in crate::certificate) candidate: Candidate,
+    /// What its Secret holds, if it is what the record says.
+    pub(in crate::certificate) held: Option<(Arc<Reused>, Arc<PrivateKey>)>,
+    /// Whether its Secret was read, by this process.
+    pub(in crate::certificate) is_read: bool,
 }
 
 /// Answers a request, if it can.
@@ -150,6 +164,7 @@ impl World {
             recording: Recording::Settled,
             keystores: Standing::Fine,
             clerk: None,
+            stock: None,
             lags: false,
             unseen: BTreeSet::new(),
             held: None,
@@ -250,6 +265,7 @@ impl World {
             }),
         };
         Situation {
+            reuse: self.reuse(&certificate),
             secret: secrets
                 .iter()
                 .find(|secret| secret.meta.key == certificate.secret())
@@ -314,7 +330,10 @@ impl World {
                 continue;
             }
             for action in plan.actions {
-                let is_write = !matches!(action, Action::Publish(_) | Action::HoldKey { .. });
+                let is_write = !matches!(
+                    action,
+                    Action::Publish(_) | Action::HoldKey { .. } | Action::Inspect(_)
+                );
                 self.apply(action);
                 writes += usize::from(is_write);
                 if is_write && writes == cut {
@@ -337,6 +356,9 @@ impl World {
     pub(in crate::certificate) fn restart(&mut self) {
         self.written = None;
         self.held = None;
+        if let Some(stock) = &mut self.stock {
+            stock.is_read = false;
+        }
         if self.lags {
             let next = format!("web-{}", self.facts().next_revision());
             self.unseen = self
@@ -361,6 +383,8 @@ impl World {
     pub(in crate::certificate) fn apply(&mut self, action: Action) {
         self.writes.push(match &action {
             Action::HoldKey { .. } => "hold key",
+            Action::Inspect(_) => "inspect",
+            Action::Claim(_) => "claim",
             Action::AnswerRequest { .. } => "answer request",
             Action::CreateNextKey { .. } => "create key",
             Action::DeleteKey { .. } => "delete key",
@@ -379,20 +403,28 @@ impl World {
             }
             Action::HoldKey { name, source } => {
                 let key = self.key_from(source);
+                let stock = self.stock.as_ref().filter(|_| source == Source::Found);
                 let held = Held {
                     name,
                     key: KeyFacts::of(&key).unwrap(),
                     since: self.now,
+                    reused: stock.map(|stock| Arc::clone(&stock.held.as_ref().unwrap().0)),
                 };
                 self.held = Some((held, key));
             }
             Action::AnswerRequest { key, held } => {
-                assert_eq!(self.held.as_ref().unwrap().0.name, held);
+                let known = self.held.as_ref().unwrap().0.clone();
+                assert_eq!(known.name, held);
+                if let Some(reused) = known.reused {
+                    return self.hand_over(&key.name, &reused);
+                }
                 let before = self.requests[&*key.name].status.clone();
                 self.clerk.unwrap()(self, &key.name);
                 let after = self.requests.get(&*key.name).and_then(|r| r.status.clone());
                 self.waits = before == after;
             }
+            Action::Inspect(_) => self.stock.as_mut().unwrap().is_read = true,
+            Action::Claim(issuance) => self.claim(&facts, &issuance),
             Action::DeleteKey { key, uid } => {
                 let gone = self.secrets.remove(&*key.name).unwrap();
                 assert_eq!(gone.metadata.uid, Some(uid));
@@ -409,8 +441,15 @@ impl World {
                 let parameters = request::parameters(&facts.spec).unwrap();
                 let csr = CertificateSigningRequest::build(&parameters, &key).unwrap();
                 let prefixes = &self.settings.copied_annotation_prefixes;
-                let mut made =
-                    request::build(&facts, revision, place.name(), csr.to_pem(), prefixes);
+                let held = self.held.as_ref().map(|(held, _)| held);
+                let reused = held.and_then(|held| held.reused.clone());
+                let key = request::Key {
+                    secret: place.name(),
+                    reused: reused
+                        .as_deref()
+                        .filter(|_| matches!(place, KeyPlace::Held(_))),
+                };
+                let mut made = request::build(&facts, revision, key, csr.to_pem(), prefixes);
                 made.metadata = self.meta(made.metadata);
                 made.metadata.managed_fields = Some(vec![ManagedFieldsEntry {
                     manager: Some(field_manager::CERTWRIGHT.to_owned()),
@@ -476,6 +515,7 @@ impl World {
             Source::Generate(parameters) => Arc::new(PrivateKey::generate(parameters).unwrap()),
             Source::Reuse => self.key(&self.certificate.spec.secret_name),
             Source::Held => Arc::clone(&self.held.as_ref().unwrap().1),
+            Source::Found => Arc::clone(&self.stock.as_ref().unwrap().held.as_ref().unwrap().1),
         }
     }
 

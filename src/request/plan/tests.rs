@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    api::issuer::Issuer,
+    api::{issuer::Issuer, names::annotation},
     cluster::{Facts, events::EventType},
     issuer::Issuers,
     request::samples::{self, ALL, csr},
@@ -379,4 +379,42 @@ fn a_profile_that_is_not_offered_is_waited_for_until_there_is_an_order() {
         shown(&plan),
         ["Approved=True/cert-manager.io", "Ready=False/Failed"]
     );
+}
+
+#[test]
+fn what_is_used_again_is_left_to_its_certificate_and_answered_in_one_write() {
+    let mut request = request("", json!([]));
+    request.is_own = true;
+    let annotations = &mut request.annotations;
+    annotations.insert(annotation::REUSED_ISSUANCE.into(), "other-0123".into());
+    let issuer = issuer("True");
+    let planned = plan(Situation {
+        request: &request,
+        approver: true,
+        served: ALL,
+        issuer: Ok(&issuer),
+        order: None,
+        profile: Ok(None),
+        replaces: None,
+        now: now(),
+    });
+    assert_eq!(planned, Plan::default());
+    // Whoever else says so is ordered for.
+    let mut foreign = request.clone();
+    foreign.is_own = false;
+    assert!(!foreign.is_reuse());
+
+    let handed = Handed {
+        chain_pem: b"chain",
+        ca_pem: None,
+        message: "used again".into(),
+    };
+    let status = handed_over(&request, handed, now()).status.unwrap();
+    let conditions = status.conditions.as_ref();
+    assert!(condition::is_true(conditions, kind::APPROVED));
+    let ready = condition::find(conditions, kind::READY).unwrap();
+    assert_eq!(ready.reason.as_deref(), Some("Issued"));
+    assert_eq!(ready.message.as_deref(), Some("used again"));
+    assert_eq!(status.certificate, Some(ByteString(b"chain".to_vec())));
+    assert_eq!(status.ca, None);
 }

@@ -157,7 +157,7 @@ fn an_account_key_outlives_its_namespace_as_long_as_it_is_needed() {
         (
             "the key is elsewhere",
             changed_by(ending(), |i| {
-                let key = crate::cluster::ObjectKey::new("certwright", "account");
+                let key = ObjectKey::new("certwright", "account");
                 i.account.as_mut().unwrap().key = key;
             }),
             "nothing",
