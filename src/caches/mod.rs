@@ -15,7 +15,7 @@ use crate::{
     certificate::{facts::CertificateFacts, secret::SecretFacts},
     challenge::facts::ChallengeFacts,
     cluster::{Cache, Facts, Meta, ObjectKey},
-    crl::ListFacts,
+    crl::{ListFacts, Waiting},
     issuer::Issuers,
     order::facts::OrderFacts,
     request::{
@@ -67,6 +67,8 @@ pub struct Caches {
     pub orphans: Arc<Orphans>,
     /// The ConfigMaps that hold lists of revoked certificates.
     pub lists: Arc<Cache<ListFacts>>,
+    /// Who has no room on one.
+    pub waiting: Arc<Waiting>,
     /// Namespaces, by name and version alone.
     pub namespaces: Arc<Cache<Standing<Namespace>>>,
     /// What Certificates said last that were seen going.
@@ -113,6 +115,7 @@ impl Caches {
             issuance_counts: Arc::default(),
             orphans: Arc::new(Orphans::of(only)),
             lists: Arc::default(),
+            waiting: Arc::default(),
             namespaces: Arc::default(),
             departed: Arc::default(),
         }

@@ -278,6 +278,7 @@ pub(super) fn start(
             local: Arc::clone(&local),
             cluster: Arc::clone(&cluster),
             most_bytes: MOST_BYTES,
+            waiting: Arc::clone(&caches.waiting),
             numbers: Mutex::default(),
         };
         let lists = Arc::clone(&caches.lists);
