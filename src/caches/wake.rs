@@ -90,7 +90,10 @@ impl Caches {
         let cache = Arc::downgrade(&self.certificates);
         let queue = queues.certificates.clone();
         let records = self.records_of_certificate(queues);
+        let orphans = Arc::clone(&self.orphans);
         self.certificates.listen(vec![Box::new(move |old, new| {
+            // Before anybody is woken who counts.
+            orphans.change_certificate(old.map(AsRef::as_ref), new.map(AsRef::as_ref));
             records(old, new);
             let changed = old.into_iter().chain(new);
             for certificate in changed {
@@ -198,7 +201,14 @@ impl Caches {
         let listed = self.listed_by(queues);
         let departed = Arc::clone(&self.departed);
         let namespace = Arc::clone(&self.issuers.cluster_resource_namespace);
+        let (records, issuances) = (Arc::clone(&self.issuances), queues.issuances.clone());
         cache.listen(vec![Box::new(move |old, new| {
+            if let (Some(old), Some(new)) = (old, new)
+                && old.spec.deletion_policy != new.spec.deletion_policy
+            {
+                let issued = records.find_keys(&IssuanceIndex::Issuer(new.meta.key.clone()));
+                issued.into_iter().for_each(|key| issuances.add(key));
+            }
             if is_news(old, new)
                 && let Some(issuer) = new
             {
@@ -303,17 +313,17 @@ impl Caches {
             let Some(issuance) = new.filter(|_| withdrawn(old) || withdrawn(new)) else {
                 return;
             };
-            for (secret, uid) in issuance.places() {
+            for (secret, _) in issuance.places() {
                 let index = CertificateIndex::Secret(secret.clone());
                 let found = certificates.find_keys(&index);
                 found.into_iter().for_each(|key| keepers.add(key));
-                if issuance.is_compromised()
-                    && let Some(records) = records.upgrade()
-                {
-                    let index = IssuanceIndex::Certificate(uid.to_owned());
-                    let same = records.find_keys(&index);
-                    same.into_iter().for_each(|key| queue.add(key));
-                }
+            }
+            if issuance.is_compromised()
+                && let Some(records) = records.upgrade()
+            {
+                let index = IssuanceIndex::Key(issuance.public_key.clone());
+                let same = records.find_keys(&index);
+                same.into_iter().for_each(|key| queue.add(key));
             }
         })]);
     }
@@ -446,3 +456,6 @@ impl<F: Facts> Owners<F> {
         Some(owner)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{ObjectReference, Secret};
 use kube::api::{DeleteParams, Preconditions};
 use serde_json::{Map, Value, json};
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::{
@@ -24,7 +25,7 @@ use crate::{
     issuer::revoke::{self, Outcome, Signatory},
     retire::{
         error::Error,
-        facts::{Claim, IssuanceFacts, Listing, Situation, Stored},
+        facts::{Account, Claim, IssuanceFacts, Listing, Situation, Stored},
         plan::{Change, Step, Told, backoff},
         reconcile::{IssuanceReconciler, reference},
         share::Share,
@@ -33,6 +34,8 @@ use crate::{
 
 /// When to look again for an account key whose copy was not possible.
 const NO_KEY: Duration = Duration::from_secs(5);
+/// How long one revocation may take: each holds one of few places.
+const LONGEST: Duration = Duration::from_secs(15);
 
 impl IssuanceReconciler {
     /// Take one step. Says when to come back, unless the next can follow at once.
@@ -72,6 +75,9 @@ impl IssuanceReconciler {
             }
             Step::DeleteRecord => {
                 let key = &issuance.meta.key;
+                if let Err(wait) = self.pace.deletion(key) {
+                    return Ok(Some(Next::After(wait)));
+                }
                 let api = api_of::<Issuance>(&self.client, key);
                 write::delete(&api, key, &issuance.meta.uid).await?;
                 self.caches.issuances.forget(key, &issuance.meta.uid);
@@ -181,11 +187,12 @@ impl IssuanceReconciler {
     async fn revoke(&self, situation: &Situation) -> Result<Option<Next>, Error> {
         let issuance = &situation.issuance;
         let key = &issuance.meta.key;
-        if let Some(account) = &issuance.account
-            && let Err(wait) = self.pace.turn(&account.server)
-        {
-            return Ok(Some(Next::After(wait)));
-        }
+        let namespace = &issuance.secret.namespace;
+        let turn = |account: &Account| self.pace.turn(key, namespace, &account.server);
+        let _turn = match issuance.account.as_ref().map(turn).transpose() {
+            Ok(turn) => turn,
+            Err(wait) => return Ok(Some(Next::After(wait))),
+        };
         let Some(full) = write::get(&api_of::<Issuance>(&self.client, key), key).await? else {
             return Ok(Some(Next::Change));
         };
@@ -203,7 +210,7 @@ impl IssuanceReconciler {
                     escrow: &self.escrow_place(account),
                     secret: &issuance.secret,
                 };
-                self.sessions.revoke(what).await?
+                in_time(self.sessions.revoke(what)).await?
             }
             None => match &situation.listing {
                 Some(Listing::Stored) => Outcome::Revoked {
@@ -324,6 +331,18 @@ impl IssuanceReconciler {
     }
 }
 
+/// The outcome of `revocation`; a CA that does not answer in time is asked again later.
+async fn in_time(
+    revocation: impl Future<Output = Result<Outcome, RequestError>>,
+) -> Result<Outcome, RequestError> {
+    timeout(LONGEST, revocation).await.unwrap_or_else(|_| {
+        Ok(Outcome::Later {
+            why: format!("the CA has not answered within {} s", LONGEST.as_secs()),
+            wait: None,
+        })
+    })
+}
+
 /// The patch that makes `new` of `old`.
 fn difference(old: &IssuanceStatus, new: &IssuanceStatus) -> Option<Value> {
     let value = |status: &IssuanceStatus| serde_json::to_value(status).unwrap_or_default();
@@ -381,5 +400,16 @@ mod tests {
             assert_eq!(status.revocation.is_some(), is_revoked, "{state}");
             assert_eq!(status.message.as_deref(), message);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ca_that_does_not_answer_is_asked_again_later() {
+        let outcome = in_time(std::future::pending()).await.unwrap();
+        let Outcome::Later { why, wait: None } = outcome else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!(why, "the CA has not answered within 15 s");
+        let quick = in_time(async { Ok(Outcome::Unknown) }).await.unwrap();
+        assert!(matches!(quick, Outcome::Unknown), "{quick:?}");
     }
 }

@@ -1,5 +1,9 @@
 //! Were so many certificates orphaned at once that somebody should look first? Counted as records
 //! change; nothing looks at all of them.
+//!
+//! One brake holds a namespace, for its own orphans, and one the cluster. For the others, a namespace counts
+//! for no more Certificates than all others together, and for no more orphans than half the limit: so that
+//! nobody alone can hold up everybody, or switch the brake off for them.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -10,19 +14,24 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     api::{deletion::DeletionPolicy, issuance::IssuanceState},
-    retire::facts::IssuanceFacts,
+    certificate::facts::CertificateFacts,
+    retire::{facts::IssuanceFacts, spread::Spread},
 };
 
-/// So many may be orphaned within the delay, however few there are in all.
-const ALWAYS: usize = 10;
-/// So many of a hundred may be orphaned within the delay.
-const PER_CENT: usize = 10;
+/// So many may be orphaned within the window, however few there are in all.
+const ALWAYS: i64 = 10;
+/// So many of a hundred may be orphaned within the window.
+const PER_CENT: i64 = 10;
+/// The window is the delay, and at least this: with a short one, what goes one by one would never be many.
+const WINDOW: SignedDuration = SignedDuration::from_hours(1);
 
 /// The certificates that no Certificate keeps.
 #[derive(Debug, Default)]
 pub struct Orphans {
     /// The only namespace whose certificates count, or all.
     only: Option<Arc<str>>,
+    /// The Certificates that are there, and whose certificate was issued here: others are never orphaned.
+    issued: Mutex<Spread>,
     /// By the cluster that their records name.
     clusters: Mutex<HashMap<Arc<str>, Tally>>,
 }
@@ -30,12 +39,12 @@ pub struct Orphans {
 /// Sums, each the same in whatever order changes are told.
 #[derive(Debug, Default)]
 struct Tally {
-    /// Those that something is still to be done about.
-    waiting: Sum,
-    /// Those that nothing is, by when they were orphaned.
-    settled: BTreeMap<Timestamp, Sum>,
-    /// The sum of these.
-    lately: Sum,
+    /// All that count.
+    all: Spread,
+    /// Those of them that nobody has confirmed, and that are not just kept.
+    unconfirmed: Spread,
+    /// Those that nothing is to be done about, by when they were orphaned, until they are too old.
+    settled: BTreeMap<(Timestamp, Arc<str>), Sum>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,13 +63,22 @@ enum Place {
     Settled(Timestamp),
 }
 
-/// A count of certificates.
+/// How many are orphaned, for one who asks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
-    /// Certificates that are there, and those that are gone.
-    pub all: usize,
-    /// Those of them that were orphaned within the delay, or wait for a confirmation.
-    pub orphaned: usize,
+    /// In the namespace.
+    pub namespace: Share,
+    /// In the cluster, where no namespace counts for more than it may.
+    pub cluster: Share,
+}
+
+/// A number of certificates, and how many there may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Share {
+    /// Certificates that were orphaned within the window, or wait for a confirmation.
+    pub orphaned: i64,
+    /// More than this brake.
+    pub limit: i64,
 }
 
 impl Orphans {
@@ -68,7 +86,26 @@ impl Orphans {
     pub fn of(only: Option<&str>) -> Self {
         Self {
             only: only.map(Into::into),
-            clusters: Mutex::default(),
+            ..Self::default()
+        }
+    }
+
+    /// A Certificate was `old` and is `new`.
+    pub fn change_certificate(
+        &self,
+        old: Option<&CertificateFacts>,
+        new: Option<&CertificateFacts>,
+    ) {
+        let is_counted = |one: &&CertificateFacts| one.is_issued_here;
+        let (old, new) = (old.filter(is_counted), new.filter(is_counted));
+        if old.is_some() == new.is_some() {
+            return;
+        }
+        let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
+        for (one, sign) in [(old, -1), (new, 1)] {
+            if let Some(one) = one {
+                issued.add(&one.meta.key.namespace, sign);
+            }
         }
     }
 
@@ -85,72 +122,81 @@ impl Orphans {
             };
             match place(one) {
                 Place::Nowhere => {}
-                place => clusters
-                    .entry(Arc::clone(&one.cluster))
-                    .or_default()
-                    .add(place, sum(one, sign)),
+                place => clusters.entry(Arc::clone(&one.cluster)).or_default().add(
+                    place,
+                    &one.secret.namespace,
+                    sum(one, sign),
+                ),
             }
         }
     }
 
-    /// How many of this `cluster` are orphaned `now`, where so many Certificates are there.
+    /// How many of this `cluster` are orphaned `now`, or were within the window, as it concerns `namespace`.
     pub fn count(
         &self,
         cluster: &str,
-        certificates: usize,
+        namespace: &str,
         now: Timestamp,
         delay: SignedDuration,
     ) -> Count {
         let mut clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
-        let orphans = clusters
-            .get_mut(cluster)
-            .map(|tally| tally.count(now, delay))
-            .unwrap_or_default();
-        let positive = |number| usize::try_from(number).unwrap_or(0);
+        let Some(tally) = clusters.get_mut(cluster) else {
+            return Count::default();
+        };
+        tally.forget(now, delay.max(WINDOW));
+        let issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
+        let limit = |namespace| limit(&issued, &tally.all, namespace);
+        let of_all = limit(None);
         Count {
-            all: certificates.saturating_add(positive(orphans.all)),
-            orphaned: positive(orphans.unconfirmed),
+            namespace: Share {
+                orphaned: tally.unconfirmed.of(namespace),
+                limit: limit(Some(namespace)),
+            },
+            cluster: Share {
+                orphaned: tally.unconfirmed.sum_of_at_most(of_all / 2),
+                limit: of_all,
+            },
         }
     }
 }
 
+/// How many may be orphaned. Of whoever asks all Certificates count, of any other namespace no more than of
+/// the rest together.
+fn limit(issued: &Spread, gone: &Spread, namespace: Option<&str>) -> i64 {
+    let all = issued.sum() + gone.sum();
+    // Not always of the same namespace: then the limit is lower, and never too high.
+    let heaviest = issued.most_beside(namespace) + gone.most_beside(namespace);
+    let counted = all.min(2 * (all - heaviest));
+    ALWAYS.max(counted * PER_CENT / 100)
+}
+
 impl Tally {
-    fn add(&mut self, place: Place, sum: Sum) {
+    fn add(&mut self, place: Place, namespace: &Arc<str>, sum: Sum) {
+        self.all.add(namespace, sum.all);
+        self.unconfirmed.add(namespace, sum.unconfirmed);
         match place {
-            Place::Nowhere => {}
-            Place::Waiting => self.waiting.add(sum),
+            Place::Nowhere | Place::Waiting => {}
             Place::Settled(since) => {
-                self.lately.add(sum);
-                let at = self.settled.entry(since).or_default();
-                at.add(sum);
+                let key = (since, Arc::clone(namespace));
+                let at = self.settled.entry(key.clone()).or_default();
+                at.all += sum.all;
+                at.unconfirmed += sum.unconfirmed;
                 if *at == Sum::default() {
-                    self.settled.remove(&since);
+                    self.settled.remove(&key);
                 }
             }
         }
     }
 
-    fn count(&mut self, now: Timestamp, delay: SignedDuration) -> Sum {
+    /// What is settled for longer than the window counts no more.
+    fn forget(&mut self, now: Timestamp, window: SignedDuration) {
         while let Some(first) = self.settled.first_entry()
-            && first.key().duration_until(now) > delay
+            && first.key().0.duration_until(now) > window
         {
-            let Sum { all, unconfirmed } = first.remove();
-            self.lately.add(Sum {
-                all: -all,
-                unconfirmed: -unconfirmed,
-            });
+            let ((_, namespace), Sum { all, unconfirmed }) = first.remove_entry();
+            self.all.add(&namespace, -all);
+            self.unconfirmed.add(&namespace, -unconfirmed);
         }
-        let mut sum = self.waiting;
-        sum.add(self.lately);
-        sum
-    }
-}
-
-impl Sum {
-    fn add(&mut self, other: Self) {
-        let Self { all, unconfirmed } = other;
-        self.all += all;
-        self.unconfirmed += unconfirmed;
     }
 }
 
@@ -180,144 +226,19 @@ fn sum(issuance: &IssuanceFacts, sign: i64) -> Sum {
     }
 }
 
-impl Count {
+impl Share {
     /// Whether nothing more is revoked or deleted until somebody confirms it.
     pub fn brakes(self) -> bool {
-        self.orphaned > ALWAYS && self.orphaned * 100 > self.all * PER_CENT
+        self.orphaned > self.limit
+    }
+}
+
+impl Count {
+    /// Whether one of them does.
+    pub fn brakes(self) -> bool {
+        self.namespace.brakes() || self.cluster.brakes()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::retire::samples::{at, issuance, time};
-
-    const NOW: &str = "2026-01-01T12:00:00Z";
-    const LATELY: &str = "2026-01-01T11:30:00Z";
-    const LONG_AGO: &str = "2026-01-01T09:00:00Z";
-    const HOUR: SignedDuration = SignedDuration::from_hours(1);
-
-    fn record(state: IssuanceState, since: Option<&str>) -> IssuanceFacts {
-        let mut one = issuance();
-        one.status.state = Some(state);
-        one.status.orphaned_since = since.map(time);
-        one
-    }
-
-    fn counted(orphans: &Orphans, cluster: &str) -> (usize, usize) {
-        let Count { all, orphaned } = orphans.count(cluster, 0, at(NOW), HOUR);
-        (all, orphaned)
-    }
-
-    #[test]
-    fn many_and_a_large_part_brake() {
-        let table = [
-            (10, 10, false),
-            (11, 11, true),
-            (11, 109, true),
-            (11, 110, false),
-            (500, 5000, false),
-            (501, 5000, true),
-            (0, 0, false),
-        ];
-        for (orphaned, all, want) in table {
-            assert_eq!(
-                Count { all, orphaned }.brakes(),
-                want,
-                "{orphaned} of {all}"
-            );
-        }
-    }
-
-    #[test]
-    fn what_waits_counts_until_it_is_confirmed() {
-        use IssuanceState::*;
-
-        let (lately, long_ago) = (Some(LATELY), Some(LONG_AGO));
-        // (state, orphaned since, confirmed, retained, whether it is counted, and as orphaned)
-        let table = [
-            // Its Certificate counts.
-            (Active, None, false, false, (0, 0)),
-            (Superseded, None, false, false, (0, 0)),
-            (Orphaned, lately, false, false, (1, 1)),
-            (Orphaned, long_ago, false, false, (1, 1)),
-            (Held, long_ago, false, false, (1, 1)),
-            (Held, long_ago, true, false, (1, 0)),
-            (Orphaned, lately, false, true, (1, 0)),
-            // On demand: no orphan.
-            (Revoking, None, false, false, (0, 0)),
-            (Revoking, long_ago, false, false, (1, 1)),
-            // Without delay, with its namespace.
-            (Revoked, lately, false, false, (1, 1)),
-            (Revoked, long_ago, false, false, (0, 0)),
-            (Deleted, lately, false, false, (1, 1)),
-            (Deleted, long_ago, false, false, (0, 0)),
-            (Expired, long_ago, false, false, (0, 0)),
-        ];
-        for (state, since, confirmed, retained, want) in table {
-            let mut one = record(state, since);
-            one.is_confirmed = confirmed;
-            if retained {
-                one.policy = DeletionPolicy::Retain;
-            }
-            let orphans = Orphans::default();
-            orphans.change(None, Some(&one));
-            let found = counted(&orphans, "here");
-            assert_eq!(found, want, "{state} {since:?} {confirmed}");
-            assert_eq!(counted(&orphans, "elsewhere"), (0, 0));
-            orphans.change(Some(&one), None);
-            assert_eq!(counted(&orphans, "here"), (0, 0));
-        }
-    }
-
-    #[test]
-    fn the_count_follows_whatever_is_told_in_whatever_order() {
-        use IssuanceState::*;
-
-        let lately = Some(LATELY);
-        let life = [
-            record(Active, None),
-            record(Orphaned, lately),
-            record(Held, lately),
-            record(Revoking, lately),
-            record(Revoked, lately),
-        ];
-        let told: Vec<(Option<&IssuanceFacts>, Option<&IssuanceFacts>)> = vec![
-            (None, Some(&life[0])),
-            (Some(&life[0]), Some(&life[1])),
-            (Some(&life[1]), Some(&life[2])),
-            (Some(&life[2]), Some(&life[3])),
-            (Some(&life[3]), Some(&life[4])),
-        ];
-        for turn in 0..told.len() {
-            let orphans = Orphans::default();
-            let (early, late) = told.split_at(turn);
-            for (old, new) in late.iter().chain(early.iter().rev()) {
-                orphans.change(*old, *new);
-            }
-            assert_eq!(counted(&orphans, "here"), (1, 1), "{turn}");
-            // What was passed over as too old is no debt when it goes.
-            let later = at("2026-01-01T13:00:00Z");
-            let all = |orphans: &Orphans| orphans.count("here", 0, later, HOUR).all;
-            assert_eq!(all(&orphans), 0);
-            orphans.change(Some(&life[4]), None);
-            assert_eq!(all(&orphans), 0);
-        }
-    }
-
-    #[test]
-    fn others_namespaces_and_certificates_that_are_there_count_too() {
-        let orphans = Orphans::of(Some("web"));
-        let ours = record(IssuanceState::Held, Some(LONG_AGO));
-        let mut theirs = ours.clone();
-        theirs.secret = crate::cluster::ObjectKey::new("other", "www-tls");
-        orphans.change(None, Some(&ours));
-        orphans.change(None, Some(&theirs));
-        let count = orphans.count("here", 20, at(NOW), HOUR);
-        let want = Count {
-            all: 21,
-            orphaned: 1,
-        };
-        assert_eq!(count, want);
-    }
-}
+mod tests;

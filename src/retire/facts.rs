@@ -47,6 +47,8 @@ pub struct IssuanceFacts {
     pub earlier_request: Option<String>,
     /// The account that ordered it, and the namespace of its key.
     pub account: Option<Account>,
+    /// Its issuer. The namespace of a ClusterIssuer is empty.
+    pub issuer: ObjectKey,
     /// The issuer whose list it is put on when it is revoked, where no CA is asked and there is one. The
     /// namespace of a ClusterIssuer is empty.
     pub list: Option<ObjectKey>,
@@ -76,8 +78,12 @@ pub enum IssuanceIndex {
     Certificate(String),
     /// By the account and the place of its key.
     Account(Account),
+    /// By the public key.
+    Key(String),
     /// By the public key, where that is known to others than its owner.
     CompromisedKey(String),
+    /// By the issuer. The namespace of a ClusterIssuer is empty.
+    Issuer(ObjectKey),
     /// By the issuer whose list it is to be on, where its revocation is decided.
     List(ObjectKey),
     /// By the namespace of its Certificate.
@@ -102,8 +108,9 @@ impl Facts for IssuanceFacts {
         let spec = issuance.spec;
         let namespace: Arc<str> = spec.certificate_ref.namespace.into();
         let issuer = spec.issuer_ref.address(&namespace);
+        let issuer = ObjectKey::new(issuer.namespace, issuer.name);
         let list = match (&spec.acme, spec.revocable) {
-            (None, None | Some(true)) => Some(ObjectKey::new(issuer.namespace, issuer.name)),
+            (None, None | Some(true)) => Some(issuer.clone()),
             (Some(_), _) | (None, Some(false)) => None,
         };
         Self {
@@ -130,6 +137,7 @@ impl Facts for IssuanceFacts {
                 server: acme.server,
                 key: ObjectKey::new(acme.account_key.namespace, acme.account_key.name),
             }),
+            issuer,
             list,
             is_confirmed,
             status: issuance.status.unwrap_or_default(),
@@ -142,7 +150,11 @@ impl Facts for IssuanceFacts {
 
     fn indexes(&self) -> Vec<IssuanceIndex> {
         let namespace = &self.secret.namespace;
-        let mut indexes = vec![IssuanceIndex::Namespace(Arc::clone(namespace))];
+        let mut indexes = vec![
+            IssuanceIndex::Namespace(Arc::clone(namespace)),
+            IssuanceIndex::Key(self.public_key.clone()),
+            IssuanceIndex::Issuer(self.issuer.clone()),
+        ];
         for (secret, uid) in self.places() {
             indexes.push(IssuanceIndex::Secret(secret.clone()));
             indexes.push(IssuanceIndex::Certificate(uid.to_owned()));

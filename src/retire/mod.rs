@@ -30,6 +30,7 @@ mod room;
 pub(crate) mod samples;
 pub mod share;
 mod shared;
+mod spread;
 mod unattended;
 mod users;
 

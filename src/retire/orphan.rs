@@ -55,15 +55,16 @@ pub(super) fn orphan(situation: &Situation) -> Step {
     if let Some(wait) = not_yet(situation, since) {
         return Step::Nothing(wait);
     }
+    // Before the API server is asked: it may be on for long, and for thousands.
+    if situation.brake && !issuance.is_confirmed {
+        return hold(situation, braked());
+    }
     let live = match grounds(situation) {
         Grounds::Unknown => return Step::Ask,
         Grounds::None(next) => return Step::Nothing(next),
         Grounds::Against(why) => return hold(situation, why),
         Grounds::Good(live) => live,
     };
-    if situation.brake && !issuance.is_confirmed {
-        return hold(situation, braked());
-    }
     if let Some(user) = live.used_by.first() {
         return hold(situation, format!("still used: {user}"));
     }
@@ -256,9 +257,11 @@ fn since(situation: &Situation) -> Option<Timestamp> {
     since.map(|time| time.0)
 }
 
-/// How long an orphan is still kept.
+/// How long an orphan is still kept. A Secret that the caches do not know may be there all the same, without
+/// its label, or not yet known: once the API server was asked, what that says counts.
 fn not_yet(situation: &Situation, since: Timestamp) -> Option<Next> {
-    let delay = match situation.stored {
+    let live = situation.live.as_ref().map(|live| live.stored);
+    let delay = match live.unwrap_or(situation.stored) {
         Stored::This | Stored::Other => situation.settings.delay,
         Stored::Gone => situation.settings.delay.min(SETTLE),
     };

@@ -99,6 +99,9 @@ pub fn plan(situation: &Situation) -> Step {
 fn decide(situation: &Situation) -> Step {
     let issuance = &situation.issuance;
     let state = issuance.state();
+    if state == IssuanceState::Expired && !issuance.is_expired(situation.now) {
+        return write(not_expired(situation));
+    }
     if state.is_final() {
         return finish(situation);
     }
@@ -225,6 +228,18 @@ fn kept(situation: &Situation, keeper: &Keeper) -> Step {
     changed(situation, change).unwrap_or_else(|| wait_for_expiry(situation))
 }
 
+/// The clock was ahead: all is looked at again.
+fn not_expired(situation: &Situation) -> IssuanceStatus {
+    let mut status = situation.issuance.status.clone();
+    let is_orphan = status.orphaned_since.is_some();
+    status.state = Some(match situation.stored {
+        _ if is_orphan => IssuanceState::Orphaned,
+        Stored::Other => IssuanceState::Superseded,
+        Stored::This | Stored::Gone => IssuanceState::Active,
+    });
+    status
+}
+
 /// Others may have the key of what was to be revoked for less: that waits for nothing.
 fn made_worse(situation: &Situation) -> Option<Step> {
     let Claim::Kept(keeper) = &situation.claim else {
@@ -238,6 +253,9 @@ fn made_worse(situation: &Situation) -> Option<Step> {
     }
     status.state = Some(IssuanceState::Revoking);
     status.message = None;
+    // What failed before is no reason to wait.
+    status.next_try = None;
+    status.tries = None;
     status.request = Some(asked(&situation.issuance, keeper, reason, situation.now));
     Some(write(status))
 }
@@ -309,12 +327,19 @@ fn superseded(situation: &Situation) -> Step {
     changed(situation, Change::of(status)).unwrap_or_else(|| wait_for_expiry(situation))
 }
 
-/// How soon to look again at what nothing tells of: with short delays, soon.
+/// How soon to look again at what nothing tells of: with short delays soon, and the longer it has waited
+/// the more seldom, as there may be thousands.
 pub(super) fn recheck(situation: &Situation) -> Duration {
     const SOON: Duration = Duration::from_secs(1);
-    Duration::try_from(situation.settings.delay)
-        .unwrap_or(RECHECK)
-        .clamp(SOON, RECHECK)
+    /// The share of the time waited for already.
+    const SHARE: u32 = 8;
+    let delay = situation.settings.delay;
+    let least = Duration::try_from(delay).unwrap_or(RECHECK);
+    let since = situation.issuance.status.orphaned_since.as_ref();
+    let due = since.and_then(|since| since.0.checked_add(delay).ok());
+    let waited = due.and_then(|due| Duration::try_from(due.duration_until(situation.now)).ok());
+    let pause = waited.unwrap_or_default() / SHARE;
+    pause.clamp(least.clamp(SOON, RECHECK), LONGEST_SLEEP)
 }
 
 pub(super) fn wait_for_expiry(situation: &Situation) -> Step {

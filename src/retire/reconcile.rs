@@ -1,10 +1,8 @@
 //! Working on an issued certificate: gather the facts, decide, act.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -66,7 +64,8 @@ pub struct IssuanceReconciler {
     pub(super) lost_keys: LostKeys,
     succession: Succession,
     inventory: Inventory,
-    is_braking: AtomicBool,
+    /// The namespaces whose brake is on, and nobody for that of all.
+    braking: Mutex<HashSet<Option<Arc<str>>>>,
 }
 
 /// What the reconciler is made of, beside what all are made of.
@@ -117,7 +116,7 @@ impl IssuanceReconciler {
             lost_keys: LostKeys::default(),
             succession,
             inventory: Inventory::default(),
-            is_braking: AtomicBool::default(),
+            braking: Mutex::default(),
         }
     }
 
@@ -148,7 +147,7 @@ impl IssuanceReconciler {
             stored: self.stored(&issuance, &issuance.secret),
             shares: self.shares(&issuance),
             last_policy: self.last_policy(&issuance.uid, namespace),
-            brake: is_ours && self.brakes(now, &cluster),
+            brake: is_ours && self.brakes(now, &cluster, namespace),
             is_unattended: self.is_unattended(&issuance.uid),
             compromised_by,
             is_namespace_ending: ending,
@@ -289,23 +288,36 @@ impl IssuanceReconciler {
     }
 
     /// Whether so many were orphaned at once that somebody must look first.
-    fn brakes(&self, now: Timestamp, cluster: &str) -> bool {
-        let certificates = self.caches.certificates.len();
+    fn brakes(&self, now: Timestamp, cluster: &str, namespace: &Arc<str>) -> bool {
         let delay = self.settings.delay;
-        let count = self.caches.orphans.count(cluster, certificates, now, delay);
-        let brakes = count.brakes();
-        if self.is_braking.swap(brakes, Ordering::Relaxed) != brakes {
-            self.metrics.revocation_brake(brakes);
-            match brakes {
+        let count = self.caches.orphans.count(cluster, namespace, now, delay);
+        let mut braking = self.braking.lock().unwrap_or_else(PoisonError::into_inner);
+        for (place, share) in [
+            (Some(namespace), count.namespace),
+            // All of them.
+            (None, count.cluster),
+        ] {
+            let is_news = match share.brakes() {
+                true => braking.insert(place.cloned()),
+                false => braking.remove(&place.cloned()),
+            };
+            if !is_news {
+                continue;
+            }
+            self.metrics.revocation_brake(!braking.is_empty());
+            let (orphaned, limit) = (share.orphaned, share.limit);
+            let place = place.map_or("all namespaces", |namespace| &**namespace);
+            match share.brakes() {
                 true => warn!(
-                    orphaned = count.orphaned,
-                    of = count.all,
+                    place,
+                    orphaned,
+                    limit,
                     "too many certificates were orphaned at once: nothing is revoked until it is confirmed"
                 ),
-                false => info!("revoking goes on"),
+                false => info!(place, "revoking goes on"),
             }
         }
-        brakes
+        count.brakes()
     }
 }
 

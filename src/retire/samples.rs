@@ -73,6 +73,7 @@ pub(crate) fn issuance() -> IssuanceFacts {
             server: "https://ca.example/dir".into(),
             key: ObjectKey::new("web", "account"),
         }),
+        issuer: ObjectKey::new("web", "ca"),
         list: None,
         is_confirmed: false,
         status: IssuanceStatus {

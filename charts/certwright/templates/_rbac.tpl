@@ -161,7 +161,7 @@ issuances:
     resources: [ingresses]
     verbs: [list]
   - apiGroups: [gateway.networking.k8s.io]
-    resources: [gateways]
+    resources: [gateways, referencegrants]
     verbs: [list]
   - *events
 {{- if .Values.crl.publish }}

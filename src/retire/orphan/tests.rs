@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
 use super::*;
 use crate::retire::{
     plan::{backoff, plan},
@@ -41,6 +43,10 @@ fn an_orphan_is_kept_for_the_delay_and_then_revoked() {
             "its Secret went too",
             Situation {
                 stored: Stored::Gone,
+                live: Some(Live {
+                    stored: Stored::Gone,
+                    ..confirmed()
+                }),
                 ..gone(Some("2026-01-31T23:59:50Z"))
             },
             "Revoking",
@@ -259,6 +265,70 @@ fn nothing_goes_by_mistake() {
             "nothing",
         ),
     ]);
+}
+
+#[test]
+fn what_waits_for_somebody_asks_the_api_server_for_nothing_or_seldom() {
+    let unasked = || Situation {
+        live: None,
+        ..due()
+    };
+    assert_all(vec![
+        (
+            "too many at once",
+            Situation {
+                brake: true,
+                ..unasked()
+            },
+            "Held",
+        ),
+        (
+            "to be kept",
+            changed_by(unasked(), |i| i.policy = DeletionPolicy::Retain),
+            "Orphaned",
+        ),
+    ]);
+    // (delay, since when, the pause, all in seconds)
+    let table = [
+        (3600, 3600, 300),
+        (3600, 3600 + 8 * 301, 301),
+        (3600, 1_000_000, 3600),
+        (0, 0, 1),
+        (0, 80, 10),
+        (30, 40, 30),
+        (3600, 0, 300),
+    ];
+    for (delay, ago, want) in table {
+        let mut held = due();
+        held.settings.delay = SignedDuration::from_secs(delay);
+        let since = held.now - SignedDuration::from_secs(ago);
+        let held = changed_by(held, |i| i.status.orphaned_since = Some(Time(since)));
+        assert_eq!(recheck(&held), Duration::from_secs(want), "{delay} {ago}");
+    }
+}
+
+#[test]
+fn a_secret_that_the_caches_do_not_know_is_kept_for_the_delay_too() {
+    let unknown = |stored| Situation {
+        stored: Stored::Gone,
+        live: Some(Live {
+            stored,
+            ..confirmed()
+        }),
+        ..gone(Some("2026-01-31T23:30:00Z"))
+    };
+    let unasked = Situation {
+        live: None,
+        ..unknown(Stored::Gone)
+    };
+    assert_all(vec![
+        ("not asked", unasked, "ask"),
+        ("it is gone", unknown(Stored::Gone), "Revoking"),
+        ("it is there", unknown(Stored::This), "nothing"),
+        ("another is", unknown(Stored::Other), "nothing"),
+    ]);
+    let half_an_hour = Step::Nothing(Next::After(Duration::from_secs(1800)));
+    assert_eq!(plan(&unknown(Stored::This)), half_an_hour);
 }
 
 #[test]

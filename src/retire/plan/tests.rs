@@ -108,6 +108,29 @@ fn what_a_certificate_keeps_is_left_alone() {
 }
 
 #[test]
+fn a_clock_that_was_ahead_is_undone() {
+    let expired = |situation| {
+        changed_by(situation, |i: &mut IssuanceFacts| {
+            i.status.state = Some(IssuanceState::Expired);
+        })
+    };
+    let replaced = when(|s, _| {
+        s.claim = Claim::Nobody;
+        s.stored = Stored::Other;
+    });
+    assert_all(vec![
+        ("kept", expired(situation()), "Active"),
+        ("gone meanwhile", expired(gone(None)), "Active"),
+        (
+            "gone before",
+            expired(gone(Some("2026-01-31T00:00:00Z"))),
+            "Orphaned",
+        ),
+        ("replaced before", expired(replaced), "Superseded"),
+    ]);
+}
+
+#[test]
 fn who_comes_back_in_time_keeps_it() {
     for state in [IssuanceState::Orphaned, IssuanceState::Held] {
         let back = when(|s, i| {
@@ -264,12 +287,15 @@ fn on_demand_another_comes_first_but_for_a_key_that_others_have() {
             changed_by(asks(text), |i| {
                 requested(Superseded)(i);
                 i.status.state = Some(state);
+                i.status.tries = Some(9);
+                i.status.next_try = Some(time("2026-02-01T00:20:00Z"));
             })
         };
         let Step::Write(change) = plan(&worse("keyCompromise")) else {
             panic!("{state}")
         };
         assert_eq!(change.status.state, Some(IssuanceState::Revoking));
+        assert_eq!((change.status.tries, change.status.next_try), (None, None));
         let request = change.status.request.unwrap();
         assert_eq!(request.reason, KeyCompromise);
     }
