@@ -207,6 +207,9 @@ mod tests {
         for (state, is_urgent, stored, want) in table {
             let mut one = changed_by(due(), |issuance| {
                 issuance.status.state = Some(state);
+                if state == Expired {
+                    issuance.not_after = at("2026-01-30T00:00:00Z");
+                }
                 let reason = if is_urgent {
                     KeyCompromise
                 } else {
