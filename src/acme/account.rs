@@ -1,5 +1,6 @@
 //! How is an account made, found, changed and given up (RFC 8555, 7.3)?
 
+use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -109,14 +110,41 @@ impl Client {
         let answer = self
             .post(action, url, key, Signatory::Key(key.jwk()), &payload)
             .await?;
+        let account = answer
+            .location()
+            .ok_or_else(|| answer.malformed("there is no Location header"))?;
+        if !self.is_home(&account, url) {
+            return Err(answer.malformed(format!("account {account} is at another server")));
+        }
         Ok(Registered {
-            url: answer
-                .location()
-                .ok_or_else(|| answer.malformed("there is no Location header"))?,
+            url: account,
             created: answer.status == 201,
             account: answer.json()?,
         })
     }
+
+    /// Whether an account at `url` can be one of this CA: it is where the CA has its directory, or where
+    /// it makes accounts.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub async fn may_have(&self, url: &str) -> Result<bool, Error> {
+        if is_same_origin(url, self.directory_url()) {
+            return Ok(true);
+        }
+        Ok(self.is_home(url, &self.directory().await?.new_account))
+    }
+
+    fn is_home(&self, url: &str, new_account: &str) -> bool {
+        let new_account = Url::parse(new_account);
+        is_same_origin(url, self.directory_url())
+            || new_account.is_ok_and(|new_account| is_same_origin(url, &new_account))
+    }
+}
+
+/// Whether two URLs have the same scheme, host and port.
+pub fn is_same_origin(url: &str, other: &Url) -> bool {
+    Url::parse(url).is_ok_and(|url| url.origin() == other.origin())
 }
 
 impl Session {
@@ -150,5 +178,67 @@ impl Session {
         self.post(Action::DeactivateAccount, &self.account_url, &payload)
             .await?
             .json()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::{
+        http,
+        script::{Script, answer},
+    };
+
+    #[tokio::test]
+    async fn an_account_at_another_server_is_none_of_this_ca() {
+        let here = r#"{"newNonce": "{url}/n", "newAccount": "{url}/a", "newOrder": "{url}/o"}"#;
+        let table = [
+            ("{url}/acct/1", true),
+            ("/acct/1", true),
+            ("https://ca.example/acct/1", false),
+            ("https://127.0.0.1/acct/1", false),
+            ("mailto:somebody@example.com", false),
+        ];
+        for (location, want) in table {
+            let made = answer(&format!("201 Created\nLocation: {location}"), "{}");
+            let nonce = answer("200 OK\nReplay-Nonce: n", "");
+            let server = Script::start(&[answer("200 OK", here), nonce, made]).await;
+            let made = client(&format!("{}/dir", server.url()))
+                .new_account(&AccountKey::generate().unwrap(), Registration::default())
+                .await;
+            match made {
+                Ok(made) => assert!(want && made.url.ends_with("/acct/1"), "{location}"),
+                Err(error) => {
+                    let error = error.to_string();
+                    assert!(!want && error.ends_with("is at another server"), "{error}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn accounts_may_be_where_they_are_made() {
+        let elsewhere = r#"{"newNonce": "https://ca.test/n", "newAccount": "https://ca.example/a",
+                            "newOrder": "https://ca.test/o"}"#;
+        let server = Script::start(&[answer("200 OK", elsewhere)]).await;
+        let client = client(&format!("{}/dir", server.url()));
+        for (url, want) in [
+            (format!("{}/acct/1", server.url()), true),
+            ("https://ca.example/acct/1".to_owned(), true),
+            ("https://ca.test/acct/1".to_owned(), false),
+            ("https://ca.example:444/acct/1".to_owned(), false),
+            ("http://ca.example/acct/1".to_owned(), false),
+        ] {
+            assert_eq!(client.may_have(&url).await.unwrap(), want, "{url}");
+        }
+    }
+
+    fn client(directory: &str) -> Client {
+        let options = http::Options {
+            redirects: 0,
+            ..http::Options::default()
+        };
+        let http = options.builder().unwrap().no_proxy().build().unwrap();
+        Client::new(http, directory).unwrap()
     }
 }

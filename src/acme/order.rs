@@ -166,13 +166,15 @@ fn order_payload<'a>(
 }
 
 /// Whether a refusal may be about `replaces`. Only `alreadyReplaced` says so for sure; unknown
-/// certificates are refused as malformed, unauthorized or conflict, each CA in its way.
+/// certificates are refused as malformed, unauthorized or conflict, each CA in its way, and one that
+/// stumbles over the hint must not keep a certificate from being renewed.
 fn blames_replaces(problem: &Problem) -> bool {
     match &problem.kind {
         ProblemType::AlreadyReplaced => true,
         ProblemType::Malformed | ProblemType::Unauthorized | ProblemType::Other(_) => {
             matches!(problem.status, Some(400 | 403 | 404 | 409))
         }
+        ProblemType::ServerInternal => problem.status == Some(500),
         _ => false,
     }
 }
@@ -210,6 +212,22 @@ mod tests {
         .unwrap();
         assert_eq!(odd.status, Open::Unknown("onHold".to_owned()));
         assert_eq!(odd.expires, None);
+    }
+
+    #[test]
+    fn what_replaces_may_be_blamed_for() {
+        let blamed = |kind: &str, status: u16| {
+            let problem = serde_json::json!({
+                "type": format!("urn:ietf:params:acme:error:{kind}"), "status": status,
+            });
+            blames_replaces(&serde_json::from_value(problem).unwrap())
+        };
+        assert!(blamed("alreadyReplaced", 409));
+        assert!(blamed("malformed", 404));
+        assert!(blamed("serverInternal", 500));
+        assert!(!blamed("serverInternal", 503));
+        assert!(!blamed("rateLimited", 429));
+        assert!(!blamed("accountDoesNotExist", 400));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::{
     api::reason::certificate as reason,
     challenge::facts::{ChallengeFacts, ChallengeIndex},
     cluster::{
-        Cache, Class, Clock, Next, ObjectKey, Queue, ReconcileError, Reconciler,
+        Cache, Class, Clock, Next, ObjectKey, OwnerKey, Queue, ReconcileError, Reconciler,
         events::{EventType, Events},
     },
     order::facts::{OrderFacts, OrderIndex},
@@ -68,7 +68,7 @@ impl Reconciler for AnswersReconciler {
             Some((_, look @ (Look::At(_) | Look::Never))) => return Ok(next(look, &self.clock)),
             None => return Ok(Next::Change),
         };
-        let seen = self.looker.look(self.questions(&wait)).await;
+        let seen = self.looker.look(self.questions(key, &wait)).await;
         debug!(?seen, "looked at DNS");
         match self.watches.saw(key, &wait, seen, self.clock.now()) {
             Ok(name) => {
@@ -94,12 +94,13 @@ impl Reconciler for AnswersReconciler {
 
 impl AnswersReconciler {
     /// What to ask: the failed Order keeps the Challenges that failed.
-    fn questions(&self, wait: &Wait) -> BTreeSet<Question> {
-        let orders = self.orders.find(&OrderIndex::Owner(wait.request.clone()));
+    fn questions(&self, key: &ObjectKey, wait: &Wait) -> BTreeSet<Question> {
+        let request = OwnerKey::new(&key.namespace, wait.request.as_str());
+        let orders = self.orders.find(&OrderIndex::Owner(request));
         let challenges: Vec<_> = orders
             .iter()
             .flat_map(|order| {
-                let owner = ChallengeIndex::Owner(order.meta.uid.clone());
+                let owner = ChallengeIndex::Owner(order.meta.as_owner());
                 self.challenges.find(&owner)
             })
             .collect();

@@ -177,6 +177,10 @@ pub struct IssuanceStatus {
     /// How often revoking failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tries: Option<i32>,
+    /// Since when nothing is done about it, as its Certificate may have gone while another program,
+    /// such as cert-manager, worked in the operator's place: somebody has to confirm it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unattended_since: Option<Time>,
 }
 
 /// What became of a certificate, in one word.

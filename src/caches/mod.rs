@@ -2,6 +2,7 @@
 
 mod lists;
 mod samples;
+mod seed;
 mod standing;
 mod wake;
 mod watch;
@@ -14,7 +15,7 @@ use crate::{
     certificate::{facts::CertificateFacts, secret::SecretFacts},
     challenge::facts::ChallengeFacts,
     cluster::{Cache, Facts, Meta, ObjectKey},
-    crl::ListFacts,
+    crl::{ListFacts, Waiting},
     issuer::Issuers,
     order::facts::OrderFacts,
     request::{
@@ -27,6 +28,7 @@ use crate::{
     solver::http01::endpoints::SliceFacts,
 };
 
+pub use seed::{Seed, all, nothing};
 pub use standing::Standing;
 pub use wake::Queues;
 
@@ -65,6 +67,8 @@ pub struct Caches {
     pub orphans: Arc<Orphans>,
     /// The ConfigMaps that hold lists of revoked certificates.
     pub lists: Arc<Cache<ListFacts>>,
+    /// Who has no room on one.
+    pub waiting: Arc<Waiting>,
     /// Namespaces, by name and version alone.
     pub namespaces: Arc<Cache<Standing<Namespace>>>,
     /// What Certificates said last that were seen going.
@@ -111,6 +115,7 @@ impl Caches {
             issuance_counts: Arc::default(),
             orphans: Arc::new(Orphans::of(only)),
             lists: Arc::default(),
+            waiting: Arc::default(),
             namespaces: Arc::default(),
             departed: Arc::default(),
         }
@@ -150,5 +155,63 @@ impl Caches {
                 .get(key)
                 .map(|secret| version(secret.meta()))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        certificate::secret::SecretIndex, challenge::facts::ChallengeIndex, cluster::OwnerKey,
+        order::facts::OrderIndex, request::facts::RequestIndex,
+    };
+
+    /// An object in namespace `evil` that says that `uid` owns it.
+    fn planted<K: serde::de::DeserializeOwned>(uid: &str, spec: Value) -> K {
+        let value = json!({
+            "metadata": {
+                "namespace": "evil", "name": "planted", "uid": "p", "resourceVersion": "1",
+                "ownerReferences": [
+                    {"apiVersion": "v1", "kind": "Any", "name": "any", "uid": uid, "controller": true},
+                ],
+            },
+            "spec": spec,
+        });
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn what_somebody_plants_elsewhere_is_not_found() {
+        let caches = Caches::new("system", None);
+        let issuer = json!({"name": "ca"});
+        caches
+            .requests
+            .observe(planted("u", json!({"issuerRef": issuer, "request": ""})));
+        caches
+            .orders
+            .observe(planted("u", json!({"issuerRef": issuer, "request": ""})));
+        caches.challenges.observe(planted(
+            "u",
+            json!({
+                "authorizationURL": "a", "dnsName": "a", "issuerRef": issuer, "key": "k", "solver": {},
+                "token": "t", "type": "HTTP-01", "url": "u",
+            }),
+        ));
+        caches.secrets.observe(planted("u", Value::Null));
+        for (namespace, want) in [("web", 0), ("", 0), ("evil", 1)] {
+            let owner = || OwnerKey::new(&namespace.into(), "u");
+            let found = [
+                caches.requests.find(&RequestIndex::Owner(owner())).len(),
+                caches.orders.find(&OrderIndex::Owner(owner())).len(),
+                caches
+                    .challenges
+                    .find(&ChallengeIndex::Owner(owner()))
+                    .len(),
+                caches.secrets.find(&SecretIndex::Owner(owner())).len(),
+            ];
+            assert_eq!(found, [want; 4], "{namespace:?}");
+        }
     }
 }

@@ -222,7 +222,7 @@ impl Caches {
                 queue.add(issuer.meta.key.clone());
             }
             if let Some(issuer) = new.or(old) {
-                listed(&issuer.meta.key);
+                listed(&issuer.meta.key, None);
             }
             if let Some(issuer) = new.or(old)
                 && is_news_to_users(old, new)

@@ -305,7 +305,7 @@ mod tests {
 
         type IssuerChange = fn(&mut AcmeIssuer);
         let table: [IssuerChange; 4] = [
-            |acme| acme.server = "https://staging.ca.example/dir".into(),
+            |acme| acme.server = "https://ca.example/staging".into(),
             |acme| acme.profile = Some("shortlived".into()),
             |acme| acme.preferred_chain = Some("Root X2".into()),
             |acme| acme.enable_duration_feature = Some(true),

@@ -67,15 +67,13 @@ impl CertificateReconciler {
         let requests = self
             .caches
             .requests
-            .find(&RequestIndex::Owner(meta.uid.clone()));
+            .find(&RequestIndex::Owner(meta.as_owner()));
         let keys: Vec<Arc<SecretFacts>> = self
             .caches
             .secrets
-            .find(&SecretIndex::Owner(meta.uid.clone()))
+            .find(&SecretIndex::Owner(meta.as_owner()))
             .into_iter()
-            .filter(|secret| {
-                secret.is_next_key() && secret.meta.key.namespace == meta.key.namespace
-            })
+            .filter(|secret| secret.is_next_key())
             .collect();
         let sharing = self
             .caches
@@ -126,7 +124,7 @@ impl CertificateReconciler {
             .unwrap_or_default();
         let recording = match (&issued, next) {
             (Some(issued), Some(request)) => {
-                let order = OrderIndex::Owner(request.meta.uid.clone());
+                let order = OrderIndex::Owner(request.meta.as_owner());
                 let is_ordered = !self.caches.orders.find_keys(&order).is_empty();
                 self.desk
                     .recorder
@@ -257,7 +255,7 @@ impl CertificateReconciler {
 
     /// What kind of failure that of `request` is.
     fn failure(&self, request: &RequestFacts) -> Failure {
-        let owner = OrderIndex::Owner(request.meta.uid.clone());
+        let owner = OrderIndex::Owner(request.meta.as_owner());
         let order = || self.caches.orders.find(&owner).into_iter().next();
         failure::of(request, order)
     }
@@ -286,10 +284,10 @@ impl CertificateReconciler {
             Err(missing) => Some(missing.to_string()),
             Ok(issuer) => issuer.usable().err().map(|why| why.to_string()),
         };
-        let owner = OrderIndex::Owner(request.meta.uid.clone());
+        let owner = OrderIndex::Owner(request.meta.as_owner());
         let order = self.caches.orders.find(&owner).into_iter().next();
         let challenges = order.as_ref().map_or_else(Vec::new, |order| {
-            let owner = ChallengeIndex::Owner(order.meta.uid.clone());
+            let owner = ChallengeIndex::Owner(order.meta.as_owner());
             self.caches.challenges.find(&owner)
         });
         let challenges: Vec<cause::Challenge<'_>> = challenges

@@ -160,7 +160,7 @@ impl Reconciler for CertificateReconciler {
                     self.desk
                         .requests
                         .in_hand
-                        .take(&situation.certificate.meta.uid),
+                        .take(situation.certificate.meta.as_owner()),
                 );
             }
             let plan = plan(&situation);

@@ -20,6 +20,10 @@ pub fn replaced(
 ) -> Option<String> {
     let owner = request.meta.controller.clone()?;
     let certificate = certificates.find(&CertificateIndex::Uid(owner)).pop()?;
+    // It cannot own what is elsewhere: somebody says so.
+    if certificate.meta.key.namespace != request.meta.key.namespace {
+        return None;
+    }
     let secret = secrets.get(&certificate.secret())?;
     of_secret(&certificate, &secret, request).map(str::to_owned)
 }

@@ -18,7 +18,7 @@ use crate::{
         managed::{ManagedFields, intern},
         temporary,
     },
-    cluster::{Facts, Meta},
+    cluster::{Facts, Meta, OwnerKey},
     pki::{
         PublicKeyHash,
         certificate::{CertificateFacts, renewal_id},
@@ -207,8 +207,8 @@ fn our_keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<&'static s
 /// How Secrets are looked up besides by name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SecretIndex {
-    /// By the uid of the controller owner.
-    Owner(String),
+    /// By the controller owner.
+    Owner(OwnerKey),
     /// By the serial of the certificate that it holds.
     Serial(String),
 }
@@ -275,7 +275,7 @@ impl Facts for SecretFacts {
     }
 
     fn indexes(&self) -> Vec<SecretIndex> {
-        let owner = self.meta.controller.clone().map(SecretIndex::Owner);
+        let owner = self.meta.owner().map(SecretIndex::Owner);
         let leaf = self.leaf.read();
         let serial = leaf.map(|leaf| SecretIndex::Serial(leaf.serial.clone()));
         owner.into_iter().chain(serial).collect()

@@ -9,7 +9,7 @@ use crate::{
         order::State,
         reference::IssuerAddress,
     },
-    cluster::{Facts, Meta, name::number_of},
+    cluster::{Facts, Meta, OwnerKey, name::number_of},
 };
 
 /// A Challenge without its managed fields.
@@ -30,8 +30,8 @@ pub struct ChallengeFacts {
 /// How Challenges are looked up.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ChallengeIndex {
-    /// By the uid of the Order.
-    Owner(String),
+    /// By the Order.
+    Owner(OwnerKey),
     /// By the HTTP-01 token, as the responder is asked for it.
     Token(String),
     /// By the name to prove, of HTTP-01 challenges that are not over: hosts the responder serves.
@@ -64,13 +64,7 @@ impl Facts for ChallengeFacts {
     }
 
     fn indexes(&self) -> Vec<ChallengeIndex> {
-        let mut indexes: Vec<ChallengeIndex> = self
-            .meta
-            .controller
-            .iter()
-            .cloned()
-            .map(ChallengeIndex::Owner)
-            .collect();
+        let mut indexes = Vec::from_iter(self.meta.owner().map(ChallengeIndex::Owner));
         if self.is_final() {
             return indexes;
         }

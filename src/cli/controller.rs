@@ -133,7 +133,7 @@ pub async fn run(settings: Settings) -> Result<(), ControllerError> {
     tasks.spawn(background.clone().run_until_cancelled_owned(look));
     let only = settings.namespace.as_deref();
     let caches = Caches::new(&settings.cluster_resource_namespace, only);
-    let queues = Queues::default();
+    let queues = Queues::closed();
     caches.wake(&queues);
     let scope = Scope {
         namespace: settings.namespace.clone(),

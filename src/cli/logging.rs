@@ -66,7 +66,9 @@ impl Logging {
         };
         Targets::new()
             .with_default(libraries)
-            .with_target("kube_client::client", requests)
+            // Logs the whole of an answer that it cannot read, and some are Secrets.
+            .with_target("kube_client::client", LevelFilter::OFF)
+            .with_target("kube_client::client::builder", requests)
             .with_target("certwright", own)
     }
 }
@@ -86,6 +88,9 @@ mod tests {
             (2, "kube_runtime", Level::WARN, true),
             (2, "kube_client::client::builder", Level::ERROR, false),
             (5, "kube_client::client::builder", Level::ERROR, true),
+            (2, "kube_client::client", Level::WARN, false),
+            (5, "kube_client::client", Level::WARN, false),
+            (9, "kube_client::client", Level::ERROR, false),
             (4, "certwright", Level::DEBUG, true),
             (4, "hyper", Level::DEBUG, false),
             (6, "certwright", Level::TRACE, true),

@@ -20,7 +20,7 @@ use crate::{
         look::{Looker, Nameservers},
         plan::Pace as LookPace,
     },
-    caches::{Caches, Queues, Scope},
+    caches::{Caches, Queues, Scope, Seed, all, nothing},
     certificate::{
         backoff, facts as certificate,
         reconcile::{CertificateReconciler, Desk, Prompts},
@@ -191,6 +191,7 @@ pub(super) fn start(
         }
         None => Endpoints::Fixed(BTreeSet::new()),
     };
+    let succession = leadership.succession().clone();
     let starter = Starter {
         caches: &caches,
         scope,
@@ -214,7 +215,8 @@ pub(super) fn start(
             Arc::clone(&local),
             Arc::clone(&rotations),
         );
-        starter.start(reconciler, &queues.issuers, issuer_options());
+        let seed = all(&caches.issuers.namespaced);
+        starter.start(reconciler, &queues.issuers, seed, issuer_options());
     }
     if wants(Controller::ClusterIssuers) {
         let cache = Arc::clone(&caches.issuers.cluster);
@@ -225,7 +227,8 @@ pub(super) fn start(
             Arc::clone(&local),
             Arc::clone(&rotations),
         );
-        starter.start(reconciler, &queues.cluster_issuers, issuer_options());
+        let seed = all(&caches.issuers.cluster);
+        starter.start(reconciler, &queues.cluster_issuers, seed, issuer_options());
     }
     let cluster = Arc::new(ClusterId::new(client.clone()));
     let deletion = retire_settings(settings);
@@ -245,6 +248,7 @@ pub(super) fn start(
             issuances: settings.deletion.issuances.as_str().into(),
             cluster: Arc::clone(&cluster),
             settings: deletion.clone(),
+            succession: succession.clone(),
         };
         let reconciler = IssuanceReconciler::new(
             client.clone(),
@@ -255,9 +259,16 @@ pub(super) fn start(
             Arc::clone(&sessions),
             place,
         );
-        starter.start(reconciler, &queues.issuances, work(ISSUANCE_WORKERS));
-        let reconciler = DepartureReconciler::new(clock.clone(), caches.clone(), recorder());
-        starter.start(reconciler, &queues.departures, work(ISSUANCE_WORKERS));
+        let seed = all(&caches.issuances);
+        starter.start(reconciler, &queues.issuances, seed, work(ISSUANCE_WORKERS));
+        let reconciler = DepartureReconciler::new(
+            clock.clone(),
+            caches.clone(),
+            recorder(),
+            succession.clone(),
+        );
+        let seed = caches.every_departure();
+        starter.start(reconciler, &queues.departures, seed, work(ISSUANCE_WORKERS));
         let reconciler = ListReconciler {
             client: client.clone(),
             clock: clock.clone(),
@@ -267,6 +278,7 @@ pub(super) fn start(
             local: Arc::clone(&local),
             cluster: Arc::clone(&cluster),
             most_bytes: MOST_BYTES,
+            waiting: Arc::clone(&caches.waiting),
             numbers: Mutex::default(),
         };
         let lists = Arc::clone(&caches.lists);
@@ -274,6 +286,7 @@ pub(super) fn start(
             async move { lists.synced().await },
             reconciler,
             &queues.lists,
+            caches.every_list(),
             work(LIST_WORKERS),
         );
     }
@@ -319,7 +332,12 @@ pub(super) fn start(
             certificates: queues.certificates.clone(),
             events: events.clone(),
         };
-        starter.start(reconciler, &queues.answers, work(ANSWERS_WORKERS));
+        starter.start(
+            reconciler,
+            &queues.answers,
+            nothing(),
+            work(ANSWERS_WORKERS),
+        );
         let reconciler = CertificateReconciler::new(
             client.clone(),
             clock.clone(),
@@ -340,6 +358,7 @@ pub(super) fn start(
         starter.start(
             reconciler,
             &queues.certificates,
+            all(&caches.certificates),
             work(settings.concurrent_workers),
         );
         let reconciler = RenewalInfoReconciler {
@@ -354,6 +373,7 @@ pub(super) fn start(
         starter.start(
             reconciler,
             &queues.renewal_infos,
+            nothing(),
             work(RENEWAL_INFO_WORKERS),
         );
     }
@@ -361,6 +381,7 @@ pub(super) fn start(
         starter.start(
             requests,
             &queues.requests,
+            all(&caches.requests),
             work(settings.concurrent_workers),
         );
     }
@@ -383,12 +404,14 @@ pub(super) fn start(
             async move { requests.synced().await },
             reconciler,
             &queues.signing_requests,
+            all(&caches.signing_requests),
             work(settings.concurrent_workers),
         );
     }
     if let Some(signers) = &starter.scope.signers {
         // At start too, when there is nothing yet to wake it.
-        queues.signers.add(signers.clone());
+        let first = signers.clone();
+        let seed: Seed = Box::new(move |queue| queue.add(first));
         caches
             .foreign_signers
             .wake(queues.signers.clone(), signers.clone());
@@ -397,7 +420,7 @@ pub(super) fn start(
             signers: Arc::clone(&caches.signers),
             foreign: Arc::clone(&caches.foreign_signers),
         };
-        starter.start(reconciler, &queues.signers, work(1));
+        starter.start(reconciler, &queues.signers, seed, work(1));
     }
     if wants(Controller::IngressShim) {
         let reconciler = RouteReconciler {
@@ -405,16 +428,22 @@ pub(super) fn start(
             events: events.clone(),
             told: Mutex::default(),
         };
-        starter.start(reconciler, &queues.routes, work(1));
+        starter.start(reconciler, &queues.routes, caches.every_route(), work(1));
     }
     if wants(Controller::Orders) {
         let ledger = Arc::new(Ledger::new(
             client.clone(),
             settings.cluster_resource_namespace.as_str().into(),
+            clock.clone(),
             metrics.clone(),
         ));
         let (keeper, kept) = (Arc::clone(&ledger), stop.clone());
-        tasks.spawn(async move { keeper.keep(kept).await });
+        let leadership = starter.leadership.clone();
+        tasks.spawn(async move {
+            if kept.run_until_cancelled(leadership.wait_leading()).await == Some(true) {
+                keeper.keep(kept).await;
+            }
+        });
         let reconciler = OrderReconciler {
             client: client.clone(),
             clock: clock.clone(),
@@ -430,6 +459,7 @@ pub(super) fn start(
         starter.start(
             reconciler,
             &queues.orders,
+            all(&caches.orders),
             work(settings.concurrent_workers.max(16)),
         );
     }
@@ -466,7 +496,13 @@ pub(super) fn start(
             check_retry: settings.waits.check_retry,
             progress: Mutex::new(HashMap::new()),
         };
-        starter.start(reconciler, &queues.challenges, work(CHALLENGE_WORKERS));
+        let seed = all(&caches.challenges);
+        starter.start(
+            reconciler,
+            &queues.challenges,
+            seed,
+            work(CHALLENGE_WORKERS),
+        );
     }
     Ok(())
 }
@@ -527,8 +563,8 @@ struct Starter<'a> {
 }
 
 impl Starter<'_> {
-    fn start<R: Reconciler>(&self, reconciler: R, queue: &Queue, options: Options) {
-        self.start_after(ready(()), reconciler, queue, options);
+    fn start<R: Reconciler>(&self, reconciler: R, queue: &Queue, seed: Seed, options: Options) {
+        self.start_after(ready(()), reconciler, queue, seed, options);
     }
 
     fn start_after<R: Reconciler>(
@@ -536,6 +572,7 @@ impl Starter<'_> {
         first: impl Future<Output = ()> + Send + 'static,
         reconciler: R,
         queue: &Queue,
+        seed: Seed,
         options: Options,
     ) {
         let observer = Arc::clone(&self.observer);
@@ -543,6 +580,7 @@ impl Starter<'_> {
         let (caches, scope) = (self.caches.clone(), self.scope.clone());
         let leadership = self.leadership.clone();
         let stop = self.stop.clone();
+        let queue = queue.clone();
         self.tasks.spawn(async move {
             let may_begin = async {
                 // A decision on half a picture could undo what is right.
@@ -552,6 +590,9 @@ impl Starter<'_> {
             };
             if stop.run_until_cancelled(may_begin).await == Some(true) {
                 info!(controller = R::NAME, "begins");
+                // In this order: what changes between is asked for by both.
+                queue.open();
+                seed(&queue);
                 driver.run(stop).await;
             }
         });

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::cluster::{
     index::Index,
-    key::ObjectKey,
+    key::{ObjectKey, OwnerKey},
     packed::{Packed, Packer},
 };
 
@@ -85,6 +85,17 @@ impl Meta {
         }
     }
 
+    /// As the owner of others in its namespace.
+    pub fn as_owner(&self) -> OwnerKey {
+        OwnerKey::new(&self.key.namespace, self.uid.as_str())
+    }
+
+    /// Its controller, if any.
+    pub fn owner(&self) -> Option<OwnerKey> {
+        let uid = self.controller.as_deref()?;
+        Some(OwnerKey::new(&self.key.namespace, uid))
+    }
+
     /// How events refer to this object of the given kind.
     pub fn reference(&self, api_version: &str, kind: &str) -> ObjectReference {
         ObjectReference {
@@ -118,8 +129,20 @@ struct State<F: Facts> {
     /// The uids of objects that are gone, and the version in which they went, if it is known.
     buried: HashMap<String, Option<String>>,
     burials: VecDeque<String>,
-    /// While a list is under way: what it has named so far.
-    listed: Option<HashSet<ObjectKey>>,
+    /// The list that is under way.
+    listing: Option<Listing>,
+}
+
+/// A list that is under way. It says what stood at a moment after it began: nothing that was known
+/// before counts against it, however new it was said to be. The cluster may have been restored.
+#[derive(Default)]
+struct Listing {
+    /// What it has named so far, and what was written meanwhile.
+    named: HashSet<ObjectKey>,
+    /// What was written since it began, which it may come too early for.
+    written: HashSet<ObjectKey>,
+    /// The uids of what was deleted since then.
+    deleted: HashSet<String>,
 }
 
 /// Facts as they are, or packed.
@@ -138,7 +161,7 @@ impl<F: Facts> Default for Cache<F> {
                 namespaces: HashSet::new(),
                 buried: HashMap::new(),
                 burials: VecDeque::new(),
-                listed: None,
+                listing: None,
             }),
             listeners: OnceLock::new(),
             synced: watch::Sender::new(false),
@@ -173,13 +196,23 @@ impl<F: Facts> Cache<F> {
         self.read().indexes.find(index).cloned().collect()
     }
 
+    /// How many objects are under `index`; by a rare chance, a few more.
+    pub fn count(&self, index: &F::Index) -> usize {
+        self.read().indexes.count(index)
+    }
+
     /// Call `visit` for every object, in no order. For reports; a reconcile looks up by index.
     pub fn for_each(&self, mut visit: impl FnMut(&F)) {
         // One by one: many take a while, and others wait to write.
-        let keys: Vec<ObjectKey> = self.read().objects.keys().cloned().collect();
+        let keys = self.keys();
         for facts in keys.iter().filter_map(|key| self.get(key)) {
             visit(&facts);
         }
+    }
+
+    /// The names of all objects, in no order. For what is done once; a reconcile looks up by index.
+    pub fn keys(&self) -> Vec<ObjectKey> {
+        self.read().objects.keys().cloned().collect()
     }
 
     /// How many objects are known.
@@ -203,7 +236,7 @@ impl<F: Facts> Cache<F> {
         let _ = self.synced.subscribe().wait_for(|synced| *synced).await;
     }
 
-    /// Take in an object: from the watch, or the answer to our own write. Older versions and
+    /// Take in an object: as it changes, or the answer to our own write. Older versions and
     /// objects known to be deleted are passed over.
     pub fn observe(&self, object: F::Object) {
         self.insert(&Arc::new(F::reduce(object)));
@@ -213,6 +246,39 @@ impl<F: Facts> Cache<F> {
     /// it is what we have written ourselves. Then it need not be read.
     pub fn knows(&self, meta: &ObjectMeta) -> bool {
         self.write().knows(meta)
+    }
+
+    /// Take in an object as a list names it. Only what was written or deleted since that began counts
+    /// more.
+    pub fn list(&self, object: F::Object) {
+        let new = Arc::new(F::reduce(object));
+        let old = {
+            let mut state = self.write();
+            let Meta {
+                key,
+                uid,
+                resource_version,
+                ..
+            } = new.meta();
+            if state.knows_listed(key, uid, resource_version) {
+                return;
+            }
+            state.buried.remove(uid);
+            let old = state.remove(key);
+            state.add(&new);
+            old
+        };
+        self.tell(old.as_ref(), Some(&new));
+    }
+
+    /// Whether a list names an object as it is known, or comes too early for it. Then it need not be
+    /// read.
+    pub fn knows_listed(&self, meta: &ObjectMeta) -> bool {
+        let (Some(uid), Some(version)) = (&meta.uid, &meta.resource_version) else {
+            return false;
+        };
+        self.write()
+            .knows_listed(&ObjectKey::of(meta), uid, version)
     }
 
     /// The object is gone: the answer to our own delete.
@@ -230,6 +296,9 @@ impl<F: Facts> Cache<F> {
         let removed = {
             let mut state = self.write();
             state.bury(uid, version);
+            if let Some(listing) = &mut state.listing {
+                listing.deleted.insert(uid.to_owned());
+            }
             match state.get(key) {
                 Some(known) if known.meta().uid == uid => state.remove(key),
                 _ => None,
@@ -250,14 +319,14 @@ impl<F: Facts> Cache<F> {
 
     /// A list begins: what it does not name by [`Cache::end_list`] is gone.
     pub fn begin_list(&self) {
-        self.write().listed = Some(HashSet::new());
+        self.write().listing = Some(Listing::default());
     }
 
     /// The list is complete.
     pub fn end_list(&self) {
         let removed: Vec<Arc<F>> = {
             let mut state = self.write();
-            let listed = state.listed.take().unwrap_or_default();
+            let listed = state.listing.take().unwrap_or_default().named;
             let gone: Vec<ObjectKey> = state
                 .objects
                 .keys()
@@ -279,8 +348,9 @@ impl<F: Facts> Cache<F> {
         let old = {
             let mut state = self.write();
             let meta = new.meta();
-            if let Some(listed) = &mut state.listed {
-                listed.insert(meta.key.clone());
+            if let Some(listing) = &mut state.listing {
+                listing.named.insert(meta.key.clone());
+                listing.written.insert(meta.key.clone());
             }
             match state.buried.get(&meta.uid) {
                 Some(Some(left)) if is_newer(&meta.resource_version, left) => {}
@@ -369,10 +439,26 @@ impl<F: Facts> State<F> {
         if Some(&known.uid) != meta.uid.as_ref() || is_newer(version, &known.resource_version) {
             return false;
         }
-        if let Some(listed) = &mut self.listed {
-            listed.insert(key);
-        }
         true
+    }
+
+    /// Whether the list that is under way has nothing new to say of this object.
+    fn knows_listed(&mut self, key: &ObjectKey, uid: &str, version: &str) -> bool {
+        let known = self.get(key);
+        let Some(listing) = &mut self.listing else {
+            return false;
+        };
+        if listing.deleted.contains(uid) {
+            return true;
+        }
+        listing.named.insert(key.clone());
+        let Some(known) = known.as_ref().map(|known| known.meta()) else {
+            return false;
+        };
+        if listing.written.contains(key) {
+            return !is_newer(version, &known.resource_version);
+        }
+        known.uid == uid && known.resource_version == version
     }
 
     fn bury(&mut self, uid: &str, version: Option<&str>) {
@@ -534,6 +620,66 @@ mod tests {
     }
 
     #[test]
+    fn a_list_counts_more_than_what_was_known_before_it() {
+        let cache = Cache::<Pet>::default();
+        let version = |name: &str| {
+            let pet = cache.get(&ObjectKey::new("ns", name));
+            pet.map(|pet| pet.meta.resource_version.clone())
+        };
+        for pet in [
+            ("a", "1", "10", "new"),
+            ("b", "2", "11", "new"),
+            ("c", "3", "12", "new"),
+        ] {
+            cache.observe(pet);
+        }
+        let delete = |name: &str, uid: &str| cache.forget(&ObjectKey::new("ns", name), uid);
+        delete("b", "2");
+        delete("c", "3");
+        // The cluster was restored to what it was before all that; meanwhile there are writes.
+        cache.begin_list();
+        cache.observe(("d", "4", "20", "own"));
+        cache.observe(("e", "5", "21", "own"));
+        delete("f", "6");
+        let old = |name: &str, uid: &str| {
+            let (uid, version) = (Some(uid.to_owned()), Some("5".to_owned()));
+            let meta = ObjectMeta {
+                namespace: Some("ns".to_owned()),
+                name: Some(name.to_owned()),
+                uid,
+                resource_version: version,
+                ..ObjectMeta::default()
+            };
+            cache.knows_listed(&meta)
+        };
+        assert!(!old("a", "1") && !old("b", "2"), "they are to be read");
+        assert!(
+            old("d", "4") && old("f", "6"),
+            "the list comes too early for them"
+        );
+        for pet in [
+            ("a", "1", "5", "old"),
+            ("b", "2", "5", "old"),
+            ("d", "4", "5", "old"),
+            ("f", "6", "5", "old"),
+        ] {
+            cache.list(pet);
+        }
+        cache.end_list();
+        let five = Some("5".to_owned());
+        assert_eq!((version("a"), version("b")), (five.clone(), five));
+        assert_eq!(version("c"), None);
+        assert_eq!(version("d"), Some("20".to_owned()));
+        assert_eq!(version("e"), Some("21".to_owned()));
+        assert_eq!(version("f"), None);
+        // From here on all goes as ever.
+        cache.observe(("b", "2", "6", "new"));
+        cache.observe(("a", "1", "4", "late"));
+        assert_eq!(names(&cache, "new"), ["b"]);
+        assert_eq!(names(&cache, "old"), ["a"]);
+    }
+
+    #[test]
     fn a_list_drops_what_it_does_not_name_and_tells() {
         let cache = Cache::<Pet>::default();
         let told = Arc::new(Mutex::new(Vec::new()));
@@ -546,13 +692,13 @@ mod tests {
         };
         assert!(cache.listen(vec![Box::new(listener)]));
         cache.begin_list();
-        cache.observe(("a", "1", "10", "ann"));
-        cache.observe(("b", "2", "11", "ann"));
+        cache.list(("a", "1", "10", "ann"));
+        cache.list(("b", "2", "11", "ann"));
         assert!(!cache.is_synced());
         cache.end_list();
         assert!(cache.is_synced());
         cache.begin_list();
-        cache.observe(("b", "2", "11", "ann"));
+        cache.list(("b", "2", "11", "ann"));
         cache.end_list();
         let a = Some("a".to_owned());
         let b = Some("b".to_owned());

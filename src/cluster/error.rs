@@ -3,6 +3,7 @@
 use std::{error::Error, fmt};
 
 use kube::{Resource, core::Status};
+use serde_json::error::Category;
 
 use crate::cluster::{driver::Class, key::ObjectKey};
 
@@ -92,10 +93,10 @@ impl fmt::Display for RequestError {
 
 impl Error for RequestError {
     /// What lies behind a failed connection. The answer of the server is in the text already, and
-    /// says no more in its long form.
+    /// says no more in its long form, or too much.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &*self.source {
-            kube::Error::Api(_) => None,
+            kube::Error::Api(_) | kube::Error::SerdeError(_) => None,
             other => other.source(),
         }
     }
@@ -105,6 +106,18 @@ impl Error for RequestError {
 fn reason(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        // Its text quotes what is wrong, and that may be key material.
+        kube::Error::SerdeError(error) => format!(
+            "the answer cannot be read: {} error at line {} column {}",
+            match error.classify() {
+                Category::Io => "input",
+                Category::Syntax => "syntax",
+                Category::Data => "data",
+                Category::Eof => "length",
+            },
+            error.line(),
+            error.column()
+        ),
         other => other.to_string(),
     }
 }
@@ -114,6 +127,19 @@ mod tests {
     use k8s_openapi::api::core::v1::Secret;
 
     use super::*;
+
+    #[test]
+    fn an_answer_that_cannot_be_read_is_not_quoted() {
+        let key = ObjectKey::new("web", "www-tls");
+        let source = serde_json::from_str::<Secret>(r#"{"data": "a private key"}"#).unwrap_err();
+        assert!(source.to_string().contains("a private key"), "{source}");
+        let error = RequestError::new::<Secret>("get", &key, kube::Error::SerdeError(source));
+        assert!(error.source().is_none());
+        assert_eq!(
+            error.to_string(),
+            "get Secret web/www-tls: the answer cannot be read: data error at line 1 column 24"
+        );
+    }
 
     #[test]
     fn the_status_tells_how_to_go_on() {

@@ -59,6 +59,15 @@ impl Index {
         }
     }
 
+    /// How many names there are under `index`.
+    pub(super) fn count(&self, index: &impl Hash) -> usize {
+        match self.keys.get(&self.hasher.hash_one(index)) {
+            Some(Keys::One(_)) => 1,
+            Some(Keys::Many(many)) => many.len(),
+            None => 0,
+        }
+    }
+
     /// The names under `index`, in order.
     pub(super) fn find(&self, index: &impl Hash) -> impl Iterator<Item = &ObjectKey> {
         let keys = self.keys.get(&self.hasher.hash_one(index));
@@ -90,6 +99,7 @@ mod tests {
         index.add(&"y", key("a"));
         assert_eq!(names(&index, "x"), ["a", "b", "c"]);
         assert_eq!(names(&index, "y"), ["a"]);
+        assert_eq!(["x", "y", "z"].map(|of| index.count(&of)), [3, 1, 0]);
         index.remove(&"x", &key("b"));
         index.remove(&"x", &key("other"));
         index.remove(&"y", &key("other"));

@@ -39,6 +39,26 @@ impl ObjectKey {
     }
 }
 
+/// The owner of objects in its own namespace. Its uid alone does not tell: whoever knows that could have
+/// planted an object elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct OwnerKey {
+    /// Where what it owns is.
+    pub namespace: Arc<str>,
+    /// `metadata.uid`.
+    pub uid: String,
+}
+
+impl OwnerKey {
+    /// The owner `uid` of what is in `namespace`.
+    pub fn new(namespace: &Arc<str>, uid: impl Into<String>) -> Self {
+        Self {
+            namespace: Arc::clone(namespace),
+            uid: uid.into(),
+        }
+    }
+}
+
 impl Serialize for ObjectKey {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         (&*self.namespace, &*self.name).serialize(serializer)

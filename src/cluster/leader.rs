@@ -24,6 +24,7 @@ use crate::cluster::{
     error::RequestError,
     key::ObjectKey,
     lease::{Candidate, Loss, Record, Step, Timing},
+    succession::Succession,
 };
 
 /// The name of the Lease, cert-manager's.
@@ -55,6 +56,7 @@ pub enum LeaderError {
 #[derive(Clone, Debug)]
 pub struct Leadership {
     state: watch::Receiver<State>,
+    succession: Succession,
     over: CancellationToken,
 }
 
@@ -72,6 +74,7 @@ impl Leadership {
     pub fn alone() -> Self {
         Self {
             state: watch::channel(State::Alone).1,
+            succession: Succession::alone(),
             over: CancellationToken::new(),
         }
     }
@@ -95,6 +98,11 @@ impl Leadership {
             () = self.over.cancelled() => false,
             led = state.wait_for(|state| *state != State::Candidate) => led.is_ok(),
         }
+    }
+
+    /// Who led before.
+    pub fn succession(&self) -> &Succession {
+        &self.succession
     }
 
     /// Cancelled when this process must not write any more: leadership was lost or given back.
@@ -133,6 +141,7 @@ impl Election {
         } = self;
         let (sender, state) = watch::channel(State::Candidate);
         let over = CancellationToken::new();
+        let succession = Succession::default();
         let elector = Elector {
             api: Api::namespaced(client, &namespace),
             key: ObjectKey::new(namespace, LEASE),
@@ -141,10 +150,16 @@ impl Election {
             lease: None,
             clock,
             state: sender,
+            succession: succession.clone(),
             complaint: String::new(),
             _over: over.clone().drop_guard(),
         };
-        (Leadership { state, over }, elector)
+        let leadership = Leadership {
+            state,
+            succession,
+            over,
+        };
+        (leadership, elector)
     }
 }
 
@@ -159,6 +174,7 @@ pub struct Elector {
     lease: Option<Lease>,
     clock: Clock,
     state: watch::Sender<State>,
+    succession: Succession,
     /// The last failure that was logged, so that a lasting one is logged once.
     complaint: String,
     _over: DropGuard,
@@ -202,7 +218,7 @@ impl Elector {
 
     async fn read(&mut self) {
         let answer = timeout(self.patience(), self.api.get_opt(LEASE)).await;
-        let now = Instant::now().into_std();
+        let now = Instant::now();
         match answer {
             Ok(Ok(lease)) => {
                 let holder = holder(lease.as_ref());
@@ -210,7 +226,11 @@ impl Elector {
                 if is_other && holder != holder_of(self.candidate.record()) {
                     info!(lease = %self.key, holder, "waiting to lead");
                 }
-                self.candidate.observe(lease.as_ref().map(record), now);
+                if self.candidate.leads_until().is_none() {
+                    self.succession.look(lease.as_ref(), now);
+                }
+                self.candidate
+                    .observe(lease.as_ref().map(record), now.into_std());
                 self.lease = lease;
                 self.complaint.clear();
             }
@@ -220,12 +240,15 @@ impl Elector {
     }
 
     async fn write(&mut self, step: &Step) {
-        let lease = held_by(
+        let mut lease = held_by(
             self.lease.as_ref(),
             &self.identity,
             self.candidate.timing(),
             &self.clock,
         );
+        let is_leading = self.candidate.leads_until().is_some();
+        self.succession
+            .sign(self.lease.as_ref(), &mut lease, is_leading);
         let began = Instant::now();
         let params = PostParams::default();
         let creates = *step == Step::Create;
@@ -241,6 +264,8 @@ impl Elector {
         match answer {
             Ok(Ok(lease)) => {
                 self.candidate.wrote(record(&lease), began.into_std());
+                // Before anybody begins who goes by it.
+                self.succession.took(&lease, began);
                 self.lease = Some(lease);
                 self.complaint.clear();
                 self.lead();
@@ -263,6 +288,12 @@ impl Elector {
         let state = State::Leader(Instant::from_std(until));
         if self.state.send_replace(state) == State::Candidate {
             info!(lease = %self.key, identity = self.identity, "leading");
+            if self.succession.is_unsettled() {
+                info!(
+                    "another program may have led before: what lost its Certificate meanwhile is \
+                     neither revoked nor deleted until that is confirmed"
+                );
+            }
         }
     }
 

@@ -27,6 +27,8 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
+    /// Whether nobody works on anything yet, so that nothing is kept.
+    is_closed: bool,
     /// Due times in order; the number makes equal times distinct and keeps first come first served.
     due: BTreeMap<(Instant, u64), ObjectKey>,
     entries: HashMap<ObjectKey, Entry>,
@@ -41,6 +43,16 @@ struct Entry {
 }
 
 impl Queue {
+    /// From now on keep nothing: nobody works on it yet.
+    pub fn close(&self) {
+        self.state().is_closed = true;
+    }
+
+    /// From now on keep what is asked for. What was asked for before has to be asked for again.
+    pub fn open(&self) {
+        self.state().is_closed = false;
+    }
+
     /// Ask for `key` now.
     pub fn add(&self, key: ObjectKey) {
         self.add_at(key, Instant::now());
@@ -101,7 +113,12 @@ impl Queue {
     }
 
     fn add_at(&self, key: ObjectKey, at: Instant) {
-        self.state().schedule(key, at);
+        let mut state = self.state();
+        if state.is_closed {
+            return;
+        }
+        state.schedule(key, at);
+        drop(state);
         self.inner.changed.notify_one();
     }
 
@@ -170,6 +187,22 @@ mod tests {
         let before = Instant::now();
         assert_eq!(queue.next().await, key("late"));
         assert_eq!(before.elapsed().as_secs(), 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keeps_nothing_until_somebody_works() {
+        let queue = Queue::default();
+        queue.close();
+        for number in 0..1000 {
+            queue.add(key(&number.to_string()));
+            queue.add_after(key("later"), Duration::from_secs(1));
+        }
+        assert!(queue.is_empty());
+        queue.open();
+        queue.add(key("a"));
+        assert_eq!(queue.next().await, key("a"));
+        queue.done(&key("a"));
+        assert!(queue.is_empty());
     }
 
     #[tokio::test(start_paused = true)]

@@ -105,27 +105,35 @@ async fn fill<O, F: Facts>(
 {
     let kind = O::kind(&());
     let kind = kind.as_ref();
+    let read_or_tell = |object| match read(object) {
+        Ok(wanted) => wanted,
+        Err(invalid) => {
+            let InvalidObject { error, metadata } = *invalid;
+            let object = ObjectKey::of(&metadata);
+            warn!(kind, %object, error, "object does not decode and is passed over");
+            // What was known of it is no longer what stands in the cluster.
+            cache.forget_version(&object);
+            let version = O::api_version(&());
+            on_invalid(Meta::of(&metadata).reference(&version, kind), &error);
+            None
+        }
+    };
     let mut events = std::pin::pin!(events.default_backoff());
     while let Some(event) = events.next().await {
         match event {
             Ok(Event::Init) => cache.begin_list(),
-            Ok(Event::InitApply(object) | Event::Apply(object)) => {
-                if cache.knows(object.meta()) {
-                    continue;
+            Ok(Event::InitApply(object)) => {
+                if !cache.knows_listed(object.meta())
+                    && let Some(object) = read_or_tell(object)
+                {
+                    cache.list(object);
                 }
-                match read(object) {
-                    Ok(Some(object)) => cache.observe(object),
-                    Ok(None) => {}
-                    Err(invalid) => {
-                        let InvalidObject { error, metadata } = *invalid;
-                        let object = ObjectKey::of(&metadata);
-                        warn!(kind, %object, error, "object does not decode and is passed over");
-                        // What was known of it is no longer what stands in the cluster.
-                        cache.forget_version(&object);
-                        let version = O::api_version(&());
-                        let reference = Meta::of(&metadata).reference(&version, kind);
-                        on_invalid(reference, &error);
-                    }
+            }
+            Ok(Event::Apply(object)) => {
+                if !cache.knows(object.meta())
+                    && let Some(object) = read_or_tell(object)
+                {
+                    cache.observe(object);
                 }
             }
             Ok(Event::Delete(object)) => forget(&cache, object.meta()),

@@ -1,12 +1,13 @@
 //! Which certificates are on the list of an issuer? Pure: computed from their records.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    api::{condition::to_the_second, deletion::RevocationReason},
-    pki::crl::{Entry, Reason, SerialNumber},
+    api::{condition::to_the_second, deletion::RevocationReason, issuance::IssuanceState},
+    crl::room::{Candidate, Listed, share},
+    pki::crl::{Entry, Reason, RevocationList, SerialNumber},
     retire::facts::IssuanceFacts,
 };
 
@@ -24,18 +25,20 @@ impl From<RevocationReason> for Reason {
 
 /// What is on a list that is signed now and good for `validity`: of the `records` of this `cluster`,
 /// those whose revocation is decided. They stay until one list was signed after they expired (RFC
-/// 5280, 3.3).
+/// 5280, 3.3). Its namespaces share `room`, after what is on the `last` one.
 pub fn entries<'a>(
     records: impl IntoIterator<Item = &'a IssuanceFacts>,
     cluster: &str,
     validity: SignedDuration,
+    room: usize,
+    last: Option<&RevocationList>,
     now: Timestamp,
-) -> BTreeMap<SerialNumber, Entry> {
+) -> Listed {
     let counts = |record: &&IssuanceFacts| {
         let end = record.not_after.saturating_add(validity);
         *record.cluster == *cluster && record.is_listed() && end.is_ok_and(|end| now <= end)
     };
-    let entry = |record: &IssuanceFacts| {
+    let candidate = |record: &IssuanceFacts| {
         let status = &record.status;
         let asked = status
             .request
@@ -50,23 +53,39 @@ pub fn entries<'a>(
             revoked: to_the_second(time.0).0,
             reason: reason.into(),
         };
-        Some((SerialNumber::from_hex(&record.serial)?, entry))
+        let serial = SerialNumber::from_hex(&record.serial)?;
+        let is_on_last = last.is_some_and(|last| last.entries.contains_key(&serial));
+        Some(Candidate {
+            serial,
+            entry,
+            namespace: Arc::clone(&record.certificate.namespace),
+            // Also where the last one is lost.
+            is_listed: is_on_last || record.state() == IssuanceState::Revoked,
+        })
     };
-    records
-        .into_iter()
-        .filter(counts)
-        .filter_map(entry)
-        .collect()
+    let candidates = records.into_iter().filter(counts).filter_map(candidate);
+    share(candidates, room)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::{
-        api::issuance::{IssuanceState, Request},
+        api::issuance::Request,
         cluster::ObjectKey,
         retire::samples::{at, issuance, time},
     };
+
+    fn entries<'a>(
+        records: impl IntoIterator<Item = &'a IssuanceFacts>,
+        cluster: &str,
+        validity: SignedDuration,
+        now: Timestamp,
+    ) -> BTreeMap<SerialNumber, Entry> {
+        super::entries(records, cluster, validity, usize::MAX, None, now).entries
+    }
 
     fn record(state: IssuanceState) -> IssuanceFacts {
         let mut record = issuance();
@@ -111,6 +130,35 @@ mod tests {
         assert_eq!(entry.reason, Reason::KeyCompromise);
         assert_eq!(entry.revoked, at("2026-02-01T00:00:00Z"));
         assert!(entries([&record(Revoked)], "elsewhere", week, at(before)).is_empty());
+    }
+
+    #[test]
+    fn what_was_listed_has_room_also_where_the_list_is_lost() {
+        let week = SignedDuration::from_hours(7 * 24);
+        let now = at("2026-03-01T00:00:00Z");
+        let known = record(IssuanceState::Revoked);
+        let new = IssuanceFacts {
+            serial: "abd".into(),
+            ..record(IssuanceState::Revoking)
+        };
+        let serials = |listed: &Listed| -> Vec<String> {
+            let serials = listed.entries.keys();
+            serials.map(ToString::to_string).collect()
+        };
+        let records = [new.clone(), known];
+        let listed = super::entries(&records, "here", week, 2, None, now);
+        assert_eq!(serials(&listed), ["abc"]);
+        assert!(listed.waiting.contains(&new.certificate.namespace));
+        // It is on the list, and that is not written down yet.
+        let last = RevocationList {
+            number: 1,
+            this_update: now,
+            next_update: now,
+            entries: entries([&new], "here", week, now),
+        };
+        let listed = super::entries(&records, "here", week, 2, Some(&last), now);
+        assert_eq!(serials(&listed), ["abc", "abd"]);
+        assert!(listed.waiting.is_empty());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Working on the list of an issuer: gather the facts, decide, sign, store, and say so on the issuer.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -23,6 +23,7 @@ use crate::{
         error::Error,
         facts::{ListFacts, kind_of, place_of, published_by},
         plan::{Plan, Situation, again, due, plan, validity},
+        room::{Listed, SHARED, Waiting},
         store::{Signed, Stored},
     },
     issuer::{IssuerKind, IssuerView, Issuers, LocalSigners, facts::IssuerResource},
@@ -62,6 +63,8 @@ pub struct ListReconciler {
     pub cluster: Arc<ClusterId>,
     /// The most bytes of data that a ConfigMap may hold: [`MOST_BYTES`](crate::crl::MOST_BYTES).
     pub most_bytes: usize,
+    /// Who has no room on a list.
+    pub waiting: Arc<Waiting>,
     /// The last number that was given, by uid of the issuer.
     pub numbers: Mutex<HashMap<String, u64>>,
 }
@@ -125,16 +128,27 @@ impl ListReconciler {
         let cluster = self.cluster.get().await?;
         let stored = self.stored(issuer, &place, &authority);
         let list = stored.as_ref().and_then(|stored| stored.list.as_ref());
+        let last = self.lists.get(&place).filter(|last| last.is_of(issuer));
+        let last = last.as_ref().and_then(|last| last.list.as_ref());
+        let room = match issuer.kind {
+            // It is all of one namespace.
+            IssuerKind::Issuer => usize::MAX,
+            IssuerKind::ClusterIssuer => SHARED,
+        };
+        let records = records.iter().map(AsRef::as_ref);
+        let Listed { entries, waiting } = entries(records, &cluster, validity, room, last, now);
+        let published = published(&place, waiting.len());
+        self.waiting.note(&issuer.key, waiting);
         let given = self.last_number(&issuer.uid);
         let plan = plan(Situation {
             stored: list,
             last_number: list.map_or(given, |list| list.number.max(given)),
-            wanted: entries(records.iter().map(AsRef::as_ref), &cluster, validity, now),
+            wanted: entries,
             validity,
             now,
         });
         let list = match plan {
-            Plan::Keep(until) => return Ok((Some(published(&place)), at(now, until))),
+            Plan::Keep(until) => return Ok((Some(published), at(now, until))),
             Plan::Wait(until) => {
                 let said = match stored {
                     // What was said of it stands until then.
@@ -151,15 +165,14 @@ impl ListReconciler {
         let entries = list.entries.len();
         let size = match self.put(issuer, &place, &authority, list.clone()).await? {
             // The ConfigMap comes back by the cache, and is judged.
-            Put::Done => return Ok((Some(published(&place)), Next::After(Duration::ZERO))),
+            Put::Done => return Ok((Some(published), Next::After(Duration::ZERO))),
             Put::Said(said) => return Ok((Some(said), Next::After(RECHECK))),
             Put::TooLarge(size) => size,
         };
         // What is on the last one is not to be believed good again when that expires.
-        let last = self.lists.get(&place).filter(|last| last.is_of(issuer));
         let stands =
             stored.is_some_and(|stored| stored.list.as_ref().is_some_and(|l| now < due(l)));
-        if let Some(last) = last.as_ref().and_then(|last| last.list.as_ref())
+        if let Some(last) = last
             && !stands
         {
             let again = again(list, last);
@@ -295,12 +308,14 @@ impl Reconciler for ListReconciler {
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
         let Some(issuer) = self.issuers.get(kind_of(key), key) else {
             // What it owns goes with it.
+            self.waiting.note(key, BTreeSet::new());
             return Ok(Next::Change);
         };
         if issuer.deleting {
             return Ok(Next::Change);
         }
         let Some((ca, spec)) = published_by(&issuer) else {
+            self.waiting.note(key, BTreeSet::new());
             self.withdraw(&issuer, &place_of(&issuer)).await?;
             self.tell(&issuer, None).await?;
             return Ok(Next::Change);
@@ -317,11 +332,17 @@ impl Reconciler for ListReconciler {
     }
 }
 
-fn published(place: &ObjectKey) -> Said {
+fn published(place: &ObjectKey, waiting: usize) -> Said {
+    let remark = match waiting {
+        0 => String::new(),
+        waiting => format!(
+            "; namespaces without room on it for what they revoked last: {waiting} (their Issuances say so)"
+        ),
+    };
     Said {
         holds: true,
         reason: "Published",
-        message: format!("The list of revoked certificates is in ConfigMap {place}"),
+        message: format!("The list of revoked certificates is in ConfigMap {place}{remark}"),
     }
 }
 

@@ -18,10 +18,10 @@ use crate::{
     api::{
         condition,
         issuance::{Issuance, IssuanceState},
-        issuer::Issuer,
+        issuer::{ClusterIssuer, Issuer},
     },
     cluster::{Cache, Clock, ObjectKey, Reconciler},
-    issuer::{Issuers, LocalSigners, SecretVersion},
+    issuer::{IssuerKind, Issuers, LocalSigners, SecretVersion},
     pki::crl::SerialNumber,
     retire::{facts::IssuanceFacts, record::ClusterId},
 };
@@ -36,21 +36,34 @@ struct World {
     reconciler: ListReconciler,
     clock: Clock,
     stored: Stored,
+    kind: IssuerKind,
 }
 
 impl World {
     async fn new() -> Self {
+        Self::of(IssuerKind::Issuer).await
+    }
+
+    async fn of(kind: IssuerKind) -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let (stored, clock) = (Stored::default(), Clock::default());
-        let service = server(&clock, Arc::clone(&stored));
+        let service = server(&clock, Arc::clone(&stored), kind);
         let client = Client::new(service, "default");
         let issuers = Issuers {
             namespaced: Arc::default(),
             cluster: Arc::default(),
             cluster_resource_namespace: "system".into(),
         };
-        let issuer: Issuer = serde_json::from_value(issuer()).unwrap();
-        issuers.namespaced.observe(issuer);
+        match kind {
+            IssuerKind::Issuer => {
+                let issuer: Issuer = serde_json::from_value(issuer(kind)).unwrap();
+                issuers.namespaced.observe(issuer);
+            }
+            IssuerKind::ClusterIssuer => {
+                let issuer: ClusterIssuer = serde_json::from_value(issuer(kind)).unwrap();
+                issuers.cluster.observe(issuer);
+            }
+        }
         let version = |_: &ObjectKey| {
             Some(SecretVersion {
                 uid: "s".into(),
@@ -67,17 +80,23 @@ impl World {
             issuances: Arc::<Cache<IssuanceFacts>>::default(),
             local: Arc::new(local),
             most_bytes: MOST_BYTES,
+            waiting: Arc::default(),
             numbers: Mutex::default(),
         };
         Self {
             reconciler,
             clock,
             stored,
+            kind,
         }
     }
 
     /// The certificates with these serials are to be revoked.
     fn revoke(&self, serials: std::ops::Range<u32>) {
+        self.revoke_of("web", serials);
+    }
+
+    fn revoke_of(&self, namespace: &str, serials: std::ops::Range<u32>) {
         let now = self.clock.now();
         let end = Time(
             now.saturating_add(SignedDuration::from_hours(9999))
@@ -93,9 +112,9 @@ impl World {
                 "spec": {
                     "certificate": "", "cluster": "here", "deletionPolicy": "Revoke",
                     "certificateRef": {
-                        "name": "www", "namespace": "web", "uid": "c", "since": Time(now),
+                        "name": "www", "namespace": namespace, "uid": "c", "since": Time(now),
                     },
-                    "issuerRef": {"name": "ca"}, "names": [], "notAfter": end,
+                    "issuerRef": {"name": "ca", "kind": self.kind.as_str()}, "names": [], "notAfter": end,
                     "notBefore": Time(now), "publicKey": "", "secretName": "www",
                     "serial": hex(serial),
                 },
@@ -113,18 +132,18 @@ impl World {
     async fn settle(&self) -> (String, String) {
         // Lists have a second each.
         self.clock.advance(2);
-        let issuer = ObjectKey::new("web", "ca");
+        let issuer = issuer_key(self.kind);
         for _ in 0..2 {
             self.reconciler.reconcile(&issuer).await.unwrap();
         }
-        let issuer = self.reconciler.issuers.namespaced.get(&issuer).unwrap();
+        let issuer = self.reconciler.issuers.get(self.kind, &issuer).unwrap();
         let found = condition::find(issuer.status.conditions.as_ref(), reconcile::CONDITION);
         let found = found.unwrap().clone();
         (found.reason.unwrap(), found.message.unwrap())
     }
 
     fn list(&self) -> crate::pki::crl::RevocationList {
-        let place = ObjectKey::new("web", "ca-crl");
+        let place = ObjectKey::new(secrets_namespace(self.kind), "ca-crl");
         let stored = self.reconciler.lists.get(&place).unwrap();
         assert!(stored.is_whole);
         stored.list.clone().unwrap()
@@ -153,20 +172,37 @@ fn numbers(serials: std::ops::Range<u32>) -> BTreeSet<SerialNumber> {
     serials.map(number).collect()
 }
 
-fn issuer() -> Value {
-    json!({
-        "apiVersion": "cert-manager.io/v1", "kind": "Issuer",
-        "metadata": {
-            "namespace": "web", "name": "ca", "uid": "i", "resourceVersion": "1", "generation": 1,
-        },
+fn issuer(kind: IssuerKind) -> Value {
+    let mut issuer = json!({
+        "apiVersion": "cert-manager.io/v1", "kind": kind.as_str(),
+        "metadata": {"name": "ca", "uid": "i", "resourceVersion": "1", "generation": 1},
         "spec": {"ca": {"secretName": "root", "crl": {"validity": "72h"}}},
-    })
+    });
+    if kind == IssuerKind::Issuer {
+        issuer["metadata"]["namespace"] = json!("web");
+    }
+    issuer
+}
+
+fn issuer_key(kind: IssuerKind) -> ObjectKey {
+    match kind {
+        IssuerKind::Issuer => ObjectKey::new("web", "ca"),
+        IssuerKind::ClusterIssuer => ObjectKey::cluster("ca"),
+    }
+}
+
+fn secrets_namespace(kind: IssuerKind) -> &'static str {
+    match kind {
+        IssuerKind::Issuer => "web",
+        IssuerKind::ClusterIssuer => "system",
+    }
 }
 
 /// Answers as the API server does, with a CA that lives for years.
 fn server(
     clock: &Clock,
     stored: Stored,
+    kind: IssuerKind,
 ) -> impl tower::Service<
     Request<Body>,
     Response = Response<Body>,
@@ -184,13 +220,14 @@ fn server(
     (ca.not_before, ca.not_after) = (day(-1), day(1000));
     let certificate = ca.self_signed(&key).unwrap().pem();
     let text = |text: &str| json!(ByteString(text.as_bytes().to_vec()));
+    let namespace = secrets_namespace(kind);
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret",
-        "metadata": {"namespace": "web", "name": "root", "uid": "s", "resourceVersion": "1"},
+        "metadata": {"namespace": namespace, "name": "root", "uid": "s", "resourceVersion": "1"},
         "data": {"tls.crt": text(&certificate), "tls.key": text(&key.serialize_pem())},
     });
     let version = Arc::new(Mutex::new(1));
-    let issuer = Arc::new(Mutex::new(issuer()));
+    let issuer = Arc::new(Mutex::new(issuer(kind)));
     service_fn(move |request: Request<Body>| {
         let (secret, stored) = (secret.clone(), Arc::clone(&stored));
         let (version, issuer) = (Arc::clone(&version), Arc::clone(&issuer));
@@ -208,21 +245,36 @@ fn server(
                     "apiVersion": "v1", "kind": "Namespace",
                     "metadata": {"name": "kube-system", "uid": "here"},
                 }),
-                (&Method::GET, "/api/v1/namespaces/web/secrets/root") => secret,
-                (&Method::POST, "/api/v1/namespaces/web/configmaps") => {
+                (
+                    &Method::GET,
+                    "/api/v1/namespaces/web/secrets/root"
+                    | "/api/v1/namespaces/system/secrets/root",
+                ) => secret,
+                (
+                    &Method::POST,
+                    "/api/v1/namespaces/web/configmaps" | "/api/v1/namespaces/system/configmaps",
+                ) => {
                     let mut made = body;
                     made["metadata"]["uid"] = json!("m");
                     made["metadata"]["resourceVersion"] = json!(next());
                     stored.lock().unwrap().insert(made).clone()
                 }
-                (&Method::PATCH, "/api/v1/namespaces/web/configmaps/ca-crl") => {
+                (
+                    &Method::PATCH,
+                    "/api/v1/namespaces/web/configmaps/ca-crl"
+                    | "/api/v1/namespaces/system/configmaps/ca-crl",
+                ) => {
                     let mut stored = stored.lock().unwrap();
                     let stored = stored.as_mut().unwrap();
                     merge(stored, body);
                     stored["metadata"]["resourceVersion"] = json!(next());
                     stored.clone()
                 }
-                (&Method::PATCH, "/apis/cert-manager.io/v1/namespaces/web/issuers/ca/status") => {
+                (
+                    &Method::PATCH,
+                    "/apis/cert-manager.io/v1/namespaces/web/issuers/ca/status"
+                    | "/apis/cert-manager.io/v1/clusterissuers/ca/status",
+                ) => {
                     let mut issuer = issuer.lock().unwrap();
                     merge(&mut issuer, body);
                     issuer["metadata"]["resourceVersion"] = json!(next());
@@ -281,6 +333,25 @@ async fn what_has_no_room_is_told_and_what_was_listed_stays_so() {
     assert_eq!(world.settle().await.0, "Published");
     assert_eq!(world.serials(), numbers(0..40));
     assert!(world.list().number > second.number);
+}
+
+#[tokio::test]
+async fn no_namespace_takes_all_room_of_a_cluster_issuer() {
+    let world = World::of(IssuerKind::ClusterIssuer).await;
+    let ca = issuer_key(world.kind);
+    let waits = |namespace| world.reconciler.waiting.holds(&ca, namespace);
+    world.revoke_of("web", 0..9000);
+    let (reason, message) = world.settle().await;
+    assert_eq!(reason, "Published");
+    assert!(message.contains("what they revoked last: 1 "), "{message}");
+    assert_eq!(world.serials(), numbers(0..4000));
+    assert!(waits("web") && !waits("shop"));
+
+    world.revoke_of("shop", 10_000..10_100);
+    assert_eq!(world.settle().await.0, "Published");
+    let both = numbers(0..4000).into_iter().chain(numbers(10_000..10_100));
+    assert_eq!(world.serials(), both.collect());
+    assert!(waits("web") && !waits("shop"));
 }
 
 /// As many as the documentation says.

@@ -2,8 +2,9 @@
 
 use reqwest::Url;
 
-use crate::api::{
-    acme::AcmeIssuerStatus, condition, issuer::IssuerStatus, reason::issuer as reason,
+use crate::{
+    acme::account::is_same_origin,
+    api::{acme::AcmeIssuerStatus, condition, issuer::IssuerStatus, reason::issuer as reason},
 };
 
 /// Entry of the Secret that holds the account key, where the issuer names none.
@@ -107,9 +108,13 @@ pub fn account_status(url: &str, email: &str, key_hash: &str) -> AcmeIssuerStatu
     }
 }
 
-/// Whether an account at `url` can be one of the server: same scheme, host and port.
-pub fn is_same_origin(url: &str, server: &Url) -> bool {
-    Url::parse(url).is_ok_and(|url| url.origin() == server.origin())
+/// The URL of the account in the status, if it is one for these settings: at the server, or found for
+/// this generation, when the CA was asked where it has accounts.
+pub fn url_of<'a>(status: &'a IssuerStatus, server: &Url, generation: i64) -> Option<&'a str> {
+    let url = status.acme.as_ref()?.uri.as_deref()?;
+    let is_its =
+        is_same_origin(url, server) || !url.is_empty() && was_registered(status, generation);
+    is_its.then_some(url)
 }
 
 /// Whether the account was looked at in this generation, and found.
@@ -300,6 +305,33 @@ mod tests {
         ] {
             let found = still_valid(&status, server, hash);
             assert_eq!(found, kept.then(known), "{server} {hash:?}");
+        }
+    }
+
+    #[test]
+    fn an_account_elsewhere_counts_only_where_it_was_found_for_these_settings() {
+        let registered = ("True", "ACMEAccountRegistered");
+        let elsewhere = || account_status("https://accounts.example/1", "", "hash");
+        let here = || known();
+        let table = [
+            (Some(here()), registered, 3, true),
+            (Some(here()), registered, 2, true),
+            (Some(here()), ("False", "ErrVerifyACMEAccount"), 3, true),
+            (Some(elsewhere()), registered, 3, true),
+            (Some(elsewhere()), registered, 2, false),
+            (
+                Some(elsewhere()),
+                ("False", "ErrVerifyACMEAccount"),
+                3,
+                false,
+            ),
+            (Some(account_status("", "", "hash")), registered, 3, false),
+            (None, registered, 3, false),
+        ];
+        for (at, (acme, ready, generation, want)) in table.into_iter().enumerate() {
+            let status = status(acme, ready, generation);
+            let found = url_of(&status, &server(SERVER), 3);
+            assert_eq!(found.is_some(), want, "case {at}");
         }
     }
 }

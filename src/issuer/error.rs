@@ -261,6 +261,8 @@ pub enum Doing {
     Register,
     /// Change the account.
     Update,
+    /// See whether the account is the CA's.
+    Verify,
 }
 
 impl Doing {
@@ -268,6 +270,7 @@ impl Doing {
         match self {
             Self::Register => "Failed to register ACME account: ",
             Self::Update => "Failed to update ACME account: ",
+            Self::Verify => "Failed to verify ACME account: ",
         }
     }
 }
@@ -316,6 +319,7 @@ impl Error {
             Self::Acme { doing, .. } => match doing {
                 Doing::Register => reason::ERR_REGISTER_ACME_ACCOUNT,
                 Doing::Update => reason::ERR_UPDATE_ACME_ACCOUNT,
+                Doing::Verify => reason::ERR_VERIFY_ACME_ACCOUNT,
             },
         }
     }

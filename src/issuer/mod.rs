@@ -38,4 +38,4 @@ pub use facts::{IssuerFacts, IssuerIndex, IssuerKind};
 pub use local::LocalSigners;
 pub use secret::SecretVersion;
 pub use sessions::Sessions;
-pub use view::{IssuerView, Issuers, Missing, NotUsable};
+pub use view::{AccountId, IssuerView, Issuers, Missing, NotUsable};

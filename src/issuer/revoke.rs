@@ -163,12 +163,6 @@ fn judge(answer: Result<Revoked, acme::Error>, by: Signatory, now: Timestamp) ->
         Ok(Revoked::Already) => return Outcome::Revoked { already: true, by },
         Err(error) => error,
     };
-    if error
-        .problem()
-        .is_some_and(|problem| problem.status == Some(404))
-    {
-        return Outcome::Unknown;
-    }
     if matches!(
         error,
         acme::Error::Unsupported { .. } | acme::Error::Sign { .. }
@@ -178,6 +172,12 @@ fn judge(answer: Result<Revoked, acme::Error>, by: Signatory, now: Timestamp) ->
     let is_lost = error
         .problem()
         .is_some_and(|problem| problem.kind == ProblemType::AccountDoesNotExist);
+    let is_unknown = error
+        .problem()
+        .is_some_and(|problem| problem.status == Some(404));
+    if is_unknown && !is_lost {
+        return Outcome::Unknown;
+    }
     let error = CaError::new(error, now);
     if is_lost || error.problem().is_some() && error.is_refusal() {
         return Outcome::Refused(error.to_string());
@@ -230,6 +230,7 @@ mod tests {
             (Ok(Revoked::Now), "now"),
             (Ok(Revoked::Already), "already"),
             (Err(problem("malformed", 404)), "unknown"),
+            (Err(problem("accountDoesNotExist", 404)), "refused"),
             (Err(problem("malformed", 400)), "refused"),
             (Err(problem("unauthorized", 403)), "refused"),
             (Err(problem("accountDoesNotExist", 400)), "refused"),

@@ -13,8 +13,8 @@ use crate::{
     api::acme::AcmeIssuer,
     cluster::{Clock, ObjectKey},
     issuer::{
-        account::{self, DEFAULT_KEY_ENTRY},
-        error::Error,
+        account::DEFAULT_KEY_ENTRY,
+        error::{Doing, Error},
         kind::Signer,
         recent::Recent,
         secret::{self, Entry, SecretVersion},
@@ -151,7 +151,7 @@ impl Sessions {
             Signer::Acme(acme) => acme,
             Signer::Ca(_) | Signer::SelfSigned(_) => return Err(no_account()),
         };
-        let server = server_of(acme)?;
+        server_of(acme)?;
         let url = issuer.account_url().ok_or_else(no_account)?;
         let checked = issuer.ready_condition();
         if checked.and_then(|ready| ready.observed_generation) != Some(issuer.generation) {
@@ -159,7 +159,12 @@ impl Sessions {
                 issuer: issuer.to_string(),
             });
         }
-        if !account::is_same_origin(url, &server) {
+        let client = self.client(acme)?;
+        let may_have = client
+            .may_have(url)
+            .await
+            .map_err(|error| Error::acme(Doing::Verify, error, self.clock.now()))?;
+        if !may_have {
             return Err(no_account());
         }
         let Some(HashedKey { key, hash }) = self.account_key(issuer, acme).await? else {
@@ -172,7 +177,7 @@ impl Sessions {
                 issuer: issuer.to_string(),
             });
         }
-        Ok(self.client(acme)?.session(key, url))
+        Ok(client.session(key, url))
     }
 
     /// The server of an ACME issuer.
@@ -321,6 +326,7 @@ mod tests {
         acme::Silent,
         api::{issuer::Issuer, reference::IssuerRef},
         issuer::view::Issuers,
+        net::script::{Script, answer},
         pki::key::KeyEncoding,
     };
 
@@ -377,6 +383,11 @@ mod tests {
     }
 
     fn issuer(server: &str, account: Value, observed: i64) -> IssuerView {
+        let ready = json!({"type": "Ready", "status": "True", "observedGeneration": observed});
+        issuer_that_is(server, account, ready)
+    }
+
+    fn issuer_that_is(server: &str, account: Value, ready: Value) -> IssuerView {
         let issuers = Issuers {
             namespaced: Arc::default(),
             cluster: Arc::default(),
@@ -386,9 +397,7 @@ mod tests {
             "apiVersion": "cert-manager.io/v1", "kind": "Issuer",
             "metadata": {"namespace": "web", "name": "le", "uid": "i", "generation": 2},
             "spec": {"acme": {"server": server, "privateKeySecretRef": {"name": "account"}}},
-            "status": {"acme": account, "conditions": [
-                {"type": "Ready", "status": "True", "observedGeneration": observed},
-            ]},
+            "status": {"acme": account, "conditions": [ready]},
         }))
         .unwrap();
         issuers.namespaced.observe(issuer);
@@ -441,6 +450,27 @@ mod tests {
             let view = issuer(server, account, observed);
             let error = sessions.session(&view).await.unwrap_err();
             assert_eq!(error.to_string(), message);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_account_may_be_where_the_ca_makes_accounts() {
+        let key = AccountKey::generate().unwrap();
+        let World { sessions, .. } = world(&key);
+        for (new_account, is_its) in [
+            ("https://ca.example/new-acct", true),
+            ("https://ca.test/new-acct", false),
+        ] {
+            let directory = json!({"newNonce": "n", "newAccount": new_account, "newOrder": "o"});
+            let server = Script::start(&[answer("200 OK", &directory.to_string())]).await;
+            let ready = json!({
+                "type": "Ready", "status": "True", "reason": "ACMEAccountRegistered",
+                "observedGeneration": 2,
+            });
+            let view = issuer_that_is(&format!("{}/dir", server.url()), account(&key), ready);
+            let session = sessions.session(&view).await;
+            assert_eq!(session.is_ok(), is_its, "{session:?}");
+            assert_eq!(server.requests().len(), 1);
         }
     }
 

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use k8s_openapi::api::core::v1::ObjectReference;
+use reqwest::Url;
 
 use crate::{
     api::{
@@ -15,12 +16,22 @@ use crate::{
     },
     cluster::{Cache, ObjectKey},
     issuer::{
+        account,
         facts::{IssuerFacts, IssuerKind, IssuerResource},
         kind::{Signer, Unsupported},
         limits::{Limits, SettingsError},
         named,
     },
 };
+
+/// An account at an ACME server. A URL alone is the word of the server that named it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AccountId {
+    /// The server's directory.
+    pub server: String,
+    /// The account.
+    pub url: String,
+}
 
 /// One issuer as others see it, of either kind. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -91,10 +102,25 @@ impl IssuerView {
         Signer::of(&self.spec)
     }
 
-    /// The URL of its account at the ACME server, once registered.
+    /// The URL of its account at its present ACME server, once registered.
     pub fn account_url(&self) -> Option<&str> {
-        let url = self.status.acme.as_ref()?.uri.as_deref()?;
-        Some(url).filter(|url| !url.is_empty())
+        let server = self.acme_server()?;
+        account::url_of(&self.status, &server, self.generation)
+    }
+
+    /// Its account, once registered.
+    pub fn account(&self) -> Option<AccountId> {
+        let server = self.acme_server()?;
+        let url = account::url_of(&self.status, &server, self.generation)?.to_owned();
+        let server = server.into();
+        Some(AccountId { server, url })
+    }
+
+    fn acme_server(&self) -> Option<Url> {
+        let Ok(Signer::Acme(acme)) = self.signer() else {
+            return None;
+        };
+        Url::parse(&acme.server).ok()
     }
 
     /// What it signs by, if it can now.

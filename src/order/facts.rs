@@ -10,7 +10,7 @@ use crate::{
         order::{Order, OrderSpec, OrderStatus, State},
         reference::IssuerAddress,
     },
-    cluster::{Facts, Meta},
+    cluster::{Facts, Meta, OwnerKey},
     issuer::order_request::OrderInput,
 };
 
@@ -46,8 +46,8 @@ pub struct OrderFacts {
 pub enum OrderIndex {
     /// By its own uid: what it owns names it so.
     Uid(String),
-    /// By the uid of the controller owner.
-    Owner(String),
+    /// By the controller owner.
+    Owner(OwnerKey),
     /// By the issuer, of those that are not over.
     Issuer(IssuerAddress),
 }
@@ -86,7 +86,7 @@ impl Facts for OrderFacts {
 
     fn indexes(&self) -> Vec<OrderIndex> {
         let mut indexes = vec![OrderIndex::Uid(self.meta.uid.clone())];
-        indexes.extend(self.meta.controller.iter().cloned().map(OrderIndex::Owner));
+        indexes.extend(self.meta.owner().map(OrderIndex::Owner));
         // Only what still has something to do cares for its issuer.
         if !self.is_over() {
             let issuer = self.spec.issuer_ref.address(&self.meta.key.namespace);

@@ -1,5 +1,5 @@
-//! Where is what was ordered from each account written down? One ConfigMap an account, written
-//! now and then: what a crash loses is a few seconds, and the CA counts too.
+//! What was ordered from each account? In memory, and written down now and then: what a crash loses is a
+//! few seconds, and the CA counts too.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -8,40 +8,35 @@ use std::{
 };
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Client, api::ObjectMeta};
+use kube::Client;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use crate::{
-    cluster::{
-        ObjectKey, RequestError,
-        metrics::Metrics,
-        name::hash_of,
-        write::{self, api_of},
+    cluster::{Clock, ObjectKey, RequestError, metrics::Metrics},
+    issuer::{AccountId, limits::Limits},
+    order::{
+        limits::{Account, Full, Names, What},
+        stored::Stored,
     },
-    issuer::limits::Limits,
-    order::limits::{Account, Buckets, Full, Names, What},
 };
 
 /// How often what is new is written down.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// Entry of the ConfigMap.
-const ENTRY: &str = "buckets.json";
-/// Entry that says whose they are.
-const ACCOUNT: &str = "account";
-/// Field manager of the ConfigMap.
-const MANAGER: &str = "certwright-rate-limits";
-/// More accounts are not kept at a time; those that wait for nothing make room.
+/// More accounts are not kept in memory; those at rest make room.
 const MOST_ACCOUNTS: usize = 10_000;
+/// After how many of these what says nothing any more is looked for: every half an hour.
+const SWEEP: u32 = 180;
 
 /// What was ordered from every account. One for all orders.
 pub struct Ledger {
-    client: Client,
-    namespace: Arc<str>,
+    stored: Stored,
+    clock: Clock,
     metrics: Metrics,
-    accounts: Mutex<HashMap<String, Entry>>,
+    accounts: Mutex<HashMap<AccountId, Entry>>,
+    /// The account and the uid of each Order that waits or is under way.
+    orders: Mutex<HashMap<ObjectKey, (AccountId, String)>>,
 }
 
 #[derive(Default)]
@@ -53,11 +48,13 @@ struct Entry {
 /// An order, as the ledger sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct Line<'a> {
-    /// The URL of the account.
-    pub account: &'a str,
+    /// The account.
+    pub account: &'a AccountId,
     /// What the CA takes.
     pub limits: &'a Limits,
-    /// The uid of the Order.
+    /// The Order.
+    pub order: &'a ObjectKey,
+    /// Its uid.
     pub uid: &'a str,
     /// What it asks for.
     pub names: &'a Names,
@@ -67,12 +64,13 @@ pub struct Line<'a> {
 
 impl Ledger {
     /// Written down in `namespace` through `client`; the next turns are told to `metrics`.
-    pub fn new(client: Client, namespace: Arc<str>, metrics: Metrics) -> Self {
+    pub fn new(client: Client, namespace: Arc<str>, clock: Clock, metrics: Metrics) -> Self {
         Self {
-            client,
-            namespace,
+            stored: Stored::new(client, namespace),
+            clock,
             metrics,
             accounts: Mutex::default(),
+            orders: Mutex::default(),
         }
     }
 
@@ -84,17 +82,20 @@ impl Ledger {
         let Line {
             account,
             limits,
+            order,
             uid,
             names,
             now,
         } = line;
         self.open(account).await?;
         let mut accounts = self.accounts();
-        let entry = accounts.entry(account.to_owned()).or_default();
+        let whose = (account.clone(), uid.to_owned());
+        self.orders().insert(order.clone(), whose);
+        let entry = accounts.entry(account.clone()).or_default();
         let admitted = entry.account.admit(limits, uid, names, now);
         let next = entry.account.next_turn(now);
         drop(accounts);
-        self.metrics.next_order(account, next);
+        self.metrics.next_order(&account.url, next);
         Ok(admitted)
     }
 
@@ -103,10 +104,10 @@ impl Ledger {
     ///
     /// # Errors
     /// It cannot be read.
-    pub async fn open(&self, account: &str) -> Result<(), RequestError> {
+    pub async fn open(&self, account: &AccountId) -> Result<(), RequestError> {
         if !self.accounts().contains_key(account) {
-            let read = self.read(account).await?;
-            self.accounts().entry(account.to_owned()).or_insert(Entry {
+            let read = self.stored.read(account).await?;
+            self.accounts().entry(account.clone()).or_insert(Entry {
                 account: Account::of(read),
                 is_new: false,
             });
@@ -123,10 +124,25 @@ impl Ledger {
 
     /// An order ended, in whatever way, or was not placed.
     pub fn ended(&self, line: Line<'_>) {
+        self.orders().remove(line.order);
         let mut accounts = self.accounts();
         // Nothing of it is written down.
         if let Some(entry) = accounts.get_mut(line.account) {
             entry.account.ended(line.uid);
+        }
+    }
+
+    /// The Order is deleted: it waits for no turn any more.
+    pub fn gone(&self, order: &ObjectKey) {
+        let Some((account, uid)) = self.orders().remove(order) else {
+            return;
+        };
+        let mut accounts = self.accounts();
+        if let Some(entry) = accounts.get_mut(&account) {
+            entry.account.gone(&uid);
+            let next = entry.account.next_turn(self.clock.now());
+            drop(accounts);
+            self.metrics.next_order(&account.url, next);
         }
     }
 
@@ -151,36 +167,26 @@ impl Ledger {
         });
     }
 
-    /// Write down what is new, now and then, and once more at the end.
+    /// Write down what is new, now and then, and once more at the end; forget what says nothing any more.
     pub async fn keep(&self, stop: CancellationToken) {
-        while stop.run_until_cancelled(sleep(INTERVAL)).await.is_some() {
+        for round in (0..SWEEP).cycle() {
+            if stop.run_until_cancelled(sleep(INTERVAL)).await.is_none() {
+                break;
+            }
             self.write().await;
+            self.expire();
+            if round == 0 {
+                self.sweep().await;
+            }
         }
         self.write().await;
     }
 
     async fn write(&self) {
         for (account, text) in self.take_new() {
-            let key = self.place(&account);
-            let object = ConfigMap {
-                metadata: ObjectMeta {
-                    namespace: Some(key.namespace.to_string()),
-                    name: Some(key.name.to_string()),
-                    ..Default::default()
-                },
-                data: Some(
-                    [
-                        (ACCOUNT.to_owned(), account.clone()),
-                        (ENTRY.to_owned(), text),
-                    ]
-                    .into(),
-                ),
-                ..Default::default()
-            };
-            let api = api_of::<ConfigMap>(&self.client, &key);
-            if let Err(error) = write::apply(&api, MANAGER, &object).await {
+            if let Err(error) = self.stored.write(&account, text).await {
                 // Nothing is lost as long as the process lives: it is tried again.
-                warn!(%error, account, "cannot write down what was ordered");
+                warn!(%error, account = account.url, "cannot write down what was ordered");
                 if let Some(entry) = self.accounts().get_mut(&account) {
                     entry.is_new = true;
                 }
@@ -188,57 +194,59 @@ impl Ledger {
         }
     }
 
+    /// Let turns go that nobody took, and accounts of which nothing is to be known.
+    fn expire(&self) {
+        let now = self.clock.now();
+        let mut accounts = self.accounts();
+        accounts.retain(|id, entry| {
+            entry.account.expire(now);
+            self.metrics
+                .next_order(&id.url, entry.account.next_turn(now));
+            entry.is_new || !entry.account.is_idle(now)
+        });
+        if accounts.len() > MOST_ACCOUNTS {
+            accounts.retain(|_, entry| entry.is_new || !entry.account.is_at_rest());
+        }
+        let is_known = |(account, _): &(AccountId, String)| accounts.contains_key(account);
+        self.orders().retain(|_, whose| is_known(whose));
+    }
+
+    async fn sweep(&self) {
+        let is_known = |account: &AccountId| self.accounts().contains_key(account);
+        if let Err(error) = self.stored.sweep(self.clock.now(), is_known).await {
+            warn!(%error, "cannot forget what was ordered long ago");
+        }
+    }
+
     /// What changed since it was written down.
-    fn take_new(&self) -> Vec<(String, String)> {
+    fn take_new(&self) -> Vec<(AccountId, String)> {
         let mut accounts = self.accounts();
         let mut new = Vec::new();
-        for (url, entry) in accounts.iter_mut().filter(|(_, entry)| entry.is_new) {
+        for (account, entry) in accounts.iter_mut().filter(|(_, entry)| entry.is_new) {
             entry.is_new = false;
             if let Ok(text) = serde_json::to_string(entry.account.buckets()) {
-                new.push((url.clone(), text));
+                new.push((account.clone(), text));
             }
-        }
-        if accounts.len() > MOST_ACCOUNTS {
-            accounts.retain(|_, entry| entry.is_new || entry.account.is_waited_for());
         }
         new
     }
 
-    async fn read(&self, account: &str) -> Result<Buckets, RequestError> {
-        let key = self.place(account);
-        let found = write::get(&api_of::<ConfigMap>(&self.client, &key), &key).await?;
-        let text = found.and_then(|found| found.data?.remove(ENTRY));
-        let Some(text) = text else {
-            return Ok(Buckets::default());
-        };
-        match serde_json::from_str(&text) {
-            Ok(buckets) => {
-                debug!(account, "read what was ordered");
-                Ok(buckets)
-            }
-            Err(error) => {
-                warn!(%error, config_map = %key, "what was ordered cannot be read: counting anew");
-                Ok(Buckets::default())
-            }
-        }
-    }
-
-    fn place(&self, account: &str) -> ObjectKey {
-        let hash = hash_of(account.as_bytes(), 8);
-        let namespace = Arc::clone(&self.namespace);
-        ObjectKey::new(namespace, format!("certwright-rate-limits-{hash}"))
-    }
-
-    fn change(&self, account: &str, change: impl FnOnce(&mut Account)) {
+    fn change(&self, account: &AccountId, change: impl FnOnce(&mut Account)) {
         let mut accounts = self.accounts();
-        // Without an entry nothing was admitted, and nothing is known to change.
-        if let Some(entry) = accounts.get_mut(account) {
-            change(&mut entry.account);
-            entry.is_new = true;
-        }
+        // Of one that was opened, and is let go since, nothing was to be known.
+        let entry = accounts.entry(account.clone()).or_default();
+        change(&mut entry.account);
+        entry.is_new = true;
     }
 
-    fn accounts(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+    fn accounts(&self) -> MutexGuard<'_, HashMap<AccountId, Entry>> {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn orders(&self) -> MutexGuard<'_, HashMap<ObjectKey, (AccountId, String)>> {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
+
+#[cfg(test)]
+mod tests;

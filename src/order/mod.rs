@@ -10,3 +10,4 @@ pub mod placing;
 pub mod plan;
 pub mod reconcile;
 pub mod selector;
+mod stored;

@@ -24,7 +24,7 @@ use crate::{
         pause::Pauses,
         write::{self, Created, api_of},
     },
-    issuer::{IssuerView, Issuers, Sessions, limits::Limits, refusal::CaError},
+    issuer::{AccountId, IssuerView, Issuers, Missing, Sessions, limits::Limits, refusal::CaError},
     order::{
         error::Error,
         exchange::{adopt, authorization_status, challenge, identifiers},
@@ -70,25 +70,30 @@ impl Reconciler for OrderReconciler {
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
         let Some(order) = self.orders.get(key) else {
             self.pace.reset(key);
+            self.ledger.gone(key);
             self.pauses.forget(key);
             return Ok(Next::Change);
         };
         if order.meta.deleting {
             return Ok(Next::Change);
         }
-        match self.step(&order).await {
+        // What comes of the step is about this issuer, whatever it has become meanwhile.
+        let issuer = self
+            .issuers
+            .lookup(&order.spec.issuer_ref, &order.meta.key.namespace);
+        match self.step(&order, issuer.as_ref()).await {
             Err(Error::Ca(error)) if error.is_refusal() => {
-                self.fail(&order, State::Errored, error.to_string()).await?;
+                let issuer = issuer.as_ref().ok();
+                self.fail(&order, issuer, State::Errored, error.to_string())
+                    .await?;
                 Ok(Next::Change)
             }
             Err(error @ (Error::Ca(_) | Error::Account(_))) => {
                 if let Error::Ca(error) = &error
                     && error.is_lost_account()
-                    && let Ok(issuer) = self
-                        .issuers
-                        .lookup(&order.spec.issuer_ref, &order.meta.key.namespace)
+                    && let Ok(issuer) = &issuer
                 {
-                    self.sessions.lose_account(&issuer);
+                    self.sessions.lose_account(issuer);
                 }
                 // Of an account, the issuer says when it is of use again.
                 if let Error::Ca(error) = &error {
@@ -108,10 +113,14 @@ impl Reconciler for OrderReconciler {
 }
 
 impl OrderReconciler {
-    async fn step(&self, order: &OrderFacts) -> Result<Next, Error> {
+    async fn step(
+        &self,
+        order: &OrderFacts,
+        issuer: Result<&IssuerView, &Missing>,
+    ) -> Result<Next, Error> {
         let challenges = self
             .challenges
-            .find(&ChallengeIndex::Owner(order.meta.uid.clone()));
+            .find(&ChallengeIndex::Owner(order.meta.as_owner()));
         if order.is_over() {
             let step = plan(Situation {
                 order,
@@ -120,10 +129,7 @@ impl OrderReconciler {
             });
             return self.act(order, None, step).await;
         }
-        let issuer = match self
-            .issuers
-            .lookup(&order.spec.issuer_ref, &order.meta.key.namespace)
-        {
+        let issuer = match issuer {
             Ok(issuer) => issuer,
             Err(missing) => {
                 self.note(order, missing.to_string()).await?;
@@ -144,7 +150,7 @@ impl OrderReconciler {
             solvers,
         });
         debug!(?step, "planned");
-        self.act(order, Some(&issuer), step).await
+        self.act(order, Some(issuer), step).await
     }
 
     async fn act(
@@ -218,7 +224,7 @@ impl OrderReconciler {
         order: &OrderFacts,
         issuer: &IssuerView,
     ) -> Result<Option<Next>, Error> {
-        let Some(limits) = self.limits(issuer) else {
+        let Some((account, limits)) = counted(issuer) else {
             return Ok(None);
         };
         let limits = match order.spec.replaces {
@@ -227,7 +233,7 @@ impl OrderReconciler {
             Some(_) => limits.of_failures(),
         };
         let names = Names::of(&identifiers(&order.spec));
-        let line = self.line(order, issuer, &limits, &names);
+        let line = self.line(order, &account, &limits, &names);
         let Err(full) = self.ledger.admit(line).await? else {
             return Ok(None);
         };
@@ -236,22 +242,17 @@ impl OrderReconciler {
         Ok(Some(Next::After(wait)))
     }
 
-    fn limits(&self, issuer: &IssuerView) -> Option<Limits> {
-        // An issuer with others is not ready, and says so.
-        let limits = issuer.limits().ok()?;
-        (!limits.is_empty() && issuer.account_url().is_some()).then_some(limits)
-    }
-
     fn line<'a>(
         &self,
         order: &'a OrderFacts,
-        issuer: &'a IssuerView,
+        account: &'a AccountId,
         limits: &'a Limits,
         names: &'a Names,
     ) -> Line<'a> {
         Line {
-            account: issuer.account_url().unwrap_or_default(),
+            account,
             limits,
+            order: &order.meta.key,
             uid: &order.meta.uid,
             names,
             now: self.clock.now(),
@@ -281,9 +282,9 @@ impl OrderReconciler {
             .new_order(&request)
             .await
             .map_err(|error| self.ca(error));
-        if let Some(limits) = self.limits(issuer) {
+        if let Some((account, limits)) = counted(issuer) {
             let names = Names::of(&identifiers);
-            let line = self.line(order, issuer, &limits, &names);
+            let line = self.line(order, &account, &limits, &names);
             match &placed {
                 // The CA left `replaces` out: it counts.
                 Ok(placed) if placed.replaces.is_none() => self.ledger.placed(line),
@@ -382,12 +383,14 @@ impl OrderReconciler {
                         "the CA found the order invalid, and did not say why".to_owned()
                     }
                 };
-                self.fail(order, State::Invalid, reason).await?;
+                self.fail(order, Some(issuer), State::Invalid, reason)
+                    .await?;
                 Ok(Next::Change)
             }
             Some(AtCa::Pending) if let Some(failed) = failed => {
                 // A challenge was given up here before the CA gave up the authorization.
-                self.fail(order, State::Invalid, failed).await?;
+                self.fail(order, Some(issuer), State::Invalid, failed)
+                    .await?;
                 Ok(Next::Change)
             }
             Some(AtCa::Pending | AtCa::Processing | AtCa::Ready) | None => {
@@ -424,9 +427,10 @@ impl OrderReconciler {
         };
         self.store(order, status).await?;
         self.pace.reset(&order.meta.key);
-        if let Some(limits) = self.limits(issuer) {
+        if let Some((account, limits)) = counted(issuer) {
             let names = Names::of(&identifiers(&order.spec));
-            self.ledger.ended(self.line(order, issuer, &limits, &names));
+            let line = self.line(order, &account, &limits, &names);
+            self.ledger.ended(line);
         }
         info!("order complete");
         Ok(())
@@ -467,9 +471,17 @@ impl OrderReconciler {
     }
 
     /// Store that the order failed, and tell.
-    async fn fail(&self, order: &OrderFacts, state: State, why: String) -> Result<(), Error> {
+    async fn fail(
+        &self,
+        order: &OrderFacts,
+        issuer: Option<&IssuerView>,
+        state: State,
+        why: String,
+    ) -> Result<(), Error> {
         info!(state = state.as_str(), why, "order failed");
-        self.count_failure(order).await?;
+        if let Some(issuer) = issuer {
+            self.count_failure(order, issuer).await?;
+        }
         let status = OrderStatus {
             state: Some(state),
             reason: Some(why),
@@ -482,25 +494,21 @@ impl OrderReconciler {
     }
 
     /// No certificate comes of an order that was placed, and perhaps some name was not validated.
-    async fn count_failure(&self, order: &OrderFacts) -> Result<(), Error> {
+    async fn count_failure(&self, order: &OrderFacts, issuer: &IssuerView) -> Result<(), Error> {
         let was_placed = order
             .status
             .url
             .as_deref()
             .is_some_and(|url| !url.is_empty());
-        let OrderFacts { spec, meta, .. } = order;
-        let issuer = self.issuers.lookup(&spec.issuer_ref, &meta.key.namespace);
-        let Some(issuer) = issuer.ok().filter(|_| was_placed) else {
+        let counted = counted(issuer).filter(|_| was_placed);
+        let Some((account, limits)) = counted else {
             return Ok(());
         };
-        let Some(limits) = self.limits(&issuer) else {
-            return Ok(());
-        };
-        let names = Names::of(&identifiers(spec));
-        let line = self.line(order, &issuer, &limits, &names);
+        let names = Names::of(&identifiers(&order.spec));
+        let line = self.line(order, &account, &limits, &names);
         // It may have been placed before this process began.
         self.ledger.open(line.account).await?;
-        if spec.replaces.is_none() {
+        if order.spec.replaces.is_none() {
             self.ledger.failed(line);
         }
         let not_validated = self.not_validated(order);
@@ -514,7 +522,7 @@ impl OrderReconciler {
 
     /// The names of `order` that the CA could not validate.
     fn not_validated(&self, order: &OrderFacts) -> BTreeSet<String> {
-        let owner = ChallengeIndex::Owner(order.meta.uid.clone());
+        let owner = ChallengeIndex::Owner(order.meta.as_owner());
         let challenges = self.challenges.find(&owner).into_iter();
         challenges
             .filter(|challenge| challenge.status.state == Some(State::Invalid))
@@ -551,6 +559,14 @@ impl OrderReconciler {
     fn ca(&self, error: acme::Error) -> CaError {
         CaError::new(error, self.clock.now())
     }
+}
+
+/// The account that orders of `issuer` count for, and how many its CA takes, if any are counted.
+fn counted(issuer: &IssuerView) -> Option<(AccountId, Limits)> {
+    // An issuer with other limits is not ready, and says so.
+    let limits = issuer.limits().ok()?;
+    let limits = Some(limits).filter(|limits| !limits.is_empty());
+    issuer.account().zip(limits)
 }
 
 fn reference(order: &OrderFacts) -> ObjectReference {

@@ -15,7 +15,7 @@ use crate::{
         request::{CertificateRequest, CertificateRequestSpec, CertificateRequestStatus},
         usage::KeyUsage,
     },
-    cluster::{Facts, Meta, ObjectKey},
+    cluster::{Facts, Meta, ObjectKey, OwnerKey},
     pki::csr::CsrFacts,
 };
 
@@ -53,8 +53,8 @@ pub struct RequestFacts {
 pub enum RequestIndex {
     /// By its own uid: what it owns names it so.
     Uid(String),
-    /// By the uid of the controller owner.
-    Owner(String),
+    /// By the controller owner.
+    Owner(OwnerKey),
     /// By the issuer, of those that are not over.
     Issuer(IssuerAddress),
     /// By the Secret that they say holds their key, of those that are not over.
@@ -119,13 +119,7 @@ impl Facts for RequestFacts {
 
     fn indexes(&self) -> Vec<RequestIndex> {
         let mut indexes = vec![RequestIndex::Uid(self.meta.uid.clone())];
-        indexes.extend(
-            self.meta
-                .controller
-                .iter()
-                .cloned()
-                .map(RequestIndex::Owner),
-        );
+        indexes.extend(self.meta.owner().map(RequestIndex::Owner));
         if !self.is_over() {
             let issuer = self.issuer_ref.address(&self.meta.key.namespace);
             indexes.push(RequestIndex::Issuer(issuer));

@@ -6,14 +6,14 @@ use std::{
 };
 
 use crate::{
-    cluster::{Cache, Queue},
+    cluster::{Cache, OwnerKey, Queue},
     request::facts::{RequestFacts, RequestIndex},
 };
 
 /// The Certificates, by uid, whose requests are in hand. Clones share it.
 #[derive(Clone)]
 pub struct InHand {
-    owners: Arc<Mutex<HashSet<String>>>,
+    owners: Arc<Mutex<HashSet<OwnerKey>>>,
     requests: Arc<Cache<RequestFacts>>,
     queue: Queue,
 }
@@ -22,7 +22,7 @@ pub struct InHand {
 #[must_use]
 pub struct Hold {
     in_hand: InHand,
-    owner: String,
+    owner: OwnerKey,
 }
 
 impl InHand {
@@ -36,21 +36,21 @@ impl InHand {
     }
 
     /// Take the requests of the Certificate `owner` in hand.
-    pub fn take(&self, owner: &str) -> Hold {
-        self.owners().insert(owner.to_owned());
+    pub fn take(&self, owner: OwnerKey) -> Hold {
+        self.owners().insert(owner.clone());
         Hold {
             in_hand: self.clone(),
-            owner: owner.to_owned(),
+            owner,
         }
     }
 
     /// Whether `request` is in hand.
     pub(super) fn holds(&self, request: &RequestFacts) -> bool {
-        let owner = request.meta.controller.as_ref();
-        owner.is_some_and(|owner| self.owners().contains(owner))
+        let owner = request.meta.owner();
+        owner.is_some_and(|owner| self.owners().contains(&owner))
     }
 
-    fn owners(&self) -> MutexGuard<'_, HashSet<String>> {
+    fn owners(&self) -> MutexGuard<'_, HashSet<OwnerKey>> {
         self.owners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -102,7 +102,7 @@ mod tests {
         }
         let queue = Queue::default();
         let in_hand = InHand::new(requests, queue.clone());
-        let hold = in_hand.take("a");
+        let hold = in_hand.take(OwnerKey::new(&"web".into(), "a"));
         let holds = |owner| in_hand.holds(&RequestFacts::reduce(request("r", owner, "Pending")));
         assert!(holds("a") && !holds("b"));
         assert!(queue.is_empty());

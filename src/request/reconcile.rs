@@ -84,7 +84,7 @@ impl Reconciler for RequestReconciler {
         let issuer = self.issuers.lookup(&request.issuer_ref, &key.namespace);
         let orders = self
             .orders
-            .find(&OrderIndex::Owner(request.meta.uid.clone()));
+            .find(&OrderIndex::Owner(request.meta.as_owner()));
         // An order that stands says it itself.
         let replaces = match orders.is_empty() {
             true => (self.replaced)(&request),

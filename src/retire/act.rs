@@ -14,6 +14,7 @@ use crate::{
         condition::to_the_second,
         deletion::RevocationReason,
         issuance::{Issuance, IssuanceState, IssuanceStatus, Request, Revocation},
+        names::annotation,
     },
     cluster::{
         Next, ObjectKey, RequestError,
@@ -99,6 +100,7 @@ impl IssuanceReconciler {
             also_in,
             policy,
             forget_request,
+            forget_confirmation,
             told,
         } = change;
         let mut spec = Map::new();
@@ -127,6 +129,9 @@ impl IssuanceReconciler {
         }
         if let Some(status) = difference(&issuance.status, status) {
             patch["status"] = status;
+        }
+        if *forget_confirmation {
+            patch["metadata"]["annotations"] = json!({annotation::CONFIRM: null});
         }
         let api = api_of::<Issuance>(&self.client, key);
         let written = write::merge(&api, key, &patch).await?;
@@ -196,13 +201,13 @@ impl IssuanceReconciler {
             reason: RevocationReason::Unspecified,
             time: to_the_second(situation.now),
         });
-        let outcome = match &full.spec.acme {
-            Some(origin) => {
+        let outcome = match full.spec.acme.as_ref().zip(issuance.account.as_ref()) {
+            Some((origin, account)) => {
                 let what = revoke::Revocation {
                     origin,
                     certificate: &full.spec.certificate.0,
                     reason: request.reason,
-                    escrow: &self.escrow_place(&origin.account_url),
+                    escrow: &self.escrow_place(account),
                     secret: &issuance.secret,
                 };
                 in_time(self.sessions.revoke(what)).await?
@@ -216,28 +221,33 @@ impl IssuanceReconciler {
                 None => Outcome::Refused("its issuer does not revoke".to_owned()),
             },
         };
-        let change = self.outcome(situation, &request, outcome);
+        let (counted, change) = Self::outcome(situation, &request, outcome);
+        self.metrics.revocation(counted);
         self.write(situation, &change).await?;
         Ok(None)
     }
 
-    /// What is written down of `outcome`.
-    fn outcome(&self, situation: &Situation, request: &Request, outcome: Outcome) -> Change {
+    /// How `outcome` is counted, and what is written down of it.
+    fn outcome(
+        situation: &Situation,
+        request: &Request,
+        outcome: Outcome,
+    ) -> (RevocationOutcome, Change) {
         let issuance = &situation.issuance;
         let mut status = issuance.status.clone();
         status.next_try = None;
         status.message = None;
-        let done = |signed_by: Option<&str>| Revocation {
+        let done = |signed_by: &str| Revocation {
             by: request.by.clone(),
             reason: request.reason,
-            signed_by: signed_by.map(str::to_owned),
+            signed_by: Some(signed_by.to_owned()),
             time: to_the_second(situation.now),
         };
         let (serial, reason) = (&issuance.serial, request.reason);
         let (counted, warning, word, message) = match outcome {
             Outcome::Revoked { already, by } => {
                 status.state = Some(IssuanceState::Revoked);
-                status.revocation = Some(done(Some(by.as_str())));
+                status.revocation = Some(done(by.as_str()));
                 let counted = if already {
                     status.message = Some("it had been revoked before".to_owned());
                     RevocationOutcome::Already
@@ -251,11 +261,12 @@ impl IssuanceReconciler {
                 (counted, false, "Revoked", message)
             }
             Outcome::Unknown => {
-                status.state = Some(IssuanceState::Revoked);
-                status.revocation = Some(done(None));
-                status.message = Some("the CA does not know it".to_owned());
-                let message = format!("the CA does not know certificate {serial}");
-                (RevocationOutcome::Unknown, false, "Revoked", message)
+                // Perhaps another CA was asked than the one that issued it.
+                let why = "the CA does not know it";
+                status.state = Some(IssuanceState::Unrevocable);
+                status.message = Some(why.to_owned());
+                let message = format!("certificate {serial} cannot be revoked: {why}");
+                (RevocationOutcome::Unknown, true, "Unrevocable", message)
             }
             Outcome::Refused(why) => {
                 status.state = Some(IssuanceState::Unrevocable);
@@ -276,15 +287,15 @@ impl IssuanceReconciler {
                 (RevocationOutcome::Failed, true, "RevocationFailed", message)
             }
         };
-        self.metrics.revocation(counted);
-        Change {
+        let change = Change {
             told: Some(Told {
                 warning,
                 reason: word,
                 message,
             }),
             ..Change::of(status)
-        }
+        };
+        (counted, change)
     }
 
     /// Delete the Secret as it was just looked at, if it holds the certificate.
@@ -341,6 +352,55 @@ fn difference(old: &IssuanceStatus, new: &IssuanceStatus) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::retire::samples::{at, situation};
+
+    #[test]
+    fn only_what_the_ca_says_is_revoked_is_revoked() {
+        let request = Request {
+            by: "somebody".to_owned(),
+            reason: RevocationReason::Superseded,
+            time: to_the_second(at("2026-02-01T00:00:00Z")),
+        };
+        let by = Signatory::Account;
+        let later = |wait| Outcome::Later {
+            why: "busy".to_owned(),
+            wait,
+        };
+        let table = [
+            (
+                Outcome::Revoked { already: false, by },
+                "Revoked",
+                true,
+                None,
+            ),
+            (
+                Outcome::Revoked { already: true, by },
+                "Revoked",
+                true,
+                Some("it had been revoked before"),
+            ),
+            (
+                Outcome::Unknown,
+                "Unrevocable",
+                false,
+                Some("the CA does not know it"),
+            ),
+            (
+                Outcome::Refused("no".to_owned()),
+                "Unrevocable",
+                false,
+                Some("no"),
+            ),
+            (later(None), "Active", false, Some("busy")),
+        ];
+        for (outcome, state, is_revoked, message) in table {
+            let (_, change) = IssuanceReconciler::outcome(&situation(), &request, outcome);
+            let status = change.status;
+            assert_eq!(status.state.map(IssuanceState::as_str), Some(state));
+            assert_eq!(status.revocation.is_some(), is_revoked, "{state}");
+            assert_eq!(status.message.as_deref(), message);
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_ca_that_does_not_answer_is_asked_again_later() {

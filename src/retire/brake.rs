@@ -217,7 +217,9 @@ fn place(issuance: &IssuanceFacts) -> Place {
 
 fn sum(issuance: &IssuanceFacts, sign: i64) -> Sum {
     // What is confirmed, or would not be touched, is no reason to hold others up.
-    let counts = !issuance.is_confirmed && issuance.policy != DeletionPolicy::Retain;
+    let counts = !issuance.is_confirmed
+        && issuance.policy != DeletionPolicy::Retain
+        && issuance.status.unattended_since.is_none();
     Sum {
         all: sign,
         unconfirmed: sign * i64::from(counts),

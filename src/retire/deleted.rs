@@ -6,7 +6,7 @@ use crate::{
     api::issuance::IssuanceState,
     cluster::Next,
     retire::{
-        facts::{IssuanceFacts, Situation, Stored},
+        facts::{Escrow, IssuanceFacts, Situation, Stored},
         plan::{LONGEST_SLEEP, Step, until, write},
     },
 };
@@ -37,6 +37,10 @@ pub(super) fn deleted(situation: &Situation) -> Step {
         return write(status);
     }
     match end(issuance) {
+        // First: without records, nobody knows of the copy.
+        Some(end) if situation.now > end && situation.escrow == Escrow::Unneeded => {
+            Step::DropAccountKey
+        }
         Some(end) if situation.now > end => Step::DeleteRecord,
         Some(end) => Step::Nothing(Next::After(until(situation.now, end).min(LONGEST_SLEEP))),
         None => Step::Nothing(Next::After(LONGEST_SLEEP)),
@@ -145,6 +149,19 @@ mod tests {
                 "expired long ago",
                 deleted(|s, _| s.now = at("2026-05-02T00:00:00Z")),
                 "delete record",
+            ),
+            (
+                "expired long ago, and its account key is kept for nobody else",
+                deleted(|s, _| {
+                    s.escrow = Escrow::Unneeded;
+                    s.now = at("2026-05-02T00:00:00Z");
+                }),
+                "drop account key",
+            ),
+            (
+                "it may be revoked after all",
+                deleted(|s, _| s.escrow = Escrow::Unneeded),
+                "nothing",
             ),
             (
                 "expired long before its Certificate went",

@@ -4,7 +4,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -58,6 +58,13 @@ pub struct LastWords {
     pub is_issued_here: bool,
 }
 
+impl LastWords {
+    /// By what it is worked on: namespace and uid.
+    pub fn as_key(&self) -> ObjectKey {
+        ObjectKey::new(Arc::clone(&self.certificate.namespace), self.uid.as_str())
+    }
+}
+
 impl Departed {
     /// `certificate` is gone.
     pub fn note(&self, certificate: &CertificateFacts) {
@@ -100,6 +107,22 @@ impl Departed {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, words) = state.words.get(uid)?;
         (at.elapsed() <= REMEMBERED).then(|| words.clone())
+    }
+
+    /// Those that were issued here, as they are worked on: by namespace and uid.
+    pub fn keys(&self) -> Vec<ObjectKey> {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let words = state.words.values();
+        words
+            .filter(|(_, words)| words.is_issued_here)
+            .map(|(_, words)| words.as_key())
+            .collect()
+    }
+
+    /// When the Certificate `uid` was seen going.
+    pub fn seen(&self, uid: &str) -> Option<Instant> {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.words.get(uid).map(|(at, _)| *at)
     }
 
     /// The issuer that an object in `namespace` refers to, as it is, or as it was when it went.

@@ -6,7 +6,7 @@ use k8s_openapi::{
     api::core::v1::{ObjectReference, Secret},
     apimachinery::pkg::apis::meta::v1::Time,
 };
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::{
     api::{
@@ -20,6 +20,7 @@ use crate::{
     cluster::{
         Clock, Facts, Meta, Next, ObjectKey, Reconciler, RequestError,
         events::EventType,
+        succession::Succession,
         write::{self, api_of},
     },
     pki::certificate::leaf_der,
@@ -32,6 +33,7 @@ use crate::{
         live,
         orphan::fate,
         record::Recorder,
+        room::no_room,
     },
 };
 
@@ -40,15 +42,17 @@ pub struct DepartureReconciler {
     clock: Clock,
     caches: Caches,
     recorder: Recorder,
+    succession: Succession,
 }
 
 impl DepartureReconciler {
     /// Works on what `caches` remember, and makes records by `recorder`.
-    pub fn new(clock: Clock, caches: Caches, recorder: Recorder) -> Self {
+    pub fn new(clock: Clock, caches: Caches, recorder: Recorder, succession: Succession) -> Self {
         Self {
             clock,
             caches,
             recorder,
+            succession,
         }
     }
 
@@ -74,7 +78,11 @@ impl DepartureReconciler {
         let departure = Departure {
             policy,
             is_recorded: self.is_recorded(&words, secrets.get(&words.secret).as_deref()),
+            is_account_known: revoker != Revoker::NoAccount,
             is_kept: is_there || !naming.is_empty(),
+            is_unattended: !departed
+                .seen(&words.uid)
+                .is_some_and(|at| self.succession.covers(at)),
             is_namespace_ending: ending.is_some_and(|namespace| namespace.meta().deleting),
             remains: None,
             words,
@@ -183,6 +191,16 @@ impl Reconciler for DepartureReconciler {
         }
         match verdict {
             Verdict::Record(policy) => {
+                let LastWords {
+                    certificate,
+                    secret,
+                    uid,
+                    ..
+                } = &departure.words;
+                if let Some(why) = no_room(&self.caches.issuances, &certificate.namespace, uid) {
+                    warn!(%certificate, %secret, "Certificate is gone, and its Secret stays: {why}");
+                    return Ok(Next::Change);
+                }
                 let der = der.unwrap_or_default();
                 self.record(&departure, revoker, der, policy).await?;
             }

@@ -9,6 +9,7 @@ use k8s_openapi::{
 
 use crate::{
     api::{
+        acme::AcmeIssuer,
         deletion::DeletionPolicy,
         issuance::{AcmeOrigin, CertificateRef, Issuance, IssuanceSpec, IssuanceStatus, KeyPlace},
         names::label,
@@ -51,6 +52,8 @@ pub(super) struct Entry {
 pub(super) enum Revoker {
     /// An ACME server, asked by that account.
     Acme(Box<AcmeOrigin>),
+    /// An ACME server, by an account that is not known.
+    NoAccount,
     /// Whoever reads the list that the issuer publishes.
     List,
     /// There is nobody to tell.
@@ -60,14 +63,15 @@ pub(super) enum Revoker {
 impl Revoker {
     /// Who revokes what `issuer` issues now.
     pub(super) fn of(issuer: &IssuerView) -> Self {
-        let acme = match issuer.signer() {
-            Ok(Signer::Acme(_)) => origin(issuer),
-            Ok(Signer::Ca(_) | Signer::SelfSigned(_)) | Err(_) => None,
-        };
-        match acme {
-            Some(origin) => Self::Acme(Box::new(origin)),
-            None if published_by(issuer).is_some() => Self::List,
-            None => Self::Nobody,
+        match issuer.signer() {
+            Ok(Signer::Acme(acme)) => match issuer.account_url() {
+                Some(url) => Self::Acme(Box::new(origin(issuer, acme, url))),
+                None => Self::NoAccount,
+            },
+            Ok(Signer::Ca(_) | Signer::SelfSigned(_)) | Err(_) => match published_by(issuer) {
+                Some(_) => Self::List,
+                None => Self::Nobody,
+            },
         }
     }
 }
@@ -95,7 +99,7 @@ impl Entry {
         let (acme, revocable) = match revoker {
             Revoker::Acme(origin) => (Some(*origin), None),
             Revoker::List => (None, None),
-            Revoker::Nobody => (None, Some(false)),
+            Revoker::NoAccount | Revoker::Nobody => (None, Some(false)),
         };
         Issuance {
             metadata: ObjectMeta {
@@ -145,20 +149,19 @@ pub(super) fn name(certificate: &str, cluster: &str, der: &[u8]) -> String {
     format!("{}-{hash}", kept.trim_end_matches(['-', '.']))
 }
 
-fn origin(issuer: &IssuerView) -> Option<AcmeOrigin> {
-    let acme = issuer.spec.acme.as_ref()?;
+fn origin(issuer: &IssuerView, acme: &AcmeIssuer, account_url: &str) -> AcmeOrigin {
     let key = &acme.private_key_secret_ref;
-    Some(AcmeOrigin {
+    AcmeOrigin {
         account_key: KeyPlace {
             key: key.key_or(DEFAULT_KEY_ENTRY).to_owned(),
             name: key.name.clone(),
             namespace: issuer.secrets_namespace.to_string(),
         },
-        account_url: issuer.account_url().unwrap_or_default().to_owned(),
+        account_url: account_url.to_owned(),
         ca_bundle: acme.ca_bundle.clone().filter(|pem| !pem.0.is_empty()),
         server: acme.server.clone(),
         skip_tls_verify: acme.skip_tls_verify.filter(|skip| *skip),
-    })
+    }
 }
 
 fn names(leaf: &Leaf) -> Vec<String> {
@@ -171,4 +174,67 @@ fn names(leaf: &Leaf) -> Vec<String> {
         all.push(leaf.common_name.clone());
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        api::issuer::Issuer,
+        cluster::Facts,
+        issuer::{IssuerFacts, IssuerKind},
+    };
+
+    #[test]
+    fn only_an_account_at_the_server_can_revoke() {
+        let acme = || json!({"acme": {"server": "https://ca.example/dir", "privateKeySecretRef": {"name": "account"}}});
+        let account = |url: &str| json!({"acme": {"uri": url}});
+        let table = [
+            (acme(), account("https://ca.example/acct/1"), "acme"),
+            (acme(), json!({}), "no account"),
+            (acme(), account(""), "no account"),
+            // That of the server that it had before.
+            (acme(), account("https://old.example/acct/1"), "no account"),
+            (
+                json!({"ca": {"secretName": "root", "crl": {}}}),
+                json!({}),
+                "list",
+            ),
+            (json!({"ca": {"secretName": "root"}}), json!({}), "nobody"),
+            (
+                json!({"selfSigned": {}}),
+                account("https://ca.example/acct/1"),
+                "nobody",
+            ),
+            (json!({}), json!({}), "nobody"),
+        ];
+        for (spec, status, want) in table {
+            let found = match Revoker::of(&issuer(&spec, &status)) {
+                Revoker::Acme(origin) => {
+                    assert_eq!(origin.account_url, "https://ca.example/acct/1");
+                    "acme"
+                }
+                Revoker::NoAccount => "no account",
+                Revoker::List => "list",
+                Revoker::Nobody => "nobody",
+            };
+            assert_eq!(found, want, "{spec} {status}");
+        }
+    }
+
+    fn issuer(spec: &Value, status: &Value) -> IssuerView {
+        let issuer: Issuer = serde_json::from_value(json!({
+            "apiVersion": "cert-manager.io/v1", "kind": "Issuer",
+            "metadata": {"namespace": "web", "name": "ca", "uid": "i", "generation": 1},
+            "spec": spec, "status": status,
+        }))
+        .unwrap();
+        let view = IssuerView::of(&IssuerFacts::<Issuer>::reduce(issuer), &Arc::from("system"));
+        assert_eq!(view.kind, IssuerKind::Issuer);
+        view
+    }
 }

@@ -25,8 +25,12 @@ pub(super) struct Departure {
     pub(super) policy: Option<DeletionPolicy>,
     /// Whether there is a record of what the Secret holds, as the caches know.
     pub(super) is_recorded: bool,
+    /// Whether its issuer, where that is an ACME server's, has an account there.
+    pub(super) is_account_known: bool,
     /// Whether a Certificate names the Secret, as the caches know.
     pub(super) is_kept: bool,
+    /// Whether another program may have worked in the operator's place when it went.
+    pub(super) is_unattended: bool,
     /// Whether its namespace is being deleted.
     pub(super) is_namespace_ending: bool,
     /// What the API server said when asked.
@@ -66,8 +70,12 @@ pub(super) enum Why {
     PolicyUnknown,
     /// Another issued it, or nobody did.
     NotIssuedHere,
+    /// Another program worked in the operator's place.
+    Unattended,
     /// There is a record.
     Recorded,
+    /// Nobody knows which account could revoke it.
+    NoAccount,
     /// A Certificate keeps it.
     Kept,
     /// Something else takes it along.
@@ -84,7 +92,11 @@ impl Why {
     /// Whether somebody may wonder.
     pub(super) fn is_news(self) -> bool {
         match self {
-            Self::PolicyUnknown | Self::Definition | Self::NotItsSecret => true,
+            Self::PolicyUnknown
+            | Self::NoAccount
+            | Self::Unattended
+            | Self::Definition
+            | Self::NotItsSecret => true,
             Self::Retain
             | Self::NotIssuedHere
             | Self::Recorded
@@ -101,7 +113,9 @@ impl fmt::Display for Why {
             Self::Retain => "its policy is Retain",
             Self::PolicyUnknown => "its issuer is gone, whose deletionPolicy may have been Retain",
             Self::NotIssuedHere => "what it holds was not issued by certwright",
+            Self::Unattended => "another program led when it went",
             Self::Recorded => "its Issuance says what becomes of it",
+            Self::NoAccount => "its issuer has no account at the ACME server that it names",
             Self::Kept => "a Certificate names it",
             Self::GoesAnyway => "it goes with its namespace or owner",
             Self::Definition => "the definition of Certificates went too, or is new",
@@ -117,7 +131,9 @@ pub(super) fn judge(departure: &Departure) -> Verdict {
         words,
         policy,
         is_recorded,
+        is_account_known,
         is_kept,
+        is_unattended,
         is_namespace_ending,
         remains,
     } = departure;
@@ -132,11 +148,17 @@ pub(super) fn judge(departure: &Departure) -> Verdict {
         Some(DeletionPolicy::Retain) => return Verdict::Leave(Why::Retain),
         Some(policy @ (DeletionPolicy::Revoke | DeletionPolicy::Delete)) => *policy,
     };
+    if !is_account_known {
+        return Verdict::Leave(Why::NoAccount);
+    }
     if *is_kept {
         return Verdict::Leave(Why::Kept);
     }
     if *is_namespace_ending {
         return Verdict::Leave(Why::GoesAnyway);
+    }
+    if *is_unattended {
+        return Verdict::Leave(Why::Unattended);
     }
     let Some(remains) = remains else {
         return Verdict::Ask;

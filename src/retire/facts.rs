@@ -59,7 +59,7 @@ pub struct IssuanceFacts {
 }
 
 /// The ACME account of an issuance.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Account {
     /// Its URL.
     pub url: String,
@@ -76,8 +76,8 @@ pub enum IssuanceIndex {
     Secret(ObjectKey),
     /// By the uid of its Certificate.
     Certificate(String),
-    /// By the URL of the account.
-    Account(String),
+    /// By the account and the place of its key.
+    Account(Account),
     /// By the public key.
     Key(String),
     /// By the public key, where that is known to others than its owner.
@@ -88,6 +88,8 @@ pub enum IssuanceIndex {
     List(ObjectKey),
     /// By the namespace of its Certificate.
     Namespace(Arc<str>),
+    /// By the namespace of its Certificate, where that does not keep it any more.
+    Past(Arc<str>),
     /// By the namespace and what was asked for, where it may be used again.
     AskedFor(Arc<str>, AskedFor),
 }
@@ -163,8 +165,11 @@ impl Facts for IssuanceFacts {
         indexes.extend(
             self.account
                 .iter()
-                .map(|account| IssuanceIndex::Account(account.url.clone())),
+                .map(|account| IssuanceIndex::Account(account.clone())),
         );
+        if self.state() != IssuanceState::Active {
+            indexes.push(IssuanceIndex::Past(Arc::clone(&self.secret.namespace)));
+        }
         if self.is_listed() {
             indexes.extend(self.list.clone().map(IssuanceIndex::List));
         }
@@ -305,6 +310,8 @@ pub struct Situation {
     pub last_policy: Option<DeletionPolicy>,
     /// Whether so many were orphaned at once that nothing is revoked until somebody confirms it.
     pub brake: bool,
+    /// Whether another program may have worked in the operator's place when its Certificate went.
+    pub is_unattended: bool,
     /// Who said that others know its key, where that was said of another certificate.
     pub compromised_by: Option<String>,
     /// Whether its namespace is being deleted.
@@ -388,6 +395,8 @@ pub enum Stored {
 pub enum Escrow {
     /// There is no copy.
     None,
+    /// There is none, and no key to copy.
+    Lost,
     /// There is one, and other records need it.
     Needed,
     /// There is one, and no other record needs it.

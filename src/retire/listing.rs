@@ -5,6 +5,7 @@ use crate::{
     crl::{
         facts::{kind_of, place_of, published_by},
         reconcile::CONDITION,
+        room::SHARED,
     },
     issuer::{IssuerKind, IssuerView},
     pki::crl::SerialNumber,
@@ -43,12 +44,23 @@ impl IssuanceReconciler {
         });
         Some(match holds {
             true => Listing::Stored,
-            false => Listing::Awaited(awaited(&issuer)),
+            false => Listing::Awaited(self.awaited(&issuer, &issuance.certificate.namespace)),
         })
+    }
+
+    fn awaited(&self, issuer: &IssuerView, namespace: &str) -> String {
+        if self.caches.waiting.holds(&issuer.key, namespace) {
+            return format!(
+                "waits for room on the revocation list of {issuer}: namespace {namespace} has as many of \
+                 its {SHARED} entries as it leaves to others; there is room again as what it revoked \
+                 expires"
+            );
+        }
+        waits(issuer)
     }
 }
 
-fn awaited(issuer: &IssuerView) -> String {
+fn waits(issuer: &IssuerView) -> String {
     let said = condition::find(issuer.status.conditions.as_ref(), CONDITION);
     let problem = said.filter(|said| said.status == ConditionStatus::False);
     match problem.and_then(|said| said.message.as_deref()) {

@@ -16,6 +16,7 @@ use crate::{
     },
     pki::certificate::leaf_der,
     retire::{
+        copies,
         facts::{Definition, IssuanceFacts, Live, Stored},
         reconcile::IssuanceReconciler,
         share::Share,
@@ -28,6 +29,8 @@ pub(super) struct Seen {
     pub(super) meta: Meta,
     /// Whether it holds the certificate.
     pub(super) stored: Stored,
+    /// Who copies it to other namespaces, in words.
+    pub(super) copied: Option<String>,
 }
 
 impl IssuanceReconciler {
@@ -39,11 +42,12 @@ impl IssuanceReconciler {
             is_kept = is_kept || self.keeps(share).await?;
         }
         let definition = definition(&self.client).await?;
-        let stored = self.secret(issuance, &issuance.secret).await?.stored;
-        let used_by = match stored {
+        let Seen { stored, copied, .. } = self.secret(issuance, &issuance.secret).await?;
+        let mut used_by = match stored {
             Stored::This => self.users(issuance).await?,
             Stored::Gone | Stored::Other => self.elsewhere(issuance),
         };
+        used_by.extend(copied);
         Ok(Live {
             is_kept,
             definition,
@@ -60,11 +64,12 @@ impl IssuanceReconciler {
     ) -> Result<Live, RequestError> {
         let is_kept = self.keeps(share).await?;
         let definition = definition(&self.client).await?;
-        let stored = self.secret(issuance, &share.secret).await?.stored;
-        let used_by = match stored {
+        let Seen { stored, copied, .. } = self.secret(issuance, &share.secret).await?;
+        let mut used_by = match stored {
             Stored::This => self.routes_and_issuers(&share.secret).await?,
             Stored::Gone | Stored::Other => Vec::new(),
         };
+        used_by.extend(copied);
         Ok(Live {
             is_kept,
             definition,
@@ -89,6 +94,7 @@ impl IssuanceReconciler {
             return Ok(Seen {
                 meta: Meta::of(&Default::default()),
                 stored: Stored::Gone,
+                copied: None,
             });
         };
         let meta = Meta::of(&found.metadata);
@@ -97,7 +103,13 @@ impl IssuanceReconciler {
         crate::certificate::secret::wipe(&mut data);
         let is_this = leaf_der(&chain.0).is_ok_and(|der| issuance.is_record_of(&der));
         let stored = if is_this { Stored::This } else { Stored::Other };
-        Ok(Seen { meta, stored })
+        let annotations = found.metadata.annotations.as_ref();
+        let copied = annotations.filter(|_| is_this).and_then(copies::told);
+        Ok(Seen {
+            meta,
+            stored,
+            copied,
+        })
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
         deleted::{end, epitaph},
         facts::{Claim, Definition, Escrow, Listing, Live, Situation, Stored},
         plan::{Change, RECHECK, Step, Told, changed, recheck, until, wait_for_expiry, write},
+        unattended::{held, is_waiting, note},
     },
 };
 
@@ -23,6 +24,9 @@ const SETTLE: SignedDuration = SignedDuration::from_secs(10);
 
 /// No Certificate keeps it, as far as is known.
 pub(super) fn orphan(situation: &Situation) -> Step {
+    if let Some(step) = held(situation) {
+        return step;
+    }
     let issuance = &situation.issuance;
     if let Some(request) = &issuance.status.request {
         let mut status = issuance.status.clone();
@@ -203,17 +207,21 @@ pub(super) fn revoke(situation: &Situation) -> Step {
 /// Nothing is left to do at the CA.
 pub(super) fn finish(situation: &Situation) -> Step {
     let issuance = &situation.issuance;
-    if end(issuance).is_some_and(|end| situation.now > end) {
-        return Step::DeleteRecord;
-    }
+    // First: without records, nobody knows of the copy.
     if situation.escrow == Escrow::Unneeded {
         return Step::DropAccountKey;
+    }
+    if end(issuance).is_some_and(|end| situation.now > end) {
+        return Step::DeleteRecord;
     }
     let may_delete = situation.claim == Claim::Nobody
         && situation.stored == Stored::This
         && issuance.policy != DeletionPolicy::Retain;
-    if !may_delete {
+    if !may_delete || is_waiting(issuance) {
         return wait_for_expiry(situation);
+    }
+    if let Some(step) = note(situation) {
+        return step;
     }
     let Some(since) = since(situation) else {
         // Revoked while its Certificate was there, or expired, and orphaned only now.

@@ -18,6 +18,7 @@ use crate::{
         orphan::{finish, orphan, revoke},
         share::Share,
         shared,
+        unattended::note,
     },
 };
 
@@ -64,6 +65,8 @@ pub struct Change {
     pub policy: Option<DeletionPolicy>,
     /// The annotation that asked for another one, if it is not there any more.
     pub forget_request: bool,
+    /// Whether what somebody confirmed is to be forgotten.
+    pub forget_confirmation: bool,
     /// What somebody should know.
     pub told: Option<Told>,
 }
@@ -122,6 +125,9 @@ fn decide(situation: &Situation) -> Step {
     if let Some(step) = made_worse(situation) {
         return step;
     }
+    if let Some(step) = note(situation) {
+        return step;
+    }
     if state == IssuanceState::Revoking {
         return revoke(situation);
     }
@@ -171,6 +177,7 @@ fn kept(situation: &Situation, keeper: &Keeper) -> Step {
     let mut status = issuance.status.clone();
     status.state = Some(state);
     status.orphaned_since = None;
+    status.unattended_since = None;
     status.message = None;
     let mut told = None;
     if status.request.is_none()
@@ -215,6 +222,7 @@ fn kept(situation: &Situation, keeper: &Keeper) -> Step {
             .filter(|policy| *policy != issuance.policy && state == IssuanceState::Active),
         forget_request: issuance.earlier_request.is_some()
             && issuance.earlier_request != keeper.annotation,
+        forget_confirmation: false,
         told,
     };
     changed(situation, change).unwrap_or_else(|| wait_for_expiry(situation))
@@ -314,6 +322,7 @@ fn superseded(situation: &Situation) -> Step {
         None => IssuanceState::Superseded,
     });
     status.orphaned_since = None;
+    status.unattended_since = None;
     status.message = None;
     changed(situation, Change::of(status)).unwrap_or_else(|| wait_for_expiry(situation))
 }
@@ -377,6 +386,7 @@ impl Change {
             also_in: None,
             policy: None,
             forget_request: false,
+            forget_confirmation: false,
             told: None,
         }
     }
@@ -395,6 +405,7 @@ pub(super) fn changed(situation: &Situation, change: Change) -> Option<Step> {
         also_in,
         policy,
         forget_request,
+        forget_confirmation,
         told: _,
     } = &change;
     let is_change = *status != situation.issuance.status
@@ -402,7 +413,8 @@ pub(super) fn changed(situation: &Situation, change: Change) -> Option<Step> {
         || secret.is_some()
         || also_in.is_some()
         || policy.is_some()
-        || *forget_request;
+        || *forget_request
+        || *forget_confirmation;
     is_change.then(|| Step::Write(Box::new(change)))
 }
 

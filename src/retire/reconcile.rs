@@ -19,15 +19,20 @@ use crate::{
     },
     caches::Caches,
     certificate::facts::{CertificateFacts, CertificateIndex},
-    cluster::{Clock, Facts, Next, ObjectKey, Reconciler, events::Events, metrics::Metrics},
+    cluster::{
+        Clock, Facts, Next, ObjectKey, Reconciler, events::Events, metrics::Metrics,
+        succession::Succession,
+    },
     issuer::Sessions,
     retire::{
         asker::Asker,
         departed::Departed,
         error::Error,
+        escrow::LostKeys,
         facts::{
             Claim, Escrow, IssuanceFacts, IssuanceIndex, Keeper, Live, Settings, Situation, Stored,
         },
+        inventory::Inventory,
         pace::Pace,
         plan::{Step, plan, recheck},
         record::ClusterId,
@@ -56,6 +61,9 @@ pub struct IssuanceReconciler {
     pub(super) issuances: Arc<str>,
     pub(super) settings: Settings,
     pub(super) pace: Pace,
+    pub(super) lost_keys: LostKeys,
+    succession: Succession,
+    inventory: Inventory,
     /// The namespaces whose brake is on, and nobody for that of all.
     braking: Mutex<HashSet<Option<Arc<str>>>>,
 }
@@ -70,6 +78,8 @@ pub struct Place {
     pub cluster: Arc<ClusterId>,
     /// How long, and by what policy.
     pub settings: Settings,
+    /// Who led before.
+    pub succession: Succession,
 }
 
 impl IssuanceReconciler {
@@ -88,6 +98,7 @@ impl IssuanceReconciler {
             issuances,
             cluster,
             settings,
+            succession,
         } = place;
         Self {
             client,
@@ -102,6 +113,9 @@ impl IssuanceReconciler {
             issuances,
             settings,
             pace: Pace::default(),
+            lost_keys: LostKeys::default(),
+            succession,
+            inventory: Inventory::default(),
             braking: Mutex::default(),
         }
     }
@@ -134,6 +148,7 @@ impl IssuanceReconciler {
             shares: self.shares(&issuance),
             last_policy: self.last_policy(&issuance.uid, namespace),
             brake: is_ours && self.brakes(now, &cluster, namespace),
+            is_unattended: self.is_unattended(&issuance.uid),
             compromised_by,
             is_namespace_ending: ending,
             escrow: if is_ours {
@@ -161,6 +176,7 @@ impl IssuanceReconciler {
             claim: self.claim(&share.secret, &share.uid),
             stored: self.stored(issuance, &share.secret),
             last_policy: self.last_policy(&share.uid, &share.secret.namespace),
+            is_unattended: self.is_unattended(&share.uid),
             share: share.clone(),
         };
         issuance.also_in.iter().map(shared).collect()
@@ -194,6 +210,46 @@ impl IssuanceReconciler {
             true => Claim::Nobody,
             false => Claim::Elsewhere,
         }
+    }
+
+    /// Whether another program may have led when the Certificate `uid` went, if it did.
+    fn is_unattended(&self, uid: &str) -> bool {
+        let seen = self.departed.seen(uid);
+        let is_seen = seen.is_some_and(|at| self.succession.covers(at));
+        self.succession.is_unsettled() && !is_seen
+    }
+
+    async fn work(&self, key: &ObjectKey) -> Result<Next, Error> {
+        let mut live = None;
+        let mut live_share = None;
+        for _ in 0..MOST_ROUNDS {
+            let Some(issuance) = self.caches.issuances.get(key) else {
+                return Ok(Next::Change);
+            };
+            let situation = self
+                .gather(issuance, live.take(), live_share.take())
+                .await?;
+            let step = plan(&situation);
+            debug!(?step, "planned");
+            match step {
+                // With time alone the brake goes too, and is to say so.
+                Step::Nothing(next) if situation.brake && situation.is_orphan() => {
+                    return Ok(next.sooner(Next::After(recheck(&situation))));
+                }
+                Step::Nothing(next) => return Ok(next),
+                Step::Ask => live = Some(self.ask(&situation.issuance).await?),
+                Step::AskAbout(share) => {
+                    let said = self.ask_about(&situation.issuance, &share).await?;
+                    live_share = Some((share.secret, said));
+                }
+                step => {
+                    if let Some(next) = self.act(&situation, step).await? {
+                        return Ok(next);
+                    }
+                }
+            }
+        }
+        Ok(Next::After(BREATHER))
     }
 
     fn policy_of(&self, certificate: &CertificateFacts) -> Option<DeletionPolicy> {
@@ -270,36 +326,16 @@ impl Reconciler for IssuanceReconciler {
     type Error = Error;
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
-        let mut live = None;
-        let mut live_share = None;
-        for _ in 0..MOST_ROUNDS {
-            let Some(issuance) = self.caches.issuances.get(key) else {
-                return Ok(Next::Change);
-            };
-            let situation = self
-                .gather(issuance, live.take(), live_share.take())
-                .await?;
-            let step = plan(&situation);
-            debug!(?step, "planned");
-            match step {
-                // With time alone the brake goes too, and is to say so.
-                Step::Nothing(next) if situation.brake && situation.is_orphan() => {
-                    return Ok(next.sooner(Next::After(recheck(&situation))));
-                }
-                Step::Nothing(next) => return Ok(next),
-                Step::Ask => live = Some(self.ask(&situation.issuance).await?),
-                Step::AskAbout(share) => {
-                    let said = self.ask_about(&situation.issuance, &share).await?;
-                    live_share = Some((share.secret, said));
-                }
-                step => {
-                    if let Some(next) = self.act(&situation, step).await? {
-                        return Ok(next);
-                    }
-                }
-            }
+        let is_unsettled = self.succession.is_unsettled();
+        if is_unsettled {
+            self.inventory.begin(|| self.caches.issuances.keys());
         }
-        Ok(Next::After(BREATHER))
+        let next = self.work(key).await?;
+        if is_unsettled && self.inventory.looked_at(key) {
+            self.succession.settle();
+            info!("every record was looked at since another program led");
+        }
+        Ok(next)
     }
 
     fn reference(&self, key: &ObjectKey) -> Option<ObjectReference> {

@@ -37,6 +37,7 @@ use crate::{
         departed::Departed,
         entry::{self, Entry, Revoker},
         facts::{IssuanceFacts, IssuanceIndex, Settings},
+        room::no_room,
     },
 };
 
@@ -171,6 +172,10 @@ impl Recorder {
         let revoker = issuer.as_ref().map_or(Revoker::Nobody, Revoker::of);
         match revoker {
             Revoker::Acme(_) => {}
+            Revoker::NoAccount => {
+                let why = unknown_account(leaf, &issued.issuer);
+                return Ok(Recording::Impossible(why));
+            }
             Revoker::List | Revoker::Nobody if is_ordered => {
                 let why = unknown_account(leaf, &issued.issuer);
                 return Ok(Recording::Impossible(why));
@@ -186,6 +191,12 @@ impl Recorder {
         let key = ObjectKey::new(Arc::clone(&self.namespace), name);
         if self.issuances.get(&key).is_some() || self.is_shared(certificate, leaf) {
             return Ok(Recording::Settled);
+        }
+        if let Some(why) = no_room(&self.issuances, namespace, &certificate.meta.uid) {
+            let serial = &leaf.serial;
+            return Ok(Recording::Impossible(format!(
+                "certificate {serial} is stored without an Issuance: {why}"
+            )));
         }
         let asked_for = issuer
             .as_ref()
@@ -356,8 +367,9 @@ impl Recorder {
 /// Why what an ACME server issued is not written down.
 fn unknown_account(leaf: &Leaf, issuer: &IssuerRef) -> String {
     format!(
-        "certificate {} is stored without an Issuance: {} {:?} that ordered it is gone, or no ACME issuer \
-         any more. Unless it is back when the Certificate is deleted, nothing will be revoked",
+        "certificate {} is stored without an Issuance: {} {:?} that ordered it is gone, or has no account \
+         any more at the server that it names. Unless it has when the Certificate is deleted, nothing will be \
+         revoked",
         leaf.serial,
         issuer.kind_or_default(),
         issuer.name

@@ -105,6 +105,7 @@ pub(crate) fn situation() -> Situation {
         shares: Vec::new(),
         last_policy: None,
         brake: false,
+        is_unattended: false,
         compromised_by: None,
         is_namespace_ending: false,
         escrow: Escrow::None,

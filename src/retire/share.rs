@@ -84,4 +84,6 @@ pub struct Shared {
     pub stored: Stored,
     /// What its Certificate said last of the policy, if it was seen going.
     pub last_policy: Option<DeletionPolicy>,
+    /// Whether another program may have worked in the operator's place when its Certificate went.
+    pub is_unattended: bool,
 }

@@ -141,6 +141,8 @@ fn refreshed(shared: &Shared, now: Timestamp) -> Option<Share> {
 /// A Secret that holds it still, after its Certificate is gone.
 fn orphaned(share: &Share, shared: &Shared, now: Timestamp) -> Option<Share> {
     let policy = match share.orphaned_since {
+        // Under another program its Secret stays, and may be in use.
+        _ if shared.is_unattended => DeletionPolicy::Retain,
         // Since then it may be changed in the record.
         Some(_) => share.policy,
         None => shared.last_policy.unwrap_or(share.policy),
@@ -168,6 +170,7 @@ fn succeed(situation: &Situation, shared: &Shared, keeper: &Keeper) -> Step {
         claim: situation.claim.clone(),
         stored: situation.stored,
         last_policy: situation.last_policy,
+        is_unattended: situation.is_unattended,
     };
     let others = situation.shares.iter().filter(|other| *other != shared);
     let others = others.filter_map(|other| refreshed(other, situation.now));
@@ -178,6 +181,7 @@ fn succeed(situation: &Situation, shared: &Shared, keeper: &Keeper) -> Step {
     let mut status = issuance.status.clone();
     status.state = Some(IssuanceState::Active);
     status.orphaned_since = None;
+    status.unattended_since = None;
     status.message = None;
     let is_news = situation.claim == Claim::Nobody;
     let told = Told {

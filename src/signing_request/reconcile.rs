@@ -15,7 +15,7 @@ use crate::{
         reason::{request as reason, signing_request as word},
     },
     cluster::{
-        Cache, Clock, Next, ObjectKey, Reconciler,
+        Cache, Clock, Next, ObjectKey, OwnerKey, Reconciler,
         events::{Event, Events},
         write,
     },
@@ -81,9 +81,14 @@ impl Reconciler for SigningRequestReconciler {
         let issuer = self
             .issuers
             .lookup(&signer.reference(), &signer.key.namespace);
-        let orders = self
-            .orders
-            .find(&OrderIndex::Owner(request.meta.uid.clone()));
+        let orders = issuer.as_ref().map_or_else(
+            |_| Vec::new(),
+            |issuer| {
+                // It is nowhere itself: its Order is where the issuer's Secrets are.
+                let owner = OwnerKey::new(&issuer.secrets_namespace, request.meta.uid.as_str());
+                self.orders.find(&OrderIndex::Owner(owner))
+            },
+        );
         let mut situation = Situation {
             request: &request,
             served: self.served,

@@ -100,6 +100,8 @@ fn the_operator_may_do_this_and_nothing_else() {
             "orders/status.acme.cert-manager.io: patch",
             "routes/custom-host.route.openshift.io: create",
             "secrets.: create delete get list patch watch",
+            // Who it is itself.
+            "selfsubjectreviews.authentication.k8s.io: create",
             "services.: create delete get",
             "signers.cert-manager.io: approve",
             "signers.certificates.k8s.io: sign",

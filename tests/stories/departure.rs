@@ -158,6 +158,12 @@ pub(crate) async fn the_next_leader_knows(bed: &Bed) -> Result<()> {
     yard.issued("own", "itself", json!({})).await?;
     let other = yard.replica("second").await?;
     ensure!(!other.metrics().await?.contains("certwright_leading 1"));
+    // Before that it does not know who leads.
+    until("the other to see who leads", SOON, async || {
+        ensure!(other.log().contains("waiting to lead"), "{}", other.log());
+        Ok(())
+    })
+    .await?;
     leader.signal("STOP")?;
     yard.delete("own").await?;
     yard.secret_goes("own", &other).await?;

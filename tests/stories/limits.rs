@@ -96,13 +96,20 @@ pub(crate) async fn failures_are_counted(bed: &Bed) -> Result<()> {
         format!("1 per 1 h for failed validations of {host} is reached; next order allowed at ");
     site.says("b", &full).await?;
     bed.host(host)?;
+    // From here on it waits until the ingress controller serves the proof.
+    let checked = json!({"spec": {"acme": {"solvers": [{"http01": bed.http01()}]}}});
+    change(&site, checked).await?;
     limit(&site, "none").await?;
     site.issued("b", &[host]).await?;
     Ok(())
 }
 
 async fn limit(site: &Site<'_>, text: &str) -> Result<()> {
-    let patch = json!({"metadata": {"annotations": {"certwright.io/rate-limits": text}}});
+    let annotations = json!({"certwright.io/rate-limits": text});
+    change(site, json!({"metadata": {"annotations": annotations}})).await
+}
+
+async fn change(site: &Site<'_>, patch: Value) -> Result<()> {
     let issuers: Api<Issuer> = site.api();
     issuers
         .patch("ca", &PatchParams::default(), &Patch::Merge(patch))

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use aws_lc_rs::digest::{SHA256, digest};
 use certwright::api::{
     certificate::Certificate,
-    issuance::{Issuance, IssuanceState},
+    issuance::{AcmeOrigin, Issuance, IssuanceState, KeyPlace},
     issuer::Issuer,
 };
 use k8s_openapi::{
@@ -179,6 +179,34 @@ pub(crate) async fn an_ingress_holds_it(bed: &Bed) -> Result<()> {
     Ok(())
 }
 
+/// A Secret that is copied to other namespaces is held until its annotation does not say so any more.
+pub(crate) async fn copies_elsewhere_hold_it(bed: &Bed) -> Result<()> {
+    const COPIED: &str = "reflector.v1.k8s.emberstack.com/reflection-allowed";
+    let scene = Scene::new(bed, "copied").await?;
+    let operator = scene.operator(&["--deletion-delay=1s"]).await?;
+    let copied = json!({"secretTemplate": {"annotations": {COPIED: "true"}}});
+    scene.ask("www", copied).await?;
+    let issued = scene.site.issued("www", &[&scene.host("www")]).await?;
+    let serial = issued.leaf.serial;
+    scene.delete("www").await?;
+    let held = scene
+        .becomes(&serial, IssuanceState::Held, &operator)
+        .await?;
+    let message = held.status.and_then(|s| s.message).unwrap_or_default();
+    ensure!(message.contains(COPIED), "{message}");
+    ensure!(scene.at_ca(&serial).await? == "Valid" && scene.has_secret("www").await?);
+    let secrets: Api<Secret> = scene.site.api();
+    let patch = json!({"metadata": {"annotations": {COPIED: null}}});
+    let patch = kube::api::Patch::Merge(patch);
+    secrets.patch("www", &Default::default(), &patch).await?;
+    scene
+        .becomes(&serial, IssuanceState::Revoked, &operator)
+        .await?;
+    scene.secret_goes("www").await?;
+    ensure!(operator.stop().await?.success());
+    Ok(())
+}
+
 /// Many at once are held until somebody confirms that this was meant.
 pub(crate) async fn many_at_once_are_held(bed: &Bed) -> Result<()> {
     const MANY: usize = 12;
@@ -260,7 +288,16 @@ pub(crate) async fn with_its_namespace(bed: &Bed) -> Result<()> {
     ensure!(scene.at_ca(&serial).await? == "5");
     // Named by the account: other stories leave records without an end, and copies for them.
     let origin = done.spec.acme.context("no account")?;
-    let hash = digest(&SHA256, origin.account_url.as_bytes());
+    let AcmeOrigin {
+        account_key: KeyPlace {
+            namespace, name, ..
+        },
+        account_url,
+        server,
+        ..
+    } = origin;
+    let cause = format!("{server}\n{account_url}\n{namespace}/{name}");
+    let hash = digest(&SHA256, cause.as_bytes());
     let hash: String = hash
         .as_ref()
         .iter()

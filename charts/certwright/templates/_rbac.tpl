@@ -45,6 +45,10 @@ certificates:
   - apiGroups: [cert-manager.io]
     resources: [certificates/finalizers, certificaterequests/finalizers]
     verbs: [update]
+  # It writes into its requests who made them. Anybody may ask who they are, where that was not taken away.
+  - apiGroups: [authentication.k8s.io]
+    resources: [selfsubjectreviews]
+    verbs: [create]
   - apiGroups: [acme.cert-manager.io]
     resources: [orders]
     verbs: [get, list, watch, create, delete]
@@ -236,13 +240,14 @@ signers:
       resourceNames: [{{ include "certwright.signersName" . }}]
       verbs: [get, list, watch, patch]
 
-# What was ordered from each ACME account: a ConfigMap an account, named by its hash.
+# What was ordered from each ACME account: a ConfigMap an account, named by its hash, which goes once it says nothing any
+# more.
 ratelimits:
   namespace: {{ .Values.clusterResourceNamespace | default (include "certwright.namespace" .) }}
   rules:
     - apiGroups: [""]
       resources: [configmaps]
-      verbs: [create, get, patch]
+      verbs: [create, get, list, patch, delete]
 
 # Which CAs an issuer signed with: a ConfigMap an issuer, named by its hash, which goes when the issuer goes.
 authorities:

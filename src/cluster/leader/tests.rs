@@ -266,6 +266,56 @@ async fn what_others_keep_on_the_lease_stays() {
     replica.release.cancel();
 }
 
+/// cert-manager's client takes the lease, or gives it back: it replaces the spec and keeps the rest.
+fn as_client_go_would(lease: &mut Value, holder: &str) {
+    let transitions = lease["spec"]["leaseTransitions"].as_i64().unwrap();
+    let is_taken = !holder.is_empty();
+    lease["spec"] = json!({
+        "holderIdentity": holder,
+        "leaseDurationSeconds": if is_taken { 60 } else { 1 },
+        "leaseTransitions": transitions + i64::from(is_taken),
+        "acquireTime": "2026-01-01T00:00:00.000000Z",
+        "renewTime": "2026-01-01T00:00:00.000000Z",
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_after_another_program_knows() {
+    let server = Server::default();
+    let lead = async |name: &str| {
+        let replica = server.candidate(name);
+        assert!(replica.leadership.wait_leading().await);
+        replica
+    };
+    let release = async |replica: Replica| {
+        replica.release.cancel();
+        replica.running.await.unwrap().unwrap();
+    };
+    let is_unsettled = |replica: &Replica| replica.leadership.succession().is_unsettled();
+    let first = lead("first").await;
+    assert!(is_unsettled(&first), "there was no lease");
+    first.leadership.succession().settle();
+    pass(2).await;
+    release(first).await;
+    let second = lead("second").await;
+    assert!(!is_unsettled(&second));
+    release(second).await;
+    server.set(|state| {
+        for holder in ["cert-manager", ""] {
+            let mut lease = state.lease.clone().unwrap();
+            as_client_go_would(&mut lease, holder);
+            state.store(lease);
+        }
+    });
+    let third = lead("third").await;
+    assert!(is_unsettled(&third));
+    pass(5).await;
+    release(third).await;
+    let fourth = lead("fourth").await;
+    assert!(is_unsettled(&fourth), "the third did not settle it");
+    fourth.release.cancel();
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_replica_without_election_leads() {
     let alone = Leadership::alone();

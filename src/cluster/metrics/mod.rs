@@ -32,6 +32,8 @@ use crate::cluster::{client::BeforeRequest, clock::Clock, leader::Leadership};
 /// ACME servers that are told apart. Issuers name them, so anybody who may create one could make up
 /// any number; the rest is counted as `other`.
 const MAX_HOSTS: usize = 50;
+/// ACME accounts that are told at a time, for the same reason.
+const MAX_ACCOUNTS: usize = 50;
 
 /// The `status` of an ACME request that was not answered, as in cert-manager.
 const NO_RESPONSE: &str = "999";
@@ -50,6 +52,7 @@ struct Inner {
     leadership: OnceLock<Leadership>,
     source: OnceLock<Arc<dyn Source>>,
     acme_hosts: Mutex<BTreeSet<String>>,
+    told_accounts: Mutex<BTreeSet<String>>,
     acme_requests: IntCounterVec,
     acme_durations: SummaryVec,
     sync_calls: IntCounterVec,
@@ -151,6 +154,7 @@ impl Metrics {
             leadership: OnceLock::new(),
             source: OnceLock::new(),
             acme_hosts: Mutex::default(),
+            told_accounts: Mutex::default(),
             acme_requests: counters(
                 "certmanager_http_acme_client_request_count",
                 "Requests to ACME servers.",
@@ -228,7 +232,8 @@ impl Metrics {
                 IntGaugeVec::new(
                     Opts::new(
                         "certwright_acme_next_order_timestamp_seconds",
-                        "When the next ACME order is allowed, of accounts whose limit is reached.",
+                        "When the next ACME order is allowed, of accounts whose limit is reached (50 of \
+                         them at most).",
                     ),
                     &["account"],
                 )?,
@@ -315,10 +320,27 @@ impl Metrics {
     /// The next order of the ACME account is allowed then, or there is none that waits.
     pub fn next_order(&self, account: &str, at: Option<Timestamp>) {
         let gauges = &self.inner.next_orders;
+        let mut told = self
+            .inner
+            .told_accounts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         match at {
-            Some(at) => gauges.with_label_values(&[account]).set(at.as_second()),
-            // It is an error that there was none, and none that matters.
-            None => drop(gauges.remove_label_values(&[account])),
+            Some(at) => {
+                if !told.contains(account) {
+                    if told.len() >= MAX_ACCOUNTS {
+                        return;
+                    }
+                    told.insert(account.to_owned());
+                }
+                gauges.with_label_values(&[account]).set(at.as_second());
+            }
+            None => {
+                if told.remove(account) {
+                    // It is an error that there was none, and none that matters.
+                    drop(gauges.remove_label_values(&[account]));
+                }
+            }
         }
     }
 
@@ -441,5 +463,21 @@ mod tests {
         }
         assert_eq!(metrics.known_host("one-more.example.com"), "other");
         assert_eq!(metrics.known_host("ca3.example.com"), "ca3.example.com");
+    }
+
+    #[test]
+    fn accounts_that_wait_are_bounded() {
+        let metrics = Metrics::new(Clock::default()).unwrap();
+        let at = Some(Timestamp::UNIX_EPOCH);
+        let account = |n: usize| format!("https://ca.example/{n}");
+        let told = || metrics.inner.next_orders.collect()[0].get_metric().len();
+        for n in 0..=MAX_ACCOUNTS {
+            metrics.next_order(&account(n), at);
+        }
+        assert_eq!(told(), MAX_ACCOUNTS);
+        metrics.next_order(&account(0), None);
+        assert_eq!(told(), MAX_ACCOUNTS - 1);
+        metrics.next_order(&account(MAX_ACCOUNTS), at);
+        assert_eq!(told(), MAX_ACCOUNTS);
     }
 }

@@ -36,7 +36,7 @@ async fn all(State(metrics): State<Metrics>) -> impl IntoResponse {
 
 impl Metrics {
     /// The text of all metrics, page by page, each made when it is asked for.
-    fn pages(&self) -> impl Iterator<Item = String> + Send + 'static {
+    pub(crate) fn pages(&self) -> impl Iterator<Item = String> + Send + 'static {
         let (counted, now, source) = (self.clone(), self.clone(), self.inner.source.get().cloned());
         let objects = source.into_iter().flat_map(|source| {
             let certificates = Certificates::of(source.as_ref());

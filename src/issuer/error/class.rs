@@ -25,7 +25,7 @@ impl Error {
                 ..
             } => source.problem().is_some() && !self.is_passing(),
             Self::Acme {
-                doing: Doing::Update,
+                doing: Doing::Update | Doing::Verify,
                 ..
             }
             | Self::Unsupported(_)

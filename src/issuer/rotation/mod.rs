@@ -136,7 +136,8 @@ impl Rotations {
     }
 
     /// The roots that go behind `roots`, as `ca.crt` of `certificate` has them when it is written: of the
-    /// present CA of `issuer`, and of former ones while another certificate is of one of them. PEM.
+    /// present CA of `issuer`, and of former ones that are trusted while another certificate is of one of
+    /// them. PEM.
     pub fn roots_beside(
         &self,
         issuer: &IssuerName,
@@ -200,7 +201,7 @@ impl Rotations {
         };
         let next = match &written {
             None => Some(Record::new(present)),
-            Some(record) => record.succeeded_by(&present),
+            Some(record) => record.succeeded_by(&present, now),
         };
         if let Some(next) = &next {
             self.write(&name, next).await?;
@@ -367,6 +368,7 @@ impl Rotations {
                     lacking: state.turns.to_extend(),
                     overdue: state.turns.overdue(),
                     last: state.turns.last(now),
+                    trusted_until: state.turns.trusted_until(now),
                 },
             },
         };

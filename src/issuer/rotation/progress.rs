@@ -29,6 +29,8 @@ pub enum Said {
         overdue: usize,
         /// When the last has its turn.
         last: Option<Timestamp>,
+        /// Until when the first of the former CAs is trusted; `None`: none is any more.
+        trusted_until: Option<Timestamp>,
     },
     /// The annotation of the issuer says this, which means nothing.
     Unknown(String),
@@ -63,6 +65,7 @@ impl Progress {
                 lacking,
                 overdue,
                 last,
+                trusted_until,
             } => {
                 let is_spreading = *lacking > 0;
                 let is_told = self.0.is_some_and(|(at, was_spreading)| {
@@ -73,7 +76,7 @@ impl Progress {
                 }
                 self.0 = Some((now, is_spreading));
                 let message = match lacking {
-                    0 => underway(*left, *of, *overdue, *last),
+                    0 => underway(*left, *of, *overdue, *last, *trusted_until),
                     lacking => spreading(*lacking, *of, *last),
                 };
                 (true, reason::CA_CHANGED, message)
@@ -102,7 +105,13 @@ fn spreading(lacking: usize, of: usize, last: Option<Timestamp>) -> String {
     )
 }
 
-fn underway(left: usize, of: usize, overdue: usize, last: Option<Timestamp>) -> String {
+fn underway(
+    left: usize,
+    of: usize,
+    overdue: usize,
+    last: Option<Timestamp>,
+    trusted_until: Option<Timestamp>,
+) -> String {
     let done = of.saturating_sub(left);
     let remark = match overdue {
         0 => String::new(),
@@ -111,15 +120,26 @@ fn underway(left: usize, of: usize, overdue: usize, last: Option<Timestamp>) -> 
              trust the others until they are re-issued too"
         ),
     };
+    let trust = match trusted_until {
+        Some(end) => format!(
+            "; what is not by {} is not trusted by the others then",
+            shown(end)
+        ),
+        None => "; the others do not trust the rest any more".to_owned(),
+    };
     format!(
-        "The CA changed: {done} of {of} certificates are of the new one{}{remark}",
+        "The CA changed: {done} of {of} certificates are of the new one{}{trust}{remark}",
         by(last)
     )
 }
 
 fn by(last: Option<Timestamp>) -> String {
-    let shown = |at: Timestamp| format!("; the last by {}", at.strftime("%Y-%m-%dT%H:%M:%SZ"));
-    last.map(shown).unwrap_or_default()
+    let by = last.map(|last| format!("; the last has its turn by {}", shown(last)));
+    by.unwrap_or_default()
+}
+
+fn shown(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 #[cfg(test)]
@@ -143,16 +163,21 @@ mod tests {
             lacking,
             overdue,
             last: Some(at(600)),
+            trusted_until: (left > 3).then(|| at(86_400)),
         };
         let underway = |left| said(left, 0, 0);
         let (mut progress, mut status) = (Progress::default(), IssuerStatus::default());
         for (second, said, want) in [
             (0, Said::Nothing, None),
-            (1, underway(120), Some("0 of 120")),
+            (
+                1,
+                underway(120),
+                Some("by 1970-01-02T00:00:00Z is not trusted"),
+            ),
             (7, underway(119), Some("0 of 120")),
             (11, underway(118), Some("2 of 120")),
             (12, Said::Nothing, None),
-            (13, underway(3), Some("117 of 120")),
+            (13, underway(3), Some("do not trust the rest")),
             (
                 24,
                 said(120, 37, 0),

@@ -1,6 +1,6 @@
 //! Which CA does an issuer sign with, and which did it sign with before? Pure.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::pki::{
@@ -10,6 +10,9 @@ use crate::pki::{
 
 /// More former CAs are not remembered: what the oldest signed is left to its ordinary renewal.
 const MOST_FORMER: usize = 8;
+/// So long after another took its place a CA is trusted at most: it may have gone as somebody else has its
+/// key, and a certificate of it can be put into a Secret at any time.
+const TRUSTED: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// A CA that signs, or has signed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +28,9 @@ pub struct Identity {
     pub root: Box<str>,
     /// Which certificate that is.
     pub root_certificate: Option<Fingerprint>,
+    /// When another took its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<Timestamp>,
 }
 
 impl From<&Authority> for Identity {
@@ -36,11 +42,18 @@ impl From<&Authority> for Identity {
             not_after: authority.not_after(),
             root: root.into(),
             root_certificate: Fingerprint::all(root.as_bytes()).first().copied(),
+            replaced: None,
         }
     }
 }
 
 impl Identity {
+    /// Until when what it signed is to be trusted.
+    pub fn trusted_until(&self) -> Timestamp {
+        let end = self.replaced.and_then(|at| at.checked_add(TRUSTED).ok());
+        end.map_or(self.not_after, |end| end.min(self.not_after))
+    }
+
     /// Whether its certificate signed that. Keys say less: several certificates may have the same.
     fn signed(&self, leaf: &SignedBy) -> bool {
         let other_key = match (&self.key_id, &leaf.key_id) {
@@ -86,13 +99,17 @@ impl Record {
         }
     }
 
-    /// The record once the issuer signs with `next`; `None` if that is nothing new.
-    pub fn succeeded_by(&self, next: &Identity) -> Option<Self> {
+    /// The record once the issuer signs with `next`, as it is seen `now`; `None` if that is nothing new.
+    pub fn succeeded_by(&self, next: &Identity, now: Timestamp) -> Option<Self> {
         if self.present == *next {
             return None;
         }
         let mut former = self.former.clone();
-        former.insert(0, self.present.clone());
+        let replaced = Identity {
+            replaced: Some(now),
+            ..self.present.clone()
+        };
+        former.insert(0, replaced);
         former.retain(|identity| identity.certificate != next.certificate);
         former.truncate(MOST_FORMER);
         Some(Self {
@@ -136,7 +153,7 @@ impl Record {
     }
 
     /// The roots that `roots`, as `ca.crt` has them, lack: that of the present CA, and those of former CAs
-    /// that are needed still and have not expired. PEM. None where nothing is trusted by them yet, or
+    /// that are needed still and trusted. PEM. None where nothing is trusted by them yet, or
     /// more than can be told apart.
     pub fn missing(
         &self,
@@ -149,7 +166,7 @@ impl Record {
             return missing;
         }
         let former = self.former.iter();
-        let former = former.filter(|one| one.not_after > now && is_needed(one));
+        let former = former.filter(|one| one.trusted_until() > now && is_needed(one));
         for wanted in [&self.present].into_iter().chain(former) {
             let is_there = match &wanted.root_certificate {
                 Some(root) => roots.contains(root),
@@ -176,6 +193,7 @@ mod tests {
             not_after: Timestamp::from_second(1000).unwrap(),
             root_certificate: Some(Fingerprint::of(root.as_bytes())),
             root: root.into(),
+            replaced: None,
         }
     }
 
@@ -191,7 +209,7 @@ mod tests {
         let mut identities = authorities.iter().map(|(name, key)| identity(name, *key));
         let mut record = Record::new(identities.next().unwrap());
         for next in identities {
-            record = record.succeeded_by(&next).unwrap();
+            record = record.succeeded_by(&next, Timestamp::UNIX_EPOCH).unwrap();
         }
         record
     }
@@ -321,7 +339,45 @@ mod tests {
         assert_eq!(record.former.len(), MOST_FORMER);
         let text = serde_json::to_string(&record).unwrap();
         assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
-        assert_eq!(record.succeeded_by(&record.present), None);
+        assert_eq!(
+            record.succeeded_by(&record.present, Timestamp::UNIX_EPOCH),
+            None
+        );
+    }
+
+    #[test]
+    fn a_ca_is_trusted_for_a_week_after_another_took_its_place() {
+        const DAY: i64 = 86_400;
+        let at = |day: i64| Timestamp::from_second(day * DAY).unwrap();
+        // When it was replaced, when it expires, and until when it is trusted: in days.
+        for (replaced, expires, want) in [
+            (None, 365, 365),
+            (Some(0), 365, 7),
+            (Some(100), 365, 107),
+            (Some(0), 3, 3),
+            (Some(10), 3, 3),
+        ] {
+            let identity = Identity {
+                not_after: at(expires),
+                replaced: replaced.map(at),
+                ..identity("a", None)
+            };
+            assert_eq!(identity.trusted_until(), at(want), "{replaced:?} {expires}");
+        }
+        let record = Record::new(identity("a", None));
+        let next = record.succeeded_by(&identity("b", None), at(3)).unwrap();
+        assert_eq!(next.former[0].replaced, Some(at(3)));
+        // It is back, and signs.
+        let last = next.succeeded_by(&identity("a", None), at(4)).unwrap();
+        assert_eq!(last.present.replaced, None);
+        // What was written down before says nothing of it.
+        let mut text = serde_json::to_value(&next).unwrap();
+        text["former"][0]
+            .as_object_mut()
+            .unwrap()
+            .remove("replaced");
+        let old: Record = serde_json::from_value(text).unwrap();
+        assert_eq!(old.former[0].trusted_until(), old.former[0].not_after);
     }
 
     #[test]

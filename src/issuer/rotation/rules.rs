@@ -70,9 +70,9 @@ impl Rules {
             SignerOf::Former(former) => Work::Reissue {
                 ca: former.certificate,
                 expires: issued.not_after,
-                ca_expires: former.not_after,
+                trusted_until: former.trusted_until(),
                 // One that nobody believes any more is better replaced at once.
-                lacks: lacks && former.not_after > now,
+                lacks: lacks && former.trusted_until() > now,
             },
             // Another root than ours was put there by somebody, who may put back what belongs there.
             SignerOf::Present if lacks && self.record.leads(&issued.roots) => Work::Extend,

@@ -42,6 +42,7 @@ fn identity(ca: &str) -> Identity {
         not_after: at(365 * DAY),
         root_certificate: Some(print(&root(ca))),
         root: root(ca).into(),
+        replaced: None,
     }
 }
 
@@ -143,7 +144,7 @@ fn recorded(fleet: &Arc<Fleet>, record: Option<Record>) -> Rotations {
 fn rules(name: &str, authorities: &[&str]) -> Rules {
     let mut record = Record::new(identity(authorities[0]));
     for ca in &authorities[1..] {
-        record = record.succeeded_by(&identity(ca)).unwrap();
+        record = record.succeeded_by(&identity(ca), at(0)).unwrap();
     }
     Rules {
         record,
@@ -330,6 +331,38 @@ async fn what_is_under_way_at_a_start_is_written_with_all_roots() {
     running.recall(&view, at(2)).await.unwrap();
     let lacking = running.issuers()[&issuer("ca")].turns.to_extend();
     assert_eq!(lacking, 0);
+}
+
+/// Somebody has an old leaf, and puts it back whenever another has taken its place.
+#[tokio::test]
+async fn a_former_root_goes_in_the_end_whoever_brings_its_leaves_back() {
+    const WEEK: i64 = 7 * DAY;
+    let fleet = Arc::new(Fleet::default());
+    for name in ["one", "two", "other"] {
+        fleet.put(name, "ca", issued(name, "a", 90 * DAY));
+    }
+    let running = rotations(&fleet);
+    running.begin(&issuer("ca"), rules("ca", &["a", "b"]), at(0));
+    let own = || {
+        fleet
+            .all()
+            .into_iter()
+            .filter(|one| *one.secret.name != *"other")
+    };
+    let [old, new] = ["a", "b"].map(|ca| print(&root(ca)));
+    let moments = (0..100).chain((100..2 * WEEK).step_by(600));
+    for now in moments {
+        let other = issued("other", "a", 90 * DAY);
+        running.turn(&issuer("ca"), &key("other"), &other, at(now));
+        fleet.put("other", "ca", other);
+        played(&running, &fleet, "ca", now);
+        if (100..WEEK).contains(&now) {
+            assert!(own().all(|one| one.roots == [new, old]), "{now}");
+        }
+    }
+    assert!(own().all(|one| one.roots == [new]));
+    let beside = running.roots_beside(&issuer("ca"), &key("one"), &[new], at(2 * WEEK));
+    assert!(beside.is_empty());
 }
 
 #[tokio::test]

@@ -229,6 +229,19 @@ impl Buckets {
         }
     }
 
+    /// When everything is full again, unless it is.
+    pub fn full_again(&self, now: Timestamp) -> Option<Timestamp> {
+        let Self {
+            orders,
+            domains,
+            sets,
+            failures,
+        } = self;
+        let maps = [domains, sets, failures];
+        let all = maps.into_iter().flat_map(BTreeMap::values).chain(orders);
+        all.copied().max().filter(|at| *at > now)
+    }
+
     /// Forget what is full again, and what is too much to keep.
     fn tidy(&mut self, now: Timestamp) {
         for buckets in [&mut self.domains, &mut self.sets, &mut self.failures] {
@@ -315,8 +328,7 @@ impl Account {
         names: &Names,
         now: Timestamp,
     ) -> Result<(), Full> {
-        self.waiting
-            .retain(|_, turn| turn.at.checked_add(GRACE).is_ok_and(|end| end > now));
+        self.expire_turns(now);
         if self.waiting.is_empty() {
             self.planned = self.spent.clone();
         }
@@ -391,9 +403,38 @@ impl Account {
         }
     }
 
-    /// Whether any order has a turn to come.
-    pub fn is_waited_for(&self) -> bool {
-        !self.waiting.is_empty()
+    /// The Order `uid` is deleted.
+    pub fn gone(&mut self, uid: &str) {
+        self.waiting.remove(uid);
+        self.under_way.end(uid);
+    }
+
+    /// Let go what is over.
+    pub fn expire(&mut self, now: Timestamp) {
+        self.expire_turns(now);
+        self.under_way.expire(now);
+    }
+
+    fn expire_turns(&mut self, now: Timestamp) {
+        self.waiting
+            .retain(|_, turn| turn.at.checked_add(GRACE).is_ok_and(|end| end > now));
+    }
+
+    /// Whether it says no more than what is stored of it.
+    pub fn is_at_rest(&self) -> bool {
+        let Self {
+            spent: _,
+            // Where nobody has a turn it counts for nothing.
+            planned: _,
+            waiting,
+            under_way,
+        } = self;
+        waiting.is_empty() && under_way.is_empty()
+    }
+
+    /// Whether one of which nothing is known would say the same.
+    pub fn is_idle(&self, now: Timestamp) -> bool {
+        self.is_at_rest() && self.spent.full_again(now).is_none()
     }
 
     /// When the next order is allowed that is not, if any waits.

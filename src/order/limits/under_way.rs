@@ -67,6 +67,11 @@ impl UnderWay {
         }
     }
 
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.orders.is_empty()
+    }
+
     /// How many others than `uid` there are for `name`.
     pub(super) fn others(&self, uid: &str, name: &str) -> u32 {
         let all = self.names.get(name).copied().unwrap_or(0);

@@ -59,7 +59,9 @@ fn departure() -> Departure {
         words: words(),
         policy: Some(DeletionPolicy::Revoke),
         is_recorded: false,
+        is_account_known: true,
         is_kept: false,
+        is_unattended: false,
         is_namespace_ending: false,
         remains: Some(Remains {
             is_kept: false,
@@ -74,6 +76,12 @@ fn when(change: impl FnOnce(&mut Departure)) -> Verdict {
     let mut departure = departure();
     change(&mut departure);
     judge(&departure)
+}
+
+#[test]
+fn what_went_while_another_program_led_stays() {
+    let found = when(|departure| departure.is_unattended = true);
+    assert_eq!(found, Verdict::Leave(Why::Unattended));
 }
 
 fn where_left(change: impl FnOnce(&mut Remains)) -> Verdict {
@@ -115,6 +123,7 @@ fn nothing_is_asked_where_nothing_would_follow() {
         (unasked(|d| d.is_recorded = true), Why::Recorded),
         (unasked(retained), Why::Retain),
         (unasked(|d| d.policy = None), Why::PolicyUnknown),
+        (unasked(|d| d.is_account_known = false), Why::NoAccount),
         (unasked(|d| d.is_kept = true), Why::Kept),
         (unasked(|d| d.is_namespace_ending = true), Why::GoesAnyway),
     ];

@@ -173,6 +173,14 @@ fn an_account_key_outlives_its_namespace_as_long_as_it_is_needed() {
             "nothing",
         ),
         (
+            "it went before",
+            Situation {
+                escrow: Escrow::Lost,
+                ..ending()
+            },
+            "nothing",
+        ),
+        (
             "nothing will be revoked",
             changed_by(ending(), |i| i.policy = DeletionPolicy::Retain),
             "Active",
@@ -190,6 +198,22 @@ fn an_account_key_outlives_its_namespace_as_long_as_it_is_needed() {
             "nobody needs it",
             revoked(Escrow::Unneeded),
             "drop account key",
+        ),
+        (
+            "nobody needs it, nor the record",
+            Situation {
+                now: at("2026-06-01T00:00:00Z"),
+                ..revoked(Escrow::Unneeded)
+            },
+            "drop account key",
+        ),
+        (
+            "nobody needs the record",
+            Situation {
+                now: at("2026-06-01T00:00:00Z"),
+                ..revoked(Escrow::None)
+            },
+            "delete record",
         ),
     ]);
 }

@@ -68,7 +68,10 @@ fn issued(group: Option<&str>) -> Issued {
 }
 
 fn issuer(spec: Value) -> Issuer {
-    let value = json!({"metadata": {"namespace": "web", "name": "ca", "uid": "i"}, "spec": spec});
+    let value = json!({
+        "metadata": {"namespace": "web", "name": "ca", "uid": "i"}, "spec": spec,
+        "status": {"acme": {"uri": "https://ca.example/acct/1"}},
+    });
     serde_json::from_value(value).unwrap()
 }
 
@@ -77,6 +80,12 @@ fn acme() -> Value {
         "acme": {"server": "https://ca.example/dir", "privateKeySecretRef": {"name": "account"}},
         "deletionPolicy": "Delete",
     })
+}
+
+fn moved() -> Value {
+    let mut spec = acme();
+    spec["acme"]["server"] = json!("https://other.example/dir");
+    spec
 }
 
 /// `acme`, `list`, `settled` or `impossible`.
@@ -116,6 +125,9 @@ async fn recorded(caches: &Caches, issued: &Issued, is_ordered: bool) -> &'stati
 async fn what_may_be_revoked_is_written_down() {
     let table = [
         (Some(acme()), true, "acme"),
+        // It has been given another server, and no account there yet.
+        (Some(moved()), true, "impossible"),
+        (Some(moved()), false, "impossible"),
         (
             Some(json!({"ca": {"secretName": "r", "crl": {}}})),
             false,

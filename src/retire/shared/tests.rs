@@ -36,6 +36,7 @@ fn shared() -> Shared {
         claim: shop(),
         stored: Stored::This,
         last_policy: None,
+        is_unattended: false,
     }
 }
 
@@ -370,4 +371,28 @@ fn whoever_shares_it_may_have_it_revoked() {
     let other = plan(&and(kept(), asks("superseded,serial=123")));
     assert_eq!(word(&other), "nothing");
     assert_eq!(keeper().annotation, None);
+}
+
+#[test]
+fn a_secret_that_lost_its_certificate_under_another_program_stays() {
+    let unattended = |mut situation: Situation| {
+        situation.is_unattended = true;
+        situation
+    };
+    let lost = |shared: &mut Shared| {
+        shared.claim = Claim::Nobody;
+        shared.is_unattended = true;
+    };
+    let shares = written(&and(kept(), lost)).also_in.unwrap();
+    assert_eq!(shares[0].policy, DeletionPolicy::Retain);
+    let seen = |shared: &mut Shared| shared.claim = Claim::Nobody;
+    let shares = written(&and(kept(), seen)).also_in.unwrap();
+    assert_ne!(shares[0].policy, DeletionPolicy::Retain);
+    // One of them is gone: the other takes its place, and its own Secret stays too.
+    let change = written(&unattended(and(gone(None), |_| {})));
+    assert_eq!(word(&Step::Write(Box::new(change.clone()))), "Active");
+    assert_eq!(change.status.unattended_since, None);
+    assert_eq!(change.also_in.unwrap()[0].policy, DeletionPolicy::Retain);
+    let change = written(&unattended(and(gone(None), lost)));
+    assert!(change.status.unattended_since.is_some(), "both are gone");
 }
