@@ -12,6 +12,7 @@ use super::{
     connect::{self, ConnectError},
     flags::{Controller, LeaderElection, Settings, SolverBackend},
     reconcilers::{self, Parts, PartsError},
+    wanted,
 };
 use crate::caches::{Caches, Queues, Scope};
 use crate::cluster::{
@@ -143,7 +144,7 @@ pub async fn run(settings: Settings) -> Result<(), ControllerError> {
         },
         signers: settings.signers_config_map.clone(),
         issuances: settings.deletion.issuances.clone(),
-        signing_requests: reconcilers::signing_requests(&settings) != Served::NONE,
+        signing_requests: wanted::signing_requests(&settings) != Served::NONE,
     };
     let (events, recorder) = Events::new(
         client.clone(),

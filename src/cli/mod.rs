@@ -1,5 +1,6 @@
 //! The command line, one file per subcommand.
 
+mod ca_requests;
 pub mod connect;
 pub mod controller;
 pub mod crds;
@@ -7,6 +8,8 @@ pub mod flags;
 pub mod logging;
 mod reconcilers;
 pub mod revoke;
+mod starter;
+mod wanted;
 
 use std::{
     fmt::Display,

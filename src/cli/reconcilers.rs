@@ -2,19 +2,15 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    future::{Future, ready},
     path::Path,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use jiff::SignedDuration;
 use kube::Client;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::info;
 
 use crate::{
-    acme,
     answers::{
         AnswersReconciler, Watches,
         look::{Looker, Nameservers},
@@ -22,21 +18,26 @@ use crate::{
     },
     caches::{Caches, Queues, Scope, Seed, all, nothing},
     certificate::{
-        backoff, facts as certificate,
+        backoff,
         reconcile::{CertificateReconciler, Desk, Prompts},
         renewal_info::RenewalInfoReconciler,
         replaced::replaced,
         rotation::Fleet,
     },
     challenge::{reconcile::ChallengeReconciler, slots::Slots, solve::Solvers},
-    cli::flags::{Controller, Deletion, Settings, SolverBackend},
+    cli::{
+        ca_requests::CaObserver,
+        flags::{Controller, Settings, SolverBackend},
+        starter::Starter,
+        wanted::{certificate_settings, retire_settings, signing_requests},
+    },
     cluster::{
-        Clock, Driver, Queue, Reconciler,
+        Clock,
         client::FaultPoint,
         driver::{Backoff, Observer, Options},
         events::Events,
         leader::Leadership,
-        metrics::{AcmeRequest, Metrics},
+        metrics::Metrics,
         pace::Pace,
         pause::Pauses,
         report::Report,
@@ -55,8 +56,7 @@ use crate::{
         signers::SignersReconciler,
     },
     retire::{
-        self, DepartureReconciler, IssuanceReconciler, Recorder, reconcile::Place,
-        record::ClusterId,
+        DepartureReconciler, IssuanceReconciler, Recorder, reconcile::Place, record::ClusterId,
     },
     route::RouteReconciler,
     signing_request::reconcile::SigningRequestReconciler,
@@ -507,41 +507,6 @@ pub(super) fn start(
     Ok(())
 }
 
-/// Which issuers' CertificateSigningRequests are handed to them.
-pub(super) fn signing_requests(settings: &Settings) -> Served {
-    let wants = |controller| settings.controllers.contains(&controller);
-    Served {
-        acme: wants(Controller::SigningRequestsAcme),
-        ca: wants(Controller::SigningRequestsCa),
-        self_signed: wants(Controller::SigningRequestsSelfSigned),
-    }
-}
-
-fn certificate_settings(settings: &Settings) -> certificate::Settings {
-    let duration = |wait| SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
-    certificate::Settings {
-        backoff_min: duration(settings.waits.first_backoff),
-        backoff_max: duration(settings.waits.most_backoff),
-        owner_reference: settings.certificate_owns_secret,
-        basic_constraints_in_csr: settings.gates.basic_constraints_in_csr,
-        copied_annotation_prefixes: settings.copied_annotation_prefixes.clone(),
-    }
-}
-
-fn retire_settings(settings: &Settings) -> retire::Settings {
-    let Deletion {
-        default_policy,
-        delay,
-        issuances: _,
-        users_are_checked,
-    } = settings.deletion;
-    retire::Settings {
-        delay: SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX),
-        default_policy,
-        users_are_checked,
-    }
-}
-
 fn issuer_options() -> Options {
     Options {
         workers: ISSUER_WORKERS,
@@ -550,74 +515,5 @@ fn issuer_options() -> Options {
             first: Duration::from_secs(1),
             most: Duration::from_secs(300),
         },
-    }
-}
-
-struct Starter<'a> {
-    caches: &'a Caches,
-    scope: Scope,
-    leadership: Leadership,
-    observer: Arc<dyn Observer>,
-    tasks: &'a TaskTracker,
-    stop: &'a CancellationToken,
-}
-
-impl Starter<'_> {
-    fn start<R: Reconciler>(&self, reconciler: R, queue: &Queue, seed: Seed, options: Options) {
-        self.start_after(ready(()), reconciler, queue, seed, options);
-    }
-
-    fn start_after<R: Reconciler>(
-        &self,
-        first: impl Future<Output = ()> + Send + 'static,
-        reconciler: R,
-        queue: &Queue,
-        seed: Seed,
-        options: Options,
-    ) {
-        let observer = Arc::clone(&self.observer);
-        let driver = Driver::new(Arc::new(reconciler), queue.clone(), observer, options);
-        let (caches, scope) = (self.caches.clone(), self.scope.clone());
-        let leadership = self.leadership.clone();
-        let stop = self.stop.clone();
-        let queue = queue.clone();
-        self.tasks.spawn(async move {
-            let may_begin = async {
-                // A decision on half a picture could undo what is right.
-                caches.synced(&scope).await;
-                first.await;
-                leadership.wait_leading().await
-            };
-            if stop.run_until_cancelled(may_begin).await == Some(true) {
-                info!(controller = R::NAME, "begins");
-                // In this order: what changes between is asked for by both.
-                queue.open();
-                seed(&queue);
-                driver.run(stop).await;
-            }
-        });
-    }
-}
-
-/// Counts requests to CAs, and ends the process at its fault point.
-struct CaObserver {
-    metrics: Metrics,
-    fault_point: Arc<FaultPoint>,
-}
-
-impl acme::Observer for CaObserver {
-    fn before_request(&self, _: acme::Action) {
-        self.fault_point.pass();
-    }
-
-    fn after_request(&self, exchange: &acme::Exchange<'_>) {
-        self.metrics.acme_request(&AcmeRequest {
-            scheme: exchange.scheme,
-            host: exchange.host,
-            action: exchange.action.as_str(),
-            method: exchange.method,
-            status: exchange.status,
-            took: exchange.duration,
-        });
     }
 }

@@ -7,7 +7,7 @@ use std::{marker::PhantomData, sync::OnceLock};
 
 use lz4_flex::block;
 
-use crate::cluster::cache::Facts;
+use crate::cluster::facts::Facts;
 
 /// Longer texts are not packed: this bounds what unpacking takes.
 const MOST: usize = 64 * 1024;

@@ -16,7 +16,8 @@ use serde::de::DeserializeOwned;
 use tracing::{debug, warn};
 
 use crate::cluster::{
-    cache::{Cache, Facts, Meta},
+    cache::Cache,
+    facts::{Facts, Meta},
     key::ObjectKey,
     unread::Unread,
 };

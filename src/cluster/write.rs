@@ -10,11 +10,7 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
-use crate::cluster::{
-    cache::{Cache, Facts},
-    error::RequestError,
-    key::ObjectKey,
-};
+use crate::cluster::{cache::Cache, error::RequestError, facts::Facts, key::ObjectKey};
 
 /// A kind this module can write.
 pub trait Kind:

@@ -1,6 +1,8 @@
 //! The ACME Order resource: places the order at the CA, has its challenges solved, finalizes it.
 
+mod advance;
 pub mod brought;
+mod counting;
 pub mod error;
 mod exchange;
 pub mod facts;

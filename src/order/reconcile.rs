@@ -1,10 +1,9 @@
 //! Working on an Order: gather the facts, plan, act.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use instant_acme::OrderStatus as AtCa;
-use k8s_openapi::{ByteString, api::core::v1::ObjectReference};
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use tracing::{debug, info};
 
@@ -24,16 +23,16 @@ use crate::{
         pause::Pauses,
         write::{self, Created, api_of},
     },
-    issuer::{AccountId, IssuerView, Issuers, Missing, Sessions, limits::Limits, refusal::CaError},
+    issuer::{IssuerView, Issuers, Missing, Sessions, refusal::CaError},
     order::{
+        counting::counted,
         error::Error,
         exchange::{adopt, authorization_status, challenge, identifiers},
         facts::OrderFacts,
-        ledger::{Ledger, Line},
-        limits::{Names, What},
+        ledger::Ledger,
+        limits::Names,
         plan::{NewChallenge, Situation, Step, plan},
     },
-    pki::csr::request_der,
 };
 
 /// Authorizations read at the same time.
@@ -218,47 +217,6 @@ impl OrderReconciler {
         Ok(Next::Change)
     }
 
-    /// Until when the order waits for its turn, if the limits of the CA are reached.
-    async fn must_wait(
-        &self,
-        order: &OrderFacts,
-        issuer: &IssuerView,
-    ) -> Result<Option<Next>, Error> {
-        let Some((account, limits)) = counted(issuer) else {
-            return Ok(None);
-        };
-        let limits = match order.spec.replaces {
-            None => limits,
-            // Who renews at the CA's word is exempt, but not from what it costs to fail.
-            Some(_) => limits.of_failures(),
-        };
-        let names = Names::of(&identifiers(&order.spec));
-        let line = self.line(order, &account, &limits, &names);
-        let Err(full) = self.ledger.admit(line).await? else {
-            return Ok(None);
-        };
-        self.note(order, full.message(&limits)).await?;
-        let wait = Duration::try_from(line.now.duration_until(full.at)).unwrap_or_default();
-        Ok(Some(Next::After(wait)))
-    }
-
-    fn line<'a>(
-        &self,
-        order: &'a OrderFacts,
-        account: &'a AccountId,
-        limits: &'a Limits,
-        names: &'a Names,
-    ) -> Line<'a> {
-        Line {
-            account,
-            limits,
-            order: &order.meta.key,
-            uid: &order.meta.uid,
-            names,
-            now: self.clock.now(),
-        }
-    }
-
     async fn place(
         &self,
         order: &OrderFacts,
@@ -298,16 +256,6 @@ impl OrderReconciler {
         Ok(placed?)
     }
 
-    /// What the CA says of its limits counts more than our own count.
-    fn learn(&self, error: &CaError, line: Line<'_>) {
-        let (Some(until), Some(problem)) = (error.retry_at(), error.problem()) else {
-            return;
-        };
-        if let Some(what) = What::of_refusal(&problem.detail, line.names) {
-            self.ledger.refused(line, &what, until);
-        }
-    }
-
     async fn read_authorizations(
         &self,
         order: &OrderFacts,
@@ -339,101 +287,6 @@ impl OrderReconciler {
     ) -> Result<Authorization, CaError> {
         let read = session.authorization(&url).await;
         Ok(authorization_status(&read.map_err(|error| self.ca(error))?))
-    }
-
-    /// Everything is proven, or something failed: see what the CA makes of it.
-    async fn advance(
-        &self,
-        order: &OrderFacts,
-        issuer: &IssuerView,
-        session: &Session,
-        failed: Option<String>,
-    ) -> Result<Next, Error> {
-        let url = order.status.url.as_deref().unwrap_or_default();
-        let mut at_ca = session.order(url).await.map_err(|error| self.ca(error))?;
-        if at_ca.status.known() == Some(&AtCa::Ready) {
-            let csr = request_der(&order.spec.request.0)?;
-            at_ca = match session.finalize(&at_ca, &csr).await {
-                Ok(finalized) => finalized,
-                Err(error) => {
-                    let error = self.ca(error);
-                    // An earlier try may have been heard: what the order has become tells.
-                    let read = session.order(url).await.map_err(|error| self.ca(error))?;
-                    match read.status.known() {
-                        Some(AtCa::Valid | AtCa::Processing | AtCa::Invalid) => read,
-                        _ => return Err(error.into()),
-                    }
-                }
-            };
-        }
-        match at_ca.status.known() {
-            Some(AtCa::Valid) => {
-                let Some(url) = at_ca.certificate.as_deref() else {
-                    return Ok(Next::After(self.pace.wait(&order.meta.key)));
-                };
-                self.take_certificate(order, issuer, session, url).await?;
-                Ok(Next::Change)
-            }
-            Some(AtCa::Invalid) => {
-                let said = at_ca.error.as_ref().map(ToString::to_string);
-                let reason = match (failed, said) {
-                    (Some(failed), _) => failed,
-                    (None, Some(said)) => said,
-                    (None, None) => {
-                        "the CA found the order invalid, and did not say why".to_owned()
-                    }
-                };
-                self.fail(order, Some(issuer), State::Invalid, reason)
-                    .await?;
-                Ok(Next::Change)
-            }
-            Some(AtCa::Pending) if let Some(failed) = failed => {
-                // A challenge was given up here before the CA gave up the authorization.
-                self.fail(order, Some(issuer), State::Invalid, failed)
-                    .await?;
-                Ok(Next::Change)
-            }
-            Some(AtCa::Pending | AtCa::Processing | AtCa::Ready) | None => {
-                let wait = self.pace.wait(&order.meta.key);
-                let asked = at_ca.retry_after.and_then(|retry| {
-                    let now = self.clock.now();
-                    Duration::try_from(retry.until(now).duration_since(now)).ok()
-                });
-                // The CA's word is for others: an order is often done long before it says.
-                Ok(Next::After(asked.map_or(wait, |asked| asked.min(wait))))
-            }
-        }
-    }
-
-    async fn take_certificate(
-        &self,
-        order: &OrderFacts,
-        issuer: &IssuerView,
-        session: &Session,
-        url: &str,
-    ) -> Result<(), Error> {
-        let acme = issuer.usable_acme().ok();
-        let preferred = acme.and_then(|acme| acme.preferred_chain.as_deref());
-        let chain = match preferred.filter(|name| !name.is_empty()) {
-            Some(name) => session.certificate_preferring(url, name).await,
-            None => session.certificate(url).await,
-        };
-        let chain = chain.map_err(|error| self.ca(error))?;
-        let status = OrderStatus {
-            certificate: Some(ByteString(chain.pem.into_bytes())),
-            state: Some(State::Valid),
-            reason: None,
-            ..order.status.clone()
-        };
-        self.store(order, status).await?;
-        self.pace.reset(&order.meta.key);
-        if let Some((account, limits)) = counted(issuer) {
-            let names = Names::of(&identifiers(&order.spec));
-            let line = self.line(order, &account, &limits, &names);
-            self.ledger.ended(line);
-        }
-        info!("order complete");
-        Ok(())
     }
 
     async fn create_challenge(
@@ -471,7 +324,7 @@ impl OrderReconciler {
     }
 
     /// Store that the order failed, and tell.
-    async fn fail(
+    pub(super) async fn fail(
         &self,
         order: &OrderFacts,
         issuer: Option<&IssuerView>,
@@ -493,45 +346,8 @@ impl OrderReconciler {
         Ok(())
     }
 
-    /// No certificate comes of an order that was placed, and perhaps some name was not validated.
-    async fn count_failure(&self, order: &OrderFacts, issuer: &IssuerView) -> Result<(), Error> {
-        let was_placed = order
-            .status
-            .url
-            .as_deref()
-            .is_some_and(|url| !url.is_empty());
-        let counted = counted(issuer).filter(|_| was_placed);
-        let Some((account, limits)) = counted else {
-            return Ok(());
-        };
-        let names = Names::of(&identifiers(&order.spec));
-        let line = self.line(order, &account, &limits, &names);
-        // It may have been placed before this process began.
-        self.ledger.open(line.account).await?;
-        if order.spec.replaces.is_none() {
-            self.ledger.failed(line);
-        }
-        let not_validated = self.not_validated(order);
-        if !not_validated.is_empty() {
-            self.ledger.not_validated(line, &not_validated);
-        }
-        // What it costs is counted first, so that nobody slips in between.
-        self.ledger.ended(line);
-        Ok(())
-    }
-
-    /// The names of `order` that the CA could not validate.
-    fn not_validated(&self, order: &OrderFacts) -> BTreeSet<String> {
-        let owner = ChallengeIndex::Owner(order.meta.as_owner());
-        let challenges = self.challenges.find(&owner).into_iter();
-        challenges
-            .filter(|challenge| challenge.status.state == Some(State::Invalid))
-            .map(|challenge| challenge.spec.dns_name.to_ascii_lowercase())
-            .collect()
-    }
-
     /// Store what the order waits for, if that is new; answers whether it was.
-    async fn note(&self, order: &OrderFacts, why: String) -> Result<bool, Error> {
+    pub(super) async fn note(&self, order: &OrderFacts, why: String) -> Result<bool, Error> {
         if order.status.reason.as_ref() == Some(&why) {
             return Ok(false);
         }
@@ -543,7 +359,7 @@ impl OrderReconciler {
         Ok(true)
     }
 
-    async fn store(&self, order: &OrderFacts, status: OrderStatus) -> Result<(), Error> {
+    pub(super) async fn store(&self, order: &OrderFacts, status: OrderStatus) -> Result<(), Error> {
         let key = &order.meta.key;
         let api = api_of::<Order>(&self.client, key);
         let version = &order.meta.resource_version;
@@ -556,17 +372,9 @@ impl OrderReconciler {
             .publish(reference(order), EventType::Warning, reason, message);
     }
 
-    fn ca(&self, error: acme::Error) -> CaError {
+    pub(super) fn ca(&self, error: acme::Error) -> CaError {
         CaError::new(error, self.clock.now())
     }
-}
-
-/// The account that orders of `issuer` count for, and how many its CA takes, if any are counted.
-fn counted(issuer: &IssuerView) -> Option<(AccountId, Limits)> {
-    // An issuer with other limits is not ready, and says so.
-    let limits = issuer.limits().ok()?;
-    let limits = Some(limits).filter(|limits| !limits.is_empty());
-    issuer.account().zip(limits)
 }
 
 fn reference(order: &OrderFacts) -> ObjectReference {
