@@ -133,10 +133,9 @@ impl CertificateReconciler {
             }
             (None, _) | (Some(_), None) => Recording::Settled,
         };
-        let withdrawal = self
-            .desk
-            .recorder
-            .withdrawal(&certificate, secret.as_deref(), &keys);
+        let recorder = &self.desk.recorder;
+        recorder.answer(&certificate, secret.as_deref()).await?;
+        let withdrawal = recorder.withdrawal(&certificate, secret.as_deref(), &keys);
         let misfit = policy::misfit(View {
             certificate: &certificate,
             secret: secret.as_deref(),

@@ -76,11 +76,6 @@ impl ClusterId {
         };
         self.uid.get_or_try_init(read).await.cloned()
     }
-
-    /// Whether `uid` is that of another cluster, as far as is known by now.
-    fn is_another(&self, uid: &str) -> bool {
-        self.uid.get().is_some_and(|ours| **ours != *uid)
-    }
 }
 
 /// Writes issued certificates down, and says what became of those that Certificates keep.
@@ -270,7 +265,6 @@ impl Recorder {
         keys: &[Arc<SecretFacts>],
     ) -> Withdrawal {
         let leaf = secret.and_then(|secret| secret.leaf.read());
-        self.answer(certificate, leaf);
         if self.issuances.is_empty() {
             return Withdrawal::default();
         }
@@ -318,15 +312,24 @@ impl Recorder {
     }
 
     /// Tell who asks for a revocation by annotation if nothing can come of it.
-    fn answer(&self, certificate: &CertificateFacts, leaf: Option<&Leaf>) {
+    ///
+    /// # Errors
+    /// It is not known which cluster this is.
+    pub async fn answer(
+        &self,
+        certificate: &CertificateFacts,
+        secret: Option<&SecretFacts>,
+    ) -> Result<(), RequestError> {
         let Some(text) = certificate.annotations.get(annotation::REVOKE) else {
-            return;
+            return Ok(());
         };
+        let cluster = self.cluster.get().await?;
         let problem = match text.parse::<RevocationRequest>() {
             Err(problem) => Some(problem),
             Ok(request) => {
                 let of_secret = IssuanceIndex::Secret(certificate.secret());
                 let records = self.issuances.find(&of_secret);
+                let leaf = secret.and_then(|secret| secret.leaf.read());
                 let current = leaf.map(|leaf| leaf.serial.as_str());
                 let serial = request.serial.as_deref().or(current);
                 let record = |serial: &str| {
@@ -338,7 +341,7 @@ impl Recorder {
                         "certificate {serial} was not issued here by an issuer that revokes, and \
                          cannot be revoked"
                     )),
-                    Some(record) if self.cluster.is_another(&record.cluster) => Some(format!(
+                    Some(record) if record.cluster != cluster => Some(format!(
                         "certificate {serial} was issued in another cluster, and has to be revoked \
                          there"
                     )),
@@ -346,7 +349,9 @@ impl Recorder {
                 })
             }
         };
-        let Some(problem) = problem else { return };
+        let Some(problem) = problem else {
+            return Ok(());
+        };
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.len() >= MOST_TOLD {
             told.clear();
@@ -361,6 +366,7 @@ impl Recorder {
                 format!("annotation {}: {problem}", annotation::REVOKE),
             );
         }
+        Ok(())
     }
 }
 
