@@ -98,6 +98,7 @@ fn the_operator_may_do_this_and_nothing_else() {
             "orders.acme.cert-manager.io: create delete get list watch",
             "orders/finalizers.acme.cert-manager.io: update",
             "orders/status.acme.cert-manager.io: patch",
+            "referencegrants.gateway.networking.k8s.io: list",
             "routes/custom-host.route.openshift.io: create",
             "secrets.: create delete get list patch watch",
             // Who it is itself.
