@@ -8,21 +8,12 @@ pub enum Error {
     /// A request to the API server failed.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// The certificate in a record cannot be read.
-    #[error("certificate of Issuance {issuance}: {source}")]
-    Certificate {
-        /// The record.
-        issuance: String,
-        /// Why.
-        source: crate::pki::Error,
-    },
 }
 
 impl ReconcileError for Error {
     fn class(&self) -> Class {
         match self {
             Self::Request(error) => error.class(),
-            Self::Certificate { .. } => Class::Permanent,
         }
     }
 
@@ -32,7 +23,6 @@ impl ReconcileError for Error {
                 Class::Misconfigured | Class::Permanent | Class::Refused => Some("RequestFailed"),
                 Class::Conflict | Class::Transient | Class::RateLimited(_) => None,
             },
-            Self::Certificate { .. } => Some("InvalidCertificate"),
         }
     }
 }
